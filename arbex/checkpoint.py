@@ -1,0 +1,229 @@
+"""A training run on disk, and the model in it. JSON and safetensors: nothing here can run code.
+
+    RUN/config.json         what was trained, on what, with which settings
+    RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
+    RUN/last.safetensors    weights of the last epoch
+    RUN/metrics.jsonl       a line an epoch
+    RUN/resume.safetensors  weights, optimiser and epoch together, for --resume
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from arbex import __version__
+from arbex.errors import RunError
+from arbex.files import write_atomically
+from arbex.methods import load_method
+from arbex.models import Encoder, EncoderConfig, ExpressionClassifier
+from arbex.spec import Preprocessing, digest_file
+from arbex.training.settings import TrainSettings
+
+SCHEMA = 1
+CONFIG, BEST, LAST = "config.json", "best.safetensors", "last.safetensors"
+RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run holds, enough to build its model.
+
+    Attributes:
+        preset: Name of the preset that the encoder came from.
+        method: Name of the method.
+        labels: Class names in the order of the outputs.
+        encoder: Shape of the encoder.
+        anchors: Anchors a class.
+        preprocessing: How images become its input.
+        settings: How it was trained.
+        data: Where the training data was and what it was.
+    """
+
+    preset: str
+    method: str
+    labels: tuple[str, ...]
+    encoder: EncoderConfig
+    anchors: int
+    preprocessing: Preprocessing
+    settings: TrainSettings
+    data: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return {
+            "schema": SCHEMA,
+            "arbex": __version__,
+            "preset": self.preset,
+            "method": self.method,
+            "labels": list(self.labels),
+            "encoder": self.encoder.to_json(),
+            "anchors": self.anchors,
+            "preprocessing": self.preprocessing.to_json(),
+            "settings": self.settings.to_json(),
+            "data": self.data,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
+        """Builds the value from what ``to_json`` returned."""
+        if value["schema"] != SCHEMA:
+            raise RunError(f"The run has schema {value['schema']}.", allowed=f"This version reads schema {SCHEMA}.")
+        return cls(
+            preset=value["preset"],
+            method=value["method"],
+            labels=tuple(value["labels"]),
+            encoder=EncoderConfig.from_json(value["encoder"]),
+            anchors=value["anchors"],
+            preprocessing=Preprocessing.from_json(value["preprocessing"]),
+            settings=TrainSettings.from_json(value["settings"]),
+            data=dict(value["data"]),
+        )
+
+
+def build_model(config: RunConfig) -> ExpressionClassifier:
+    """Returns a freshly initialised model."""
+    encoder = Encoder(config.encoder)
+    head = load_method(config.method).build_head(
+        encoder.out_features, len(config.labels), anchors=config.anchors
+    )
+    return ExpressionClassifier(encoder, head, config.labels, config.preprocessing)
+
+
+def write_config(run: Path, config: RunConfig) -> None:
+    """Writes ``config.json``."""
+    write_atomically(run / CONFIG, json.dumps(config.to_json(), indent=2) + "\n")
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes tensors and metadata in one step, so that an interruption leaves the old file or the new one."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(contiguous, dict(metadata)))
+
+
+def read_config(run: Path) -> RunConfig:
+    """Reads ``config.json``.
+
+    Raises:
+        RunError: If ``run`` is no run, or a file of it is missing or damaged.
+    """
+    if not run.is_dir():
+        raise RunError(
+            f"The run {run} does not exist.", remedy="Make one with: arbex train --data DATA --out RUN, or give another path."
+        )
+    missing = [name for name in (CONFIG, BEST) if not (run / name).is_file()]
+    if missing:
+        raise RunError(
+            f"{run} is not a complete run: {missing[0]} is missing.",
+            remedy="Copy the whole folder again, finish the training with --resume, or train anew.",
+        )
+    try:
+        return RunConfig.from_json(json.loads((run / CONFIG).read_text()))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise RunError(
+            f"{run / CONFIG} is damaged: {type(error).__name__}: {error}.",
+            remedy="Copy the run again, or train anew.",
+        ) from error
+
+
+def damaged(path: Path, error: Exception) -> RunError:
+    """Returns the error that says that a weights file cannot be read."""
+    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train anew.")
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Reads the metadata of a safetensors file, and nothing else of it.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            return dict(stream.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a safetensors file.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    try:
+        return load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise damaged(path, error) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk.
+
+    Attributes:
+        path: Its folder.
+        config: Its configuration.
+        epoch: Epoch of the weights, 0 for untrained ones.
+        digest: sha-256 of ``best.safetensors``.
+    """
+
+    path: Path
+    config: RunConfig
+    epoch: int
+    digest: str
+
+
+def open_run(path: str | Path) -> Run:
+    """Reads everything about a run but its weights.
+
+    Raises:
+        RunError: If it is missing, incomplete or damaged.
+    """
+    run = Path(path)
+    config = read_config(run)
+    metadata = read_metadata(run / BEST)
+    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST))
+
+
+def load_run(path: str | Path) -> ExpressionClassifier:
+    """Returns the model of a run with its best weights, in eval mode, with ``.labels`` and ``.preprocessing``.
+
+    Raises:
+        RunError: If the run is missing, incomplete or damaged, or the weights do not fit its configuration.
+    """
+    run = Path(path)
+    config = read_config(run)
+    tensors = read_weights(run / BEST)
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights; the caller's generator stays put
+        model = build_model(config)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(
+            f"The weights in {run / BEST} do not fit {run / CONFIG}: {str(error).splitlines()[-1].strip()}",
+            remedy="Both files must come from the same training.",
+        ) from error
+    return model.eval()
+
+
+def newest_run(root: Path = Path("runs")) -> Path:
+    """Returns the run under ``root`` that was written last.
+
+    Raises:
+        RunError: If there is none.
+    """
+    runs = [p.parent for p in root.glob(f"*/{CONFIG}") if (p.parent / BEST).is_file()]
+    if not runs:
+        raise RunError(
+            f"No RUN was given and there is none under {root}/.",
+            remedy="Train one with: arbex train --data DATA, or give its path.",
+        )
+    return max(runs, key=lambda run: (run / BEST).stat().st_mtime)

@@ -1,0 +1,100 @@
+"""The command line: parses, calls one function of the library, shows what it returned.
+
+This package sits on top of all others and nothing imports it. Commands are imported when they are called, and
+import what is heavy when they run, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from arbex.cli.console import fail
+from arbex.errors import ArbexError
+
+COMMANDS = {
+    "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
+    "train": ("arbex.cli.train:train", "Train a model."),
+    "evaluate": ("arbex.cli.evaluate:evaluate", "Measure a model on labelled images."),
+    "calibrate": ("arbex.cli.export:calibrate", "Write a calibration table for INT8."),
+    "export": ("arbex.cli.export:export", "Turn a run into bundles for devices."),
+    "verify": ("arbex.cli.verify:verify", "Check bundles against PyTorch."),
+    "run": ("arbex.cli.run:run", "Classify images with a bundle."),
+    "bench": ("arbex.cli.bench:bench", "Time what runs here."),
+    "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle is made of."),
+    "doctor": ("arbex.cli.doctor:doctor", "Show which backends work here."),
+}
+"""From a command's name to ``module:function`` and its line in the list."""
+
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, not to list it."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Returns the names in the order of work."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Imports a command."""
+        if name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), function)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands with the lines above, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="arbex", message="arbex %(version)s")
+def root() -> None:
+    """Facial-expression models on the edge.
+
+    Train ARBEx, export it for Jetson, iPhone, Android, RTX and CPU, and prove that what runs there is the model.
+
+    First steps: arbex synth faces --images 4000 --subjects 40, arbex train --data faces, arbex export --target all.
+    """
+
+
+def invoke(arguments: list[str], program: str) -> int:
+    """Runs a command line and returns its exit code."""
+    debug = "--debug" in arguments
+    try:
+        result: Any = root.main([a for a in arguments if a != "--debug"], prog_name=program, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ArbexError as error:
+        if debug:
+            raise
+        return fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else program
+        return fail(f"{error.format_message()} See: {where} --help.", 2)
+    except click.ClickException as error:
+        return fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        return fail("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return fail(f"Unexpected {type(error).__name__}: {error} Run again with --debug to see where.", 70)
+
+
+def main() -> None:
+    """Entry point ``arbex``."""
+    sys.exit(invoke(sys.argv[1:], "arbex"))
+
+
+def export_main() -> None:
+    """Entry point ``arbex-export``, the same as ``arbex export``."""
+    sys.exit(invoke(["export", *sys.argv[1:]], "arbex"))

@@ -1,0 +1,84 @@
+"""What people see: lines, bars, tables, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from arbex.progress import Reporter, Step
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Console(Reporter):
+    """Shows progress on stderr: bars on a terminal, plain lines otherwise. Stdout is for results."""
+
+    def line(self, text: str) -> None:
+        """Shows a line."""
+        click.echo(text, err=True)
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Step]:
+        """Shows a bar on a terminal, and nothing for short work elsewhere."""
+        if not sys.stderr.isatty():
+            yield lambda done: None
+            return
+        with click.progressbar(length=total, label=f"{label:<28}", file=sys.stderr) as bar:
+            yield lambda done: bar.update(done - bar.pos)
+
+
+def fail(message: str, code: int) -> int:
+    """Shows an error as one paragraph and returns its exit code."""
+    paragraph = " ".join(message.split())
+    width = 100 if sys.stderr.isatty() else 10_000  # logs keep it on one line
+    click.echo(textwrap.fill(f"Error: {paragraph}", width, break_long_words=False, break_on_hyphens=False), err=True)
+    return code
+
+
+def debug_option(command: Command) -> Command:
+    """Adds ``--debug``, which the entry point takes out of the arguments before click sees them."""
+    return click.option("--debug", is_flag=True, expose_value=False, help="Show where an error came from.")(command)
+
+
+def json_option(command: Command) -> Command:
+    """Adds ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(command)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as the only thing on stdout; NaN and infinity become null."""
+    click.echo(json.dumps(finite(value), indent=2))
+
+
+def finite(value: Any) -> Any:
+    """Returns a value without NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints aligned columns; a column of numbers is aligned to the right."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+    right = [all(c[:1].isdigit() or c[:1] in "-+" for c in column[1:] if c) for column in columns]
+    for i, row in enumerate([header, *rows]):
+        cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))
+        click.echo("  ".join(cells).rstrip())
+        if i == 0:
+            click.echo("  ".join("-" * w for w in widths))
+
+
+def size(count: int) -> str:
+    """Returns a number of bytes for people."""
+    return f"{count / 1e6:.2f} MB" if count >= 10_000 else f"{count} B"

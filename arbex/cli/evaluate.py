@@ -1,0 +1,42 @@
+"""``arbex evaluate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+
+
+@click.command()
+@click.argument("run", type=click.Path())
+@click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@json_option
+@debug_option
+def evaluate(run: str, data: str, split: str, as_json: bool) -> None:
+    """Measure RUN on labelled images: both distributions, overall and by class."""
+    from arbex.evaluation import evaluate as measure
+
+    result = measure(run, data, split, report=Console())
+    if as_json:
+        print_json(result)
+        return
+    show(result)
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the figures as two tables."""
+    click.echo(f"{result['n']} images")
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
+    rows = [[name, f"{result[name]:.4f}", f"{result['primary'][name]:.4f}"] for name in names]
+    rows.append(["standard deviation", f"{result['std_corrected']:.4f}", f"{result['std_primary']:.4f}"])
+    print_table(("", "corrected", "primary"), rows)
+    click.echo()
+    columns = ("precision", "recall", "f1")
+    by_class = [
+        [name, *(f"{figures[c]:.3f}" for c in columns), str(figures["n"])]
+        for name, figures in result["per_class"].items()
+    ]
+    print_table(("class", *columns, "images"), by_class)

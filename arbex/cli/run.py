@@ -1,0 +1,40 @@
+"""``arbex run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from arbex.cli.console import debug_option, json_option, print_json, print_table
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--artifact", help="File name or precision.  [default: the most exact that runs here]")
+@click.option("--detector", type=click.Path(path_type=Path), help="YuNet ONNX file; without it every image is one face.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.")
+@json_option
+@debug_option
+def run(
+    bundle: Path, images: tuple[Path, ...], artifact: str | None, detector: Path | None, threads: int | None, as_json: bool
+) -> None:
+    """Classify IMAGES (files, folders or a video) with BUNDLE."""
+    from runtimes.bundle import open_bundle
+    from runtimes.classification import classify
+    from runtimes.preprocessing import Detector
+
+    finder = Detector(detector) if detector else None
+    faces = list(classify(open_bundle(bundle), images, artifact=artifact, detector=finder, threads=threads))
+    if as_json:
+        print_json(faces)
+        return
+    rows = []
+    for face in faces:
+        best = sorted(face["corrected"].items(), key=lambda item: -item[1])[:3]
+        top = ", ".join(f"{name} {p:.2f}" for name, p in best)
+        rows.append([face["file"], face["label"], f"{face['confidence']:.2f}", top])
+    print_table(("image", "expression", "confidence", "corrected"), rows)
+    if not faces:
+        click.echo("No face was found.")

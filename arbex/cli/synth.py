@@ -1,0 +1,50 @@
+"""``arbex synth``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from arbex.cli.console import Console, debug_option
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--images", type=int, default=4000, show_default=True, help="Number of images.")
+@click.option("--subjects", type=int, default=40, show_default=True, help="Number of people.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal images everywhere.")
+@click.option("--image-size", type=int, default=128, show_default=True, help="Side in pixels.")
+@click.option("--imbalance", type=float, default=1.0, show_default=True, help="Most frequent over rarest class.")
+@click.option("--label-noise", type=float, default=0.0, show_default=True, help="Share of wrong labels.")
+@click.option("--ambiguity", type=float, default=0.1, show_default=True, help="Share of mixed expressions.")
+@click.option("--eighth", type=click.Choice(["contempt", "other"]), help="Add an eighth class.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; one a core by default.")
+@debug_option
+def synth(
+    out: Path,
+    images: int,
+    subjects: int,
+    seed: int,
+    image_size: int,
+    imbalance: float,
+    label_noise: float,
+    ambiguity: float,
+    eighth: str | None,
+    workers: int | None,
+) -> None:
+    """Draw a labelled data set of procedural faces into OUT.
+
+    Writes OUT/{train,val,test}/CLASS/*.png, OUT/labels.csv with the annotators' votes, and OUT/classes.txt.
+    People are in one split only.
+    """
+    from arbex.spec import EXPRESSIONS
+    from arbex.synth import SynthConfig, write_dataset
+
+    classes = EXPRESSIONS + ((eighth,) if eighth else ())
+    config = SynthConfig(images, subjects, seed, image_size, imbalance, label_noise, ambiguity, classes)
+    console = Console()
+    with console.bar("drawing faces", images) as step:
+        counts = write_dataset(config, out, workers=workers, progress=step)
+    click.echo(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()))
+    console.line(f"Next: arbex train --data {out}")

@@ -1,0 +1,145 @@
+"""``arbex verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from runtimes.bundle import Bundle
+    from runtimes.verification import TestImages
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data", help="Images to compare on: a data set, or any folder of cropped faces.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many images, evenly chosen.")
+@click.option("--reference", type=click.Path(path_type=Path), help="The run to compare with.  [default: the one exported]")
+@click.option("--report", "report_file", type=click.Path(path_type=Path), help="Also write FILE.html, .md or .xml (JUnit).")
+@json_option
+@debug_option
+def verify(
+    bundles: tuple[Path, ...],
+    data: str | None,
+    split: str,
+    limit: int | None,
+    reference: Path | None,
+    report_file: Path | None,
+    as_json: bool,
+) -> int:
+    """Check BUNDLES: every byte, the golden vectors, and the distributions on --data.
+
+    Exits with 1 if a check does not hold.
+    """
+    from arbex.errors import BundleError
+    from runtimes.bundle import open_bundle
+    from runtimes.reports import check_suffix, write_report
+    from runtimes.verification import broken_bundle, verify_bundle
+
+    if report_file:
+        check_suffix(report_file)
+    console = Console()
+    results: list[dict[str, Any]] = []
+    for path in bundles:
+        try:
+            bundle = open_bundle(path)
+        except BundleError as error:
+            if not path.is_dir():
+                raise
+            results.append(broken_bundle(str(path), error))
+            continue
+        extra = [test_images(bundle, data, split, limit, reference, console)] if data else []
+        results.append(verify_bundle(bundle, extra).to_json())
+    outcome = {"passed": all(r["passed"] for r in results), "bundles": results}
+    if report_file:
+        write_report(report_file, outcome)
+        console.line(f"report: {report_file}")
+    if as_json:
+        print_json(outcome)
+    else:
+        print_reports(results)
+    return 0 if outcome["passed"] else 1
+
+
+def test_images(
+    bundle: Bundle, data: str, split: str, limit: int | None, reference: Path | None, console: Console
+) -> TestImages:
+    """Reads images, and asks PyTorch for its answers."""
+    from runtimes.base import Prediction
+    from runtimes.testimages import read_images
+    from runtimes.verification import TestImages
+
+    files, labels = read_images(data, split, bundle.labels, limit)
+    answers, pixels = reference_answers(bundle, files, reference, console)
+    return TestImages(pixels, Prediction(*answers), labels)
+
+
+test_images.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name suggests
+
+
+def reference_answers(bundle: Bundle, files: list[Path], reference: Path | None, console: Console) -> Any:
+    """Returns PyTorch's answers for image files, and the decoded images."""
+    import numpy as np
+
+    from arbex.errors import MissingPackageError, RunError
+    from runtimes.preprocessing import load
+
+    origin = bundle.manifest.provenance
+    run = reference or Path(origin["run"])
+    try:
+        from arbex.checkpoint import load_run, open_run
+        from arbex.reference import answer
+    except ImportError as error:
+        raise MissingPackageError(error.name or "torch", "comparing with PyTorch on --data", extra="train") from error
+    if not reference and not run.is_dir():
+        raise RunError(
+            f"{bundle.path} was exported from {run}, which is not here.",
+            remedy="Give the run with --reference RUN, or leave --data out to check the golden vectors only.",
+        )
+    if open_run(run).digest != origin["checkpoint"]:
+        raise RunError(
+            f"{bundle.path} was not exported from the weights that are in {run} now.",
+            remedy="Give the run it came from with --reference RUN, or export again.",
+        )
+    pixels = np.stack([load(file, bundle.side) for file in files])
+    return answer(load_run(run), pixels, report=console), pixels
+
+
+def figure(value: float | None, form: str) -> str:
+    """Formats a figure, or shows that there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def print_reports(results: list[dict[str, Any]]) -> None:
+    """Prints a row an artefact, and below what failed or was not executed."""
+    rows, notes = [], []
+    for bundle in results:
+        name = Path(bundle["bundle"]).name
+        if bundle.get("why"):
+            rows.append([name, "-", "-", "FAILED", "-", "-", "-", "-"])
+            notes.append(f"{name}: {bundle['why']}")
+        for a in bundle["artifacts"]:
+            state = ("ok" if a["executed"] else "not run") if a["passed"] else "FAILED"
+            agreement = figure(a["top1_agreement"], ".2%")
+            rows.append(
+                [
+                    name,
+                    a["artifact"],
+                    a["runtime"],
+                    state,
+                    str(a["samples"]) if a["executed"] else "-",
+                    figure(a["max_abs_error"], ".1e"),
+                    figure(a["mean_kl"], ".1e"),
+                    agreement,
+                ]
+            )
+            if a["why"]:
+                notes.append(f"{name}/{a['artifact']}: {a['why']}")
+    print_table(("bundle", "artefact", "runtime", "parity", "images", "max error", "mean KL", "agreement"), rows)
+    for note in dict.fromkeys(notes):
+        click.echo(f"  {note}")

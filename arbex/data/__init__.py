@@ -1,0 +1,1 @@
+"""Data sets of faces: reading folders, choosing each epoch's images, augmentation."""

@@ -1,0 +1,53 @@
+"""Heavy augmentation (sections 4.2.1 and 4.3) on batches of tensors."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from arbex.spec import Preprocessing
+
+OVERSIZE = 256 / 224
+"""Training images are this much larger than the network's input; a random crop takes the difference."""
+
+
+def training_side(image_size: int) -> int:
+    """Returns the side to which training images are resized before the random crop (224 -> 256)."""
+    return round(image_size * OVERSIZE)
+
+
+class Normalise(nn.Module):
+    """``(x / 255 - mean) / std`` on uint8 or float images ``[B, 3, S, S]`` in 0..255."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        """Keeps mean and standard deviation as buffers."""
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns normalised float32 images."""
+        return (images.float() / 255 - self.mean) / self.std
+
+
+def augmentation(image_size: int) -> nn.Module:
+    """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]`` in [0, 1].
+
+    Random crop, horizontal flip, rotation, colour and noise; draws from torch's global generator.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # kornia's import touches deprecated parts of torch
+        import kornia.augmentation as K  # noqa: N812 - its users' name for it
+
+        return nn.Sequential(
+            K.RandomRotation(degrees=10.0, p=0.5),
+            K.RandomCrop((image_size, image_size)),
+            K.RandomHorizontalFlip(p=0.5),
+            K.ColorJitter(0.25, 0.25, 0.2, 0.02, p=0.6),
+            K.RandomGaussianNoise(std=0.02, p=0.3),
+        )

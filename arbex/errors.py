@@ -1,0 +1,83 @@
+"""Every error a user can meet, as one tree.
+
+    ArbexError
+    ├── CheckFailed            exit 1   a parity or accuracy check did not hold
+    ├── InputError             exit 2   something the user gave cannot be used
+    │   ├── DataError                   a data set or an image
+    │   ├── RunError                    a training run or its checkpoint
+    │   ├── BundleError                 a bundle or a file in it
+    │   └── UnsupportedError            a combination this toolkit does not offer
+    └── BackendError           exit 3   a vendor's package is missing or failed
+        └── MissingPackageError
+
+An error says what was wrong (with the value), what is allowed, and what to do. Vendor exceptions are
+translated at the boundary with ``raise ... from``, so that ``--debug`` still shows where they came from.
+"""
+
+from __future__ import annotations
+
+
+class ArbexError(Exception):
+    """Base of all errors that are shown as a paragraph instead of a traceback.
+
+    Args:
+        problem: What was wrong, with the offending value.
+        allowed: What would have been accepted.
+        remedy: What the user can do now.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, *, allowed: str = "", remedy: str = "") -> None:
+        """Joins the parts into one paragraph."""
+        self.problem, self.allowed, self.remedy = problem, allowed, remedy
+        super().__init__(" ".join(part for part in (problem, allowed, remedy) if part))
+
+
+class CheckFailed(ArbexError):  # noqa: N818 - reads as what happened
+    """A check ran and did not hold."""
+
+    exit_code = 1
+
+
+class InputError(ArbexError):
+    """An argument, file or folder that cannot be used."""
+
+
+class DataError(InputError):
+    """A data set or an image that cannot be used."""
+
+
+class RunError(InputError):
+    """A training run that is missing, incomplete or does not fit."""
+
+
+class BundleError(InputError):
+    """A bundle that is missing, incomplete, altered or does not fit."""
+
+
+class UnsupportedError(InputError):
+    """A combination of target, precision or option that is not offered."""
+
+
+class BackendError(ArbexError):
+    """A vendor's compiler or runtime refused; the cause is chained."""
+
+    exit_code = 3
+
+
+class MissingPackageError(BackendError):
+    """A package that is needed for this step is not installed.
+
+    Args:
+        package: The import name that is missing.
+        purpose: What it is needed for.
+        extra: The extra of this project that brings it, or an empty string.
+        remedy: Used instead of the usual ``pip install`` line.
+    """
+
+    def __init__(self, package: str, purpose: str, *, extra: str = "", remedy: str = "") -> None:
+        """Builds the paragraph from the package and what it is for."""
+        default = f"Install it with: pip install 'arbex[{extra}]'" if extra else f"Install it with: pip install {package}"
+        super().__init__(f"The package '{package}' is not installed; {purpose} needs it.", remedy=remedy or default)
+        self.package = package

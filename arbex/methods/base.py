@@ -1,0 +1,37 @@
+"""What every method offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from arbex.models.head import Balance
+from arbex.training.settings import TrainSettings
+
+
+def cross_entropy(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Returns the mean cross-entropy of log-probabilities [B, N] with smoothed targets [B, N]."""
+    smooth = (1 - smoothing) * targets + smoothing / targets.shape[-1]
+    return -(smooth * log_p).sum(-1).mean()
+
+
+class Method(ABC):
+    """A way to train: the head it needs and the loss it minimises."""
+
+    name: str
+
+    @abstractmethod
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+        """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`."""
+
+    @abstractmethod
+    def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
+        """Returns weighted scalar losses by name; their sum is minimised.
+
+        Args:
+            head: The head that ``build_head`` returned.
+            balance: What it made of a batch.
+            targets: float32 [B, N], rows summing to 1.
+            settings: Weights and smoothing.
+        """

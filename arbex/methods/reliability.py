@@ -1,0 +1,67 @@
+"""ARBEx: reliability balancing with class, anchor and centre loss (section 3.5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from arbex.methods.base import Method, cross_entropy
+from arbex.models.head import Balance, ReliabilityHead
+from arbex.training.settings import TrainSettings
+
+
+def anchor_distances(anchors: Tensor) -> Tensor:
+    """Returns squared distances between anchors of different classes, as ``[P]``, from ``[N, K, D]``."""
+    classes, per_class, dim = anchors.shape
+    flat = anchors.reshape(-1, dim)  # [N*K, D]
+    label = torch.arange(classes, device=anchors.device).repeat_interleave(per_class)
+    squared = (flat[:, None] - flat[None, :]).square().sum(-1)  # [N*K, N*K]
+    return squared[label[:, None] != label[None, :]]
+
+
+def anchor_loss(anchors: Tensor, *, bounded: bool) -> Tensor:
+    """Pushes anchors of different classes apart.
+
+    Args:
+        anchors: ``[N, K, D]``.
+        bounded: ``False`` is the form as printed, minus the mean squared distance, divided by D: it has no lower
+            bound. ``True`` stops at the distance at which independent standard normal vectors lie: the mean of
+            ``max(0, 1 - d^2 / 2D)``, in [0, 1].
+    """
+    dim = anchors.shape[-1]
+    squared = anchor_distances(anchors)
+    if bounded:
+        return (1 - squared / (2 * dim)).clamp_min(0).mean()
+    return -squared.mean() / dim
+
+
+def centre_loss(distances: Tensor, targets: Tensor) -> Tensor:
+    """Returns the mean squared distance to the nearest anchor of the own class.
+
+    Args:
+        distances: From embeddings to anchors ``[B, N, K]``.
+        targets: ``[B, N]``; the own class is the largest entry.
+    """
+    own = targets.argmax(-1)  # [B]
+    to_own = distances[torch.arange(len(own), device=own.device), own]  # [B, K]
+    return to_own.min(-1).values.square().mean()
+
+
+class Reliability(Method):
+    """The seed method: learnable anchors, attentive correction, confidence-weighted mixture."""
+
+    name = "arbex"
+
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+        """Returns a reliability head with ``anchors`` anchors a class."""
+        return ReliabilityHead(in_features, num_classes, anchors)
+
+    def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
+        """Returns class, anchor and centre loss, each with its weight; the centre loss is divided by D."""
+        assert isinstance(head, ReliabilityHead)
+        dim = head.anchors.shape[-1]
+        return {
+            "class": settings.lambda_class * cross_entropy(balance.corrected, targets, settings.label_smoothing),
+            "anchor": settings.lambda_anchor * anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss),
+            "centre": settings.lambda_centre * centre_loss(head.distances(balance.embedding), targets) / dim,
+        }

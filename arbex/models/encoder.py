@@ -1,0 +1,226 @@
+"""The encoder: window cross-attention between landmark and image maps, fused by a small transformer.
+
+Section 3.2 of ARBEx; POSTER++ (arXiv 2301.12149) with preset ``base``. B is the batch, C a level's width,
+H = W its map's side, w its window's side, n the number of windows in a map, D the embedding width, T tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arbex.models.backbones import ImageBackbone, LandmarkBackbone
+from arbex.models.presets import EncoderConfig
+
+
+def drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Zeroes whole samples of ``x`` [B, ...] with ``probability`` and rescales the others, in training."""
+    if not training or probability == 0.0:
+        return x
+    keep = torch.empty(x.shape[0], *[1] * (x.dim() - 1), device=x.device).bernoulli_(1 - probability)
+    return x * keep.to(x.dtype) / (1 - probability)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, dim: int, ratio: int, *, gelu: bool) -> None:
+        """Builds the layers ``dim -> ratio * dim -> dim``."""
+        super().__init__(
+            nn.Linear(dim, ratio * dim), nn.GELU() if gelu else nn.ReLU(), nn.Linear(ratio * dim, dim)
+        )
+
+
+class RelativePositionBias(nn.Module):
+    """A learned value for every head and every offset between two cells of a window."""
+
+    index: Tensor
+
+    def __init__(self, window: int, heads: int) -> None:
+        """Builds the table of ``(2w - 1)^2`` offsets by ``heads``."""
+        super().__init__()
+        self.table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        cell = torch.arange(window)
+        row, column = (axis.flatten() for axis in torch.meshgrid(cell, cell, indexing="ij"))  # [w*w] each
+        down = row[:, None] - row[None, :] + window - 1  # [w*w, w*w], 0 .. 2w-2
+        right = column[:, None] - column[None, :] + window - 1
+        self.register_buffer("index", down * (2 * window - 1) + right, persistent=False)
+
+    def forward(self) -> Tensor:
+        """Returns the bias ``[1, heads, w*w, w*w]``."""
+        return self.table[self.index].permute(2, 0, 1).unsqueeze(0)
+
+
+class CrossAttention(nn.Module):
+    """Attention inside one window: landmarks ask, the image answers.
+
+    The landmark tokens are the queries as they come; keys and values are one linear layer of the image tokens.
+    """
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        """Builds the projections for ``dim`` channels and the position bias of a ``window``."""
+        super().__init__()
+        self.heads = heads
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.position = RelativePositionBias(window, heads)
+        self.project = nn.Linear(dim, dim)
+
+    def forward(self, landmarks: Tensor, image: Tensor) -> Tensor:
+        """Maps landmark and image tokens, both ``[B*n, w*w, C]``, to ``[B*n, w*w, C]``."""
+        batch, tokens, dim = image.shape
+        query = landmarks.reshape(batch, tokens, self.heads, -1).transpose(1, 2)  # [B*n, heads, w*w, C/heads]
+        key_value = self.key_value(image).reshape(batch, tokens, 2, self.heads, -1)
+        key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)  # [B*n, heads, w*w, C/heads] each
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=self.position())
+        return self.project(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+
+class CrossFusionLevel(nn.Module):
+    """One level of the pyramid: norm, windows, cross-attention, feed-forward.
+
+    The shortcut is the map *after* the norm, as in POSTER++.
+    """
+
+    def __init__(self, config: EncoderConfig, level: int) -> None:
+        """Builds level 0, 1 or 2 of ``config``."""
+        super().__init__()
+        dim = config.level_channels[level]
+        self.window = config.windows[level]
+        self.drop = config.drop_path[level]
+        self.norm_in = nn.LayerNorm(dim)
+        self.attention = CrossAttention(dim, config.level_heads[level], self.window)
+        self.attention_scale = nn.Parameter(torch.full((dim,), config.layer_scale))
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim, config.mlp_ratio, gelu=config.gelu)
+        self.mlp_scale = nn.Parameter(torch.full((dim,), config.layer_scale))
+
+    def partition(self, x: Tensor) -> Tensor:
+        """Cuts ``[B, H, W, C]`` into non-overlapping windows ``[B*n, w*w, C]``."""
+        batch, height, width, dim = x.shape
+        w = self.window
+        if height == w:
+            return x.reshape(batch, w * w, dim)
+        x = x.reshape(batch, height // w, w, width // w, w, dim).permute(0, 1, 3, 2, 4, 5)
+        return x.reshape(-1, w * w, dim)
+
+    def merge(self, windows: Tensor, side: int) -> Tensor:
+        """Puts windows ``[B*n, w*w, C]`` back into ``[B, side, side, C]``."""
+        w, dim = self.window, windows.shape[-1]
+        if side == w:
+            return windows.reshape(-1, side, side, dim)
+        x = windows.reshape(-1, side // w, side // w, w, w, dim).permute(0, 1, 3, 2, 4, 5)
+        return x.reshape(-1, side, side, dim)
+
+    def forward(self, landmarks: Tensor, image: Tensor) -> Tensor:
+        """Maps landmark and image maps, both ``[B, C, H, W]``, to ``[B, C, H, W]``."""
+        side = image.shape[-1]
+        shortcut = self.norm_in(image.permute(0, 2, 3, 1))  # [B, H, W, C]
+        windows = self.partition(shortcut)  # [B*n, w*w, C]
+        if side != self.window:
+            landmarks = F.adaptive_avg_pool2d(landmarks, self.window)  # [B, C, w, w], one for all windows
+        query = landmarks.flatten(2).transpose(1, 2)  # [B, w*w, C]
+        query = query.repeat_interleave((side // self.window) ** 2, dim=0) if side != self.window else query
+        attended = self.merge(self.attention(query, windows), side)  # [B, H, W, C]
+        x = shortcut + drop_path(self.attention_scale * attended, self.drop, self.training)
+        x = x + drop_path(self.mlp_scale * self.mlp(self.norm_mlp(x)), self.drop, self.training)
+        return x.permute(0, 3, 1, 2)
+
+
+class FusionBlock(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dim: int, heads: int, ratio: int, *, gelu: bool) -> None:
+        """Builds attention and feed-forward for ``dim`` channels."""
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(dim, eps=1e-6)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.project = nn.Linear(dim, dim)
+        self.norm_mlp = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = FeedForward(dim, ratio, gelu=gelu)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Maps tokens ``[B, T, D]`` to ``[B, T, D]``."""
+        batch, tokens, dim = x.shape
+        qkv = self.query_key_value(x).reshape(batch, tokens, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, T, D/heads] each
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self.project(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps tokens ``[B, T, D]`` to ``[B, T, D]``."""
+        x = x + self.attend(self.norm_attention(x))
+        out: Tensor = x + self.mlp(self.norm_mlp(x))
+        return out
+
+
+class SqueezeExcite(nn.Module):
+    """Gates every channel of a vector by a sigmoid of all of them."""
+
+    def __init__(self, dim: int) -> None:
+        """Builds two linear layers of equal width."""
+        super().__init__()
+        self.squeeze = nn.Linear(dim, dim)
+        self.excite = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``[B, D]`` to ``[B, D]``."""
+        return x * torch.sigmoid(self.excite(F.relu(self.squeeze(x))))
+
+
+class Encoder(nn.Module):
+    """Images to one vector: backbones, three cross-fusion levels, token embedding, fusion transformer."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        """Builds the encoder that ``config`` describes, with fresh weights."""
+        super().__init__()
+        self.config = config
+        self.out_features = dim = config.embed_dim
+        self.image = ImageBackbone(config)
+        self.landmarks = LandmarkBackbone(config)
+        self.landmark_last = nn.Conv2d(config.landmark_last, config.level_channels[2], 3, padding=1)
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(channels, width, 3, 2, 1)
+            for channels, width in zip(config.image_channels, config.level_channels, strict=True)
+        )
+        self.levels = nn.ModuleList(CrossFusionLevel(config, i) for i in range(3))
+        c1, c2, c3 = config.level_channels
+        self.embed = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(c1, dim, 3, 2, 1), nn.Conv2d(dim, dim, 3, 2, 1)),
+                nn.Sequential(nn.Conv2d(c2, dim, 3, 2, 1)),
+                nn.Sequential(nn.Conv2d(c3, dim, 1)),
+            ]
+        )
+        tokens = 3 * config.level_sizes[2] ** 2
+        self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.position = nn.Parameter(torch.empty(1, tokens + 1, dim))
+        # Wide enough to tell places apart from the first step on: where an eyebrow is matters as much as what it does.
+        nn.init.trunc_normal_(self.position, std=0.5)
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        self.fusion = nn.Sequential(
+            *(
+                FusionBlock(dim, config.fusion_heads, config.mlp_ratio, gelu=config.gelu)
+                for _ in range(config.fusion_depth)
+            )
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.gate = SqueezeExcite(dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images ``[B, 3, S, S]`` to vectors ``[B, D]``."""
+        step = self.config.subsample
+        x = images[:, :, ::step, ::step]  # equals nearest interpolation by 1/step exactly
+        landmarks = self.landmarks(x)  # three maps, S/4, S/8, S/16
+        landmarks[2] = self.landmark_last(landmarks[2])
+        tokens = []
+        for i, image in enumerate(self.image(x)):
+            fused = self.levels[i](landmarks[i], self.reduce[i](image))  # [B, C, H, W]
+            tokens.append(self.embed[i](fused).flatten(2).transpose(1, 2))  # [B, (S/16)^2, D]
+        cls = self.class_token.expand(images.shape[0], -1, -1)  # [B, 1, D]
+        sequence = torch.cat([cls, *tokens], dim=1) + self.position  # [B, T + 1, D]
+        vector = self.norm(self.fusion(sequence))[:, 0]  # [B, D]
+        out: Tensor = self.gate(vector)
+        return out

@@ -1,0 +1,97 @@
+"""Value types and names that every stage shares. Standard library only.
+
+What crosses a stage is frozen and round-trips through JSON; what changes an output is named by a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+"""The seven classes in the order of Aff-Wild2; an eighth (``contempt`` or ``other``) may follow."""
+
+INPUT_NAME = "image"
+OUTPUT_NAMES = ("corrected", "primary", "confidence")
+"""Names and order of the tensors of every exported graph."""
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def canonical_json(value: Any) -> str:
+    """Returns JSON with sorted keys and no spaces, so that equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest_json(value: Any) -> str:
+    """Returns the sha-256 of the canonical JSON of ``value``, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Returns the sha-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_tree(path: Path) -> str:
+    """Returns the sha-256 of a file, or of a folder's file names and contents in sorted order."""
+    if path.is_file():
+        return digest_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest_json([(p.relative_to(path).as_posix(), digest_file(p)) for p in files])
+
+
+def size_of_tree(path: Path) -> int:
+    """Returns the size in bytes of a file, or of all files in a folder."""
+    return sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a decoded face becomes the network's input.
+
+    Images are decoded to RGB, resized to ``image_size`` squared with antialiased bilinear interpolation,
+    and kept as uint8. ``(x / 255 - mean) / std`` follows: in the training code for PyTorch, inside the
+    graph in every exported artefact.
+
+    Attributes:
+        image_size: Side of the square input, in pixels.
+        mean: Per-channel mean in RGB order, in units of [0, 1].
+        std: Per-channel standard deviation in RGB order, in units of [0, 1].
+        resize: Name of the interpolation; ``bilinear`` is the only one.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    resize: str = "bilinear"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
+        """Builds the value from what ``to_json`` returned."""
+        return cls(
+            image_size=int(value["image_size"]),
+            mean=tuple(value["mean"]),
+            std=tuple(value["std"]),
+            resize=value["resize"],
+        )
+
+    @property
+    def digest(self) -> str:
+        """Identifies this preprocessing, as 64 hexadecimal digits."""
+        return digest_json(self.to_json())

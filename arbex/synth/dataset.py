@@ -1,0 +1,231 @@
+"""Plans and writes a whole data set of procedural faces."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from arbex.errors import DataError
+from arbex.files import staged_folder
+from arbex.spec import EXPRESSIONS
+from arbex.synth import annotators, capture
+from arbex.synth.action_units import PROTOTYPES, blend, vary
+from arbex.synth.drawing import SUPERSAMPLING, draw
+from arbex.synth.identity import sample_identity
+
+SPLIT_SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
+FREQUENCY = ("happiness", "neutral", "sadness", "surprise", "anger", "disgust", "fear", "other", "contempt")
+"""Classes from frequent to rare, as photographs from the wild have them; ``imbalance`` follows this order."""
+
+COLUMNS = ("file", "split", "subject", "label", "true_label", "votes")
+MIN_SIZE, MAX_SIZE = 32, 1024
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """What to draw; two equal configurations give equal bytes.
+
+    Attributes:
+        images: Number of images, at least one a subject and class.
+        subjects: Number of people; every person is in one split only.
+        seed: Of everything random.
+        image_size: Side of the images in pixels, 32 to 1024.
+        imbalance: How many times as frequent the most frequent class is as the rarest, at least 1.
+        label_noise: Probability that an image carries a wrong majority label, 0 to 1.
+        ambiguity: Probability that an image mixes two expressions, 0 to 1.
+        classes: Class names in order.
+    """
+
+    images: int
+    subjects: int
+    seed: int = 0
+    image_size: int = 128
+    imbalance: float = 1.0
+    label_noise: float = 0.0
+    ambiguity: float = 0.1
+    classes: tuple[str, ...] = EXPRESSIONS
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot be drawn."""
+        checks = (
+            (self.subjects >= len(SPLIT_SHARES), "subjects", self.subjects, "at least 3, one for each split"),
+            (
+                self.images >= self.subjects * len(self.classes),
+                "images",
+                self.images,
+                f"at least subjects x classes = {self.subjects * len(self.classes)}",
+            ),
+            (MIN_SIZE <= self.image_size <= MAX_SIZE, "image size", self.image_size, f"{MIN_SIZE} to {MAX_SIZE}"),
+            (self.imbalance >= 1, "imbalance", self.imbalance, "1 (balanced) or more"),
+            (0 <= self.label_noise <= 1, "label noise", self.label_noise, "0 to 1"),
+            (0 <= self.ambiguity <= 1, "ambiguity", self.ambiguity, "0 to 1"),
+            (self.seed >= 0, "seed", self.seed, "0 or more"),
+        )
+        for holds, name, value, allowed in checks:
+            if not holds:
+                raise DataError(f"The {name} {value} cannot be drawn.", allowed=f"Allowed is {allowed}.")
+
+
+@dataclass(frozen=True)
+class Face:
+    """One planned image.
+
+    Attributes:
+        index: Position in the data set; with the seed it determines the pixels.
+        subject: Number of the person.
+        split: ``train``, ``val`` or ``test``.
+        truth: Position of the true class.
+    """
+
+    index: int
+    subject: int
+    split: str
+    truth: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One finished image: uint8 RGB ``[S, S, 3]``, majority label and votes ``[N]``."""
+
+    face: Face
+    image: NDArray[np.uint8]
+    label: int
+    votes: NDArray[np.int64]
+
+
+def split_subjects(config: SynthConfig) -> list[str]:
+    """Returns the split of each subject; every split has at least one."""
+    order = np.random.default_rng([config.seed, 1]).permutation(config.subjects)
+    test = max(1, round(SPLIT_SHARES["test"] * config.subjects))
+    val = max(1, round(SPLIT_SHARES["val"] * config.subjects))
+    splits = ["train"] * config.subjects
+    for i, subject in enumerate(order):
+        if i < test + val:
+            splits[subject] = "test" if i < test else "val"
+    return splits
+
+
+def class_counts(config: SynthConfig, images: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Shares out a subject's ``images`` over the classes, long-tailed by the imbalance."""
+    rank = np.array([FREQUENCY.index(name) for name in config.classes]).argsort().argsort()
+    weights = config.imbalance ** (-rank / (len(config.classes) - 1))
+    exact = images * weights / weights.sum()
+    counts = np.floor(exact).astype(np.int64)
+    left = images - int(counts.sum())
+    fractions = exact - counts + 1e-9  # the rest goes out by lot, so that no class is rounded away everywhere
+    extra = rng.choice(len(counts), size=left, replace=False, p=fractions / fractions.sum())
+    counts[extra] += 1
+    return counts
+
+
+def plan(config: SynthConfig) -> list[Face]:
+    """Returns what each image shows, in the order of their indices."""
+    splits, faces = split_subjects(config), []
+    for subject in range(config.subjects):
+        images = len(range(subject, config.images, config.subjects))
+        rng = np.random.default_rng([config.seed, 2, subject])
+        counts = class_counts(config, images, rng)
+        for truth in rng.permutation(np.repeat(np.arange(len(counts)), counts)).tolist():
+            faces.append(Face(len(faces), subject, splits[subject], truth))
+    return faces
+
+
+def sample_shares(
+    config: SynthConfig, truth: str, rng: np.random.Generator
+) -> tuple[dict[str, float], float]:
+    """Draws the mixture and the intensity of one image."""
+    intensity = float(rng.uniform(0.5, 1.0))
+    if rng.random() >= config.ambiguity:
+        return {truth: 1.0}, intensity
+    others = [name for name in config.classes if name != truth]
+    second = others[int(rng.integers(len(others)))]
+    share = float(rng.uniform(0.52, 0.72))
+    return {truth: share, second: 1 - share}, max(intensity, 0.7)
+
+
+def draw_face(config: SynthConfig, face: Face) -> Drawn:
+    """Draws one image; depends on the configuration and the plan's entry only."""
+    identity = sample_identity(np.random.default_rng([config.seed, 3, face.subject]))
+    rng = np.random.default_rng([config.seed, 4, face.index])
+    shares, intensity = sample_shares(config, config.classes[face.truth], rng)
+    units = vary(blend(shares, intensity), rng)
+    light = float(rng.uniform(-1, 1))
+    backdrop = capture.background(config.image_size * SUPERSAMPLING, rng)
+    clean = draw(identity, units, capture.sample_pose(rng), light, backdrop)
+    if rng.random() < 0.08:
+        picture = Image.fromarray(clean)
+        capture.occlude(picture, rng)
+        clean = np.asarray(picture)
+    votes = annotators.vote(annotators.perceived(shares, intensity, config.classes), rng)
+    if rng.random() < config.label_noise:
+        votes = annotators.mislabel(votes, rng)
+        label = int(votes.argmax())
+    else:
+        label = annotators.majority(votes, face.truth)
+    return Drawn(face, capture.expose(clean, light, rng), label, votes)
+
+
+def write_face(config: SynthConfig, root: Path, face: Face) -> tuple[str, ...]:
+    """Draws one image, writes its PNG below ``root`` and returns its row of ``labels.csv``."""
+    drawn = draw_face(config, face)
+    label = config.classes[drawn.label]
+    name = f"{face.split}/{label}/s{face.subject:04d}_{face.index:06d}.png"
+    Image.fromarray(drawn.image).save(root / name, compress_level=1)
+    votes = " ".join(str(v) for v in drawn.votes)
+    return name, face.split, f"s{face.subject:04d}", label, config.classes[face.truth], votes
+
+
+def write_dataset(
+    config: SynthConfig, out: Path, *, workers: int | None = None, progress: Callable[[int], None] | None = None
+) -> dict[str, int]:
+    """Writes ``OUT/{train,val,test}/<class>/*.png``, ``OUT/labels.csv`` and ``OUT/classes.txt``.
+
+    Args:
+        config: What to draw.
+        out: Folder that does not exist yet, or is empty.
+        workers: Processes; by default one a core.
+        progress: Called with the number of finished images.
+
+    Returns:
+        Number of images a split.
+
+    Raises:
+        DataError: If ``out`` already holds something. Nothing is left behind when writing fails.
+    """
+    unknown = [name for name in config.classes if name not in PROTOTYPES]
+    if unknown:
+        raise DataError(f"No face can be drawn for class {unknown[0]!r}.", allowed=f"Known: {', '.join(PROTOTYPES)}.")
+    faces = plan(config)
+    workers = workers or os.cpu_count() or 1
+    with staged_folder(out) as root:
+        for split in SPLIT_SHARES:
+            for name in config.classes:
+                (root / split / name).mkdir(parents=True)
+        (root / "classes.txt").write_text("".join(f"{name}\n" for name in config.classes))
+        with (root / "labels.csv").open("w", newline="") as stream:
+            table = csv.writer(stream, lineterminator="\n")
+            table.writerow(COLUMNS)
+            for done, row in enumerate(rows(config, root, faces, workers), start=1):
+                table.writerow(row)
+                if progress:
+                    progress(done)
+    return {split: sum(face.split == split for face in faces) for split in SPLIT_SHARES}
+
+
+def rows(config: SynthConfig, root: Path, faces: list[Face], workers: int) -> Iterator[tuple[str, ...]]:
+    """Draws all faces, in order, in ``workers`` processes."""
+    write = partial(write_face, config, root)
+    if workers == 1:
+        yield from map(write, faces)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(write, faces, chunksize=32)

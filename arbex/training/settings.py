@@ -1,0 +1,110 @@
+"""Settings of a training run as frozen data. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from arbex.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train; the defaults are those of section 4.3.
+
+    Attributes:
+        epochs: Passes; each sees ``images_per_class`` images of every class.
+        batch_size: Images a step.
+        learning_rate: Of Adam, at the start.
+        schedule: ``exponential`` multiplies by ``decay`` an epoch; ``cosine`` falls to a hundredth over all
+            steps after a warm-up of a twentieth.
+        decay: Factor an epoch of the exponential schedule.
+        weight_decay: Decoupled, on matrices and convolutions only.
+        gradient_clip: Largest norm of the gradient.
+        label_smoothing: Share of each target that goes to all classes (Table 3).
+        soft_targets: Train on the annotators' votes where the data has them.
+        lambda_class: Weight of the class loss.
+        lambda_anchor: Weight of the anchor loss (Table 4).
+        lambda_centre: Weight of the centre loss.
+        bounded_anchor_loss: ``False`` is the unbounded form as printed.
+        images_per_group: Quota of a person or video an epoch (4.2.2).
+        images_per_class: Quota of a class an epoch (4.2.2).
+        seed: Of initial weights, choice of images and augmentation.
+        precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
+    """
+
+    epochs: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    schedule: str = "exponential"
+    decay: float = 0.995
+    weight_decay: float = 0.0
+    gradient_clip: float = 5.0
+    label_smoothing: float = 0.11
+    soft_targets: bool = True
+    lambda_class: float = 1.0
+    lambda_anchor: float = 0.1
+    lambda_centre: float = 0.05
+    bounded_anchor_loss: bool = True
+    images_per_group: int = 512
+    images_per_class: int = 500
+    seed: int = 0
+    precision: str = "32-true"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrainSettings:
+        """Builds the value from what ``to_json`` returned."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{k: v for k, v in value.items() if k in names})
+
+
+FROM_SCRATCH: dict[str, Any] = {"learning_rate": 3e-3, "schedule": "cosine", "weight_decay": 0.01}
+PRESET_SETTINGS = {
+    # The paper fine-tunes pretrained backbones; the small presets start from nothing, in few epochs.
+    "tiny": TrainSettings(epochs=16, **FROM_SCRATCH),
+    "mobile": TrainSettings(epochs=60, **FROM_SCRATCH),
+    "base": TrainSettings(),
+}
+
+CHOICES = {"schedule": ("exponential", "cosine"), "precision": ("32-true", "bf16-mixed", "16-mixed")}
+
+
+def override(settings: TrainSettings, assignments: Iterable[str]) -> TrainSettings:
+    """Applies ``name=value`` texts.
+
+    Raises:
+        InputError: If a name is unknown or a value has the wrong type.
+    """
+    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in known:
+            raise InputError(
+                f"The setting {text!r} is not known.",
+                allowed=f"Expected is name=value with one of: {', '.join(sorted(known))}.",
+            )
+        settings = replace(settings, **{name: parse(name, value.strip(), known[name])})
+    return settings
+
+
+def parse(name: str, text: str, default: Any) -> Any:
+    """Reads ``text`` as the type that ``default`` has."""
+    if name in CHOICES and text not in CHOICES[name]:
+        raise InputError(f"{name}={text} is not known.", allowed=f"Allowed: {', '.join(CHOICES[name])}.")
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"{name}={text} is neither true nor false.")
+        return text.lower() == "true"
+    if isinstance(default, str):
+        return text
+    try:
+        return type(default)(text)
+    except ValueError:
+        kind = "whole number" if isinstance(default, int) else "number"
+        raise InputError(f"{name}={text} is not a {kind}.", allowed=f"The default is {default}.") from None

@@ -1,0 +1,57 @@
+"""The state that ``--resume`` continues from: one safetensors file, replaced in one step at the end of an epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from arbex.checkpoint import RESUME, read_metadata, read_weights, write_weights
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where training stands after an epoch.
+
+    Attributes:
+        epoch: Finished epochs.
+        best_epoch: Epoch of the best weights.
+        best_score: Accuracy and minus the likelihood loss of that epoch on validation; larger is better.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: tuple[float, float] = (-1.0, 0.0)
+
+
+def write_state(
+    run: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    """Writes the weights, the optimiser's moments and the position."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
+    write_weights(run / RESUME, tensors, {"state": json.dumps(asdict(state))})
+
+
+def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
+    """Restores the optimiser in place and returns the position and the model's weights."""
+    fields = json.loads(read_metadata(run / RESUME)["state"])
+    state = TrainState(fields["epoch"], fields["best_epoch"], tuple(fields["best_score"]))
+    model: dict[str, Tensor] = {}
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in read_weights(run / RESUME).items():
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            model[rest] = tensor
+        else:
+            index, _, slot = rest.partition(".")
+            slots.setdefault(int(index), {})[slot] = tensor
+    content = optimizer.state_dict()
+    content["state"] = slots
+    optimizer.load_state_dict(content)
+    return state, model

@@ -1,0 +1,104 @@
+"""Choosing the images that calibrate: balanced over classes, then over people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex import images
+from arbex.data.folder import FaceSet, Sample, find_root, read_split, split_folder
+from arbex.errors import DataError
+from arbex.progress import SILENT, Reporter
+from arbex.spec import digest_json
+
+DEFAULT_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Decoded calibration images.
+
+    Attributes:
+        images: uint8 RGB ``[n, S, S, 3]``.
+        digest: Identifies the pixels and their order.
+        source: Where they came from.
+    """
+
+    images: NDArray[np.uint8]
+    digest: str
+    source: str
+
+
+def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
+    """Returns ``count`` samples (or all), as equally many a class as there are, and a person in turn.
+
+    Args:
+        faces: Where to choose from.
+        count: How many.
+        seed: Of the choice within a person.
+    """
+    rng = np.random.default_rng(seed)
+    queues: list[list[Sample]] = []
+    for label in range(len(faces.labels)):
+        by_group: dict[str, list[Sample]] = {}
+        for sample in faces.samples:
+            if sample.label == label:
+                by_group.setdefault(sample.group, []).append(sample)
+        for members in by_group.values():
+            rng.shuffle(members)  # type: ignore[arg-type]
+        queue: list[Sample] = []
+        while any(by_group.values()):  # one of each person, then the next of each
+            queue += [members.pop() for members in by_group.values() if members]
+        queues.append(queue[::-1])
+    chosen: list[Sample] = []
+    while len(chosen) < count and any(queues):
+        for queue in queues:
+            if queue and len(chosen) < count:
+                chosen.append(queue.pop())
+    return chosen
+
+
+def calibration_split(data: str) -> str:
+    """Returns the split to calibrate on: ``val``, else ``train``; never ``test``."""
+    root = find_root(data)
+    return "val" if split_folder(root, "val") is not None else "train"
+
+
+def load_samples(
+    data: str, labels: tuple[str, ...], side: int, *, count: int = DEFAULT_SAMPLES, report: Reporter = SILENT
+) -> CalibrationSet:
+    """Chooses and decodes calibration images.
+
+    Args:
+        data: A data set with the model's classes.
+        labels: The model's classes.
+        side: Side of the network's input.
+        count: How many images.
+        report: Takes progress.
+
+    Raises:
+        DataError: If the data cannot be used, or ``count`` is smaller than the number of classes.
+    """
+    if count < len(labels):
+        raise DataError(
+            f"{count} calibration images cannot cover {len(labels)} classes.", allowed=f"At least {len(labels)}."
+        )
+    split = calibration_split(data)
+    faces = read_split(data, split, labels=labels)
+    chosen = choose(faces, count)
+    out = np.empty((len(chosen), side, side, 3), dtype=np.uint8)
+    with report.bar("reading calibration images", len(chosen)) as step:
+        for i, sample in enumerate(chosen):
+            out[i] = images.load(sample.file, side)
+            step(i + 1)
+    return CalibrationSet(out, digest_pixels(out), f"{Path(faces.root).name}/{split}")
+
+
+def digest_pixels(pixels: NDArray[np.uint8]) -> str:
+    """Identifies a stack of images by shape and content."""
+    import hashlib
+
+    return digest_json([list(pixels.shape), hashlib.sha256(pixels.tobytes()).hexdigest()])

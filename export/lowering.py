@@ -1,0 +1,112 @@
+"""From one traced model to the files of every format, each made once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from torch.fx import GraphModule
+
+from arbex.progress import Reporter
+from export.coreml_package import write_coreml
+from export.half import to_half
+from export.litert_model import write_litert
+from export.onnx_graph import write_onnx
+from export.rtx_engine import write_engine
+from export.targets import HALF_ACTIVATIONS, SUFFIXES, Target
+from export.torch_tensorrt_engine import write_torch_tensorrt
+from export.trace import InputStage, TracedModel
+from quantize.program import QuantizedProgram
+from runtimes.coreml_package import read_package
+
+
+@dataclass
+class Lowering:
+    """Makes artefacts in a work folder and remembers them, so that targets share files.
+
+    Attributes:
+        traced: The one program.
+        quantized: Its INT8 form, where one is asked for.
+        head_weight: Weight of the head's first linear layer.
+        folder: Work folder.
+        report: Takes a line a file.
+        made: Files by what distinguishes them.
+    """
+
+    traced: TracedModel
+    quantized: QuantizedProgram | None
+    head_weight: NDArray[np.float32]
+    folder: Path
+    report: Reporter
+    made: dict[tuple[str, str, bool], Path] = field(default_factory=dict)
+
+    def artifact(self, target: Target, format: str, precision: str) -> Path:  # noqa: A002 - the field's word
+        """Returns the file of a format and precision for a target, making it at first."""
+        half = precision == "fp16" or (precision == "int8" and target.name in HALF_ACTIVATIONS)
+        key = (format, precision, half)
+        if key not in self.made:
+            folder = self.folder / "-".join((format, precision, "half" if half else "full"))
+            folder.mkdir()
+            path = folder / f"model.{precision}.{SUFFIXES[format]}"
+            started = time.monotonic()
+            write = self.writers()[format]
+            write(target, precision, half, path)
+            self.report.line(f"{path.name}: made in {time.monotonic() - started:.1f} s")
+            self.made[key] = path
+        return self.made[key]
+
+    def writers(self) -> dict[str, Callable[[Target, str, bool, Path], None]]:
+        """Returns the function that makes each format."""
+        return {
+            "onnx": self.onnx,
+            "mlpackage": self.mlpackage,
+            "tflite": self.tflite,
+            "rtx-engine": self.rtx_engine,
+            "tensorrt-engine": self.tensorrt_engine,
+        }
+
+    def program(self, precision: str, *, folded: bool = True) -> GraphModule:
+        """Returns the program of a precision, in float32 where it is not int8."""
+        if precision != "int8":
+            return self.traced.program
+        assert self.quantized is not None
+        return self.quantized.folded if folded else self.quantized.unfolded
+
+    def deployed(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:
+        """Returns a program with the normalisation in front."""
+        return InputStage(program, self.traced.preprocessing, nhwc=nhwc)
+
+    def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
+        """Writes ONNX, strongly typed."""
+        program = self.program(precision)
+        write_onnx(self.deployed(to_half(program) if half else program), self.traced.side, path)
+
+    def mlpackage(self, target: Target, precision: str, half: bool, path: Path) -> None:
+        """Writes a Core ML package; beside float32, everything before the head computes in float16."""
+        deployed = self.deployed(self.program(precision), nhwc=False)
+        write_coreml(deployed, self.traced.side, path, half=precision != "fp32", head_weight=self.head_weight)
+
+    def tflite(self, target: Target, precision: str, half: bool, path: Path) -> None:
+        """Writes LiteRT."""
+        deployed = self.deployed(self.program(precision, folded=False))
+        write_litert(deployed, self.traced.side, path, half=half, quantized=precision == "int8")
+
+    def rtx_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
+        """Builds an RTX engine from the target's own ONNX file."""
+        write_engine(self.artifact(target, "onnx", precision), self.traced.side, path)
+
+    def tensorrt_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
+        """Compiles an engine with torch-tensorrt, on the GPU of this machine."""
+        program = self.program(precision)
+        write_torch_tensorrt(self.deployed(to_half(program) if half else program), self.traced.side, path)
+
+
+def content_of(path: Path, format: str) -> dict[str, Any]:  # noqa: A002 - the field's word
+    """Returns what the manifest records of a file that nothing here executes."""
+    return asdict(read_package(path)) if format == "mlpackage" else {}

@@ -1,0 +1,349 @@
+"""``arbex export``: a run becomes a bundle for each target."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from arbex.checkpoint import Run, load_run, open_run
+from arbex.data.augmentation import Normalise
+from arbex.errors import CheckFailed, DataError, RunError
+from arbex.files import staged_folder
+from arbex.models import ExpressionClassifier
+from arbex.progress import SILENT, Reporter
+from arbex.reference import answer
+from arbex.spec import EXPRESSIONS, Preprocessing
+from arbex.synth import SynthConfig, draw_face
+from arbex.synth.dataset import plan
+from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
+from calibration.table import CalibrationTable
+from export.bundle_writer import seal_bundle, tool_versions
+from export.lowering import Lowering, content_of
+from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets
+from export.torch_tensorrt_engine import require_gpu
+from export.trace import TracedModel, trace
+from quantize.program import QuantizedProgram, calibrate, quantize
+from quantize.recipe import INT8
+from runtimes.base import Prediction
+from runtimes.bundle import Golden, open_bundle
+from runtimes.manifest import Artifact, Thresholds
+from runtimes.verification import BundleReport, TestImages, verify_bundle
+
+GOLDEN_IMAGES = 32
+CALIBRATION_BATCH = 16
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        run: Folder of the run.
+        targets: Names of targets, or ``all``.
+        out: Where the bundles go.
+        precisions: Wanted precisions; each target's usual ones by default.
+        calibration: A data set, or a calibration table (``.json``); by default the run's own data.
+        samples: How many images calibrate.
+        max_kl: Gate: mean KL of int8 to PyTorch on the calibration images.
+        min_agreement: Gate: top-1 agreement there.
+        allow_untrained: Export weights that were never trained.
+        builder: ``torch-tensorrt`` compiles the jetson engines on this machine's GPU.
+        archive: Also write each bundle as one ``.zip`` file.
+    """
+
+    run: Path
+    targets: Sequence[str]
+    out: Path
+    precisions: Sequence[str] = ()
+    calibration: str | None = None
+    samples: int = DEFAULT_SAMPLES
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    allow_untrained: bool = False
+    builder: str = "onnx"
+    archive: bool = False
+
+
+def golden_images(side: int) -> NDArray[np.uint8]:
+    """Returns procedural faces uint8 ``[32, side, side, 3]``: no user's image leaves the house in a bundle."""
+    config = SynthConfig(8 * len(EXPRESSIONS), 8, seed=2023, image_size=max(side, 32), classes=EXPRESSIONS)
+    faces = plan(config)[:: max(1, config.images // GOLDEN_IMAGES)][:GOLDEN_IMAGES]
+    from arbex.images import resize
+
+    return np.stack([resize(draw_face(config, face).image, side) for face in faces])
+
+
+def refuse_untrained(run: Run, allowed: bool) -> None:
+    """Refuses weights that were never trained.
+
+    Raises:
+        RunError: If they were not and that is not allowed.
+    """
+    if run.epoch == 0 and not allowed:
+        raise RunError(
+            f"{run.path} was never trained: its weights are random, and so would be every answer on the device.",
+            remedy="Train it with arbex train, or export it all the same with --allow-untrained.",
+        )
+
+
+def normalised_batches(images: NDArray[np.uint8], preprocessing: Preprocessing) -> Iterator[Tensor]:
+    """Yields images uint8 ``[n, S, S, 3]`` as normalised float32 batches ``[B, 3, S, S]``."""
+    normalise = Normalise(preprocessing)
+    for i in range(0, len(images), CALIBRATION_BATCH):
+        yield normalise(torch.from_numpy(images[i : i + CALIBRATION_BATCH]).permute(0, 3, 1, 2)).contiguous()
+
+
+def calibration_data(request: ExportRequest, run: Run) -> str:
+    """Returns the data set that calibrates.
+
+    Raises:
+        DataError: If none was given and the run's own is gone.
+    """
+    if request.calibration:
+        return request.calibration
+    data = run.config.data.get("path", "")
+    if not data or not Path(data).is_dir():
+        raise DataError(
+            f"INT8 needs calibration images, and the data that {run.path} was trained on "
+            + (f"({data}) is not here." if data else "is not recorded."),
+            remedy="Give images with --calibration DATA.",
+        )
+    return data
+
+
+def load_table(path: Path, run: Run) -> CalibrationTable:
+    """Reads a calibration table and refuses it where it does not belong.
+
+    Raises:
+        DataError: If it was made for another checkpoint or preprocessing.
+    """
+    table = CalibrationTable.load(path)
+    for what, mine, its in (
+        ("checkpoint", run.digest, table.checkpoint),
+        ("preprocessing", run.config.preprocessing.digest, table.preprocessing),
+    ):
+        if mine != its:
+            raise DataError(
+                f"The calibration table {path} belongs to another {what} ({its[:12]}…, this run has {mine[:12]}…).",
+                remedy="Calibrate this run with: arbex calibrate RUN --data DATA --out FILE.",
+            )
+    return table
+
+
+def calibrate_run(
+    run: Run, traced: TracedModel, data: str, samples: int, report: Reporter
+) -> tuple[CalibrationTable, CalibrationSet]:
+    """Chooses images, shows them to the traced program and returns its table."""
+    chosen = load_samples(data, traced.labels, traced.side, count=samples, report=report)
+    batches = list(normalised_batches(chosen.images, traced.preprocessing))
+    with report.bar("calibrating", len(batches)) as step:
+        ranges = calibrate(traced.program, counted(batches, step), INT8)
+    table = CalibrationTable(
+        ranges, run.digest, traced.preprocessing.digest, (chosen.digest,), len(chosen.images)
+    )
+    return table, chosen
+
+
+def counted(batches: Sequence[Tensor], step: Any) -> Iterator[Tensor]:
+    """Yields batches and tells ``step`` how many are done."""
+    for i, batch in enumerate(batches):
+        yield batch
+        step(i + 1)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What INT8 export needs: the program, its table and, unless a table was given, the images."""
+
+    program: QuantizedProgram
+    table: CalibrationTable
+    images: CalibrationSet | None
+
+
+def prepare_int8(request: ExportRequest, run: Run, traced: TracedModel, report: Reporter) -> Calibrated:
+    """Calibrates, or reads a table, and converts."""
+    images = None
+    if request.calibration and Path(request.calibration).is_file():
+        table = load_table(Path(request.calibration), run)
+    else:
+        data = calibration_data(request, run)
+        if not request.calibration:
+            report.line(f"calibrating on {data}, which the run was trained on (--calibration)")
+        table, images = calibrate_run(run, traced, data, request.samples, report)
+    return Calibrated(quantize(traced.program, table.ranges, INT8, traced.side), table, images)
+
+
+def provenance_of(run: Run, calibrated: Calibrated | None) -> dict[str, Any]:
+    """Returns what a manifest says about where its artefacts came from."""
+    config = run.config
+    origin: dict[str, Any] = {
+        "checkpoint": run.digest,
+        "run": str(run.path.resolve()),
+        "preset": config.preset,
+        "method": config.method,
+        "epoch": run.epoch,
+        "data": Path(config.data.get("path", "")).name,
+        "preprocessing": config.preprocessing.digest,
+        "tools": tool_versions(),
+    }
+    if calibrated:
+        table = calibrated.table
+        origin["calibration"] = {
+            "digest": table.digest,
+            "images": table.images,
+            "calibrator": table.calibrator,
+            "samples": list(table.samples),
+        }
+        origin["recipe"] = INT8.to_json()
+    return origin
+
+
+def thresholds_for(request: ExportRequest, precision: str) -> Thresholds:
+    """Returns what an artefact must show; for int8, the command's gate takes precedence."""
+    usual = THRESHOLDS[precision]
+    if precision != "int8":
+        return usual
+    return replace(
+        usual,
+        mean_kl=usual.mean_kl if request.max_kl is None else request.max_kl,
+        top1_agreement=usual.top1_agreement if request.min_agreement is None else request.min_agreement,
+    )
+
+
+def first_linear(head: nn.Module) -> NDArray[np.float32]:
+    """Returns the weight of the head's first linear layer."""
+    layer = next(m for m in head.modules() if isinstance(m, nn.Linear))
+    weight: NDArray[np.float32] = layer.weight.detach().numpy()
+    return weight
+
+
+def write_bundle(
+    request: ExportRequest, target: Target, lowering: Lowering, golden: Golden, origin: dict[str, Any]
+) -> Path:
+    """Writes one target's bundle in one step and returns its folder."""
+    out = request.out / target.name
+    formats = list(target.formats)
+    if target.name == "jetson" and request.builder == "torch-tensorrt":
+        formats.append("tensorrt-engine")
+    artifacts = []
+    with staged_folder(out, replace=True) as folder:
+        (folder / "artifacts").mkdir()
+        for precision in choose_precisions(target, request.precisions):
+            for format_name in formats:
+                made = lowering.artifact(target, format_name, precision)
+                copy = folder / "artifacts" / made.name
+                (shutil.copytree if made.is_dir() else shutil.copyfile)(made, copy)  # type: ignore[operator]
+                artifacts.append(
+                    Artifact(
+                        f"artifacts/{made.name}",
+                        format_name,
+                        precision,
+                        thresholds_for(request, precision),
+                        content_of(copy, format_name),
+                    )
+                )
+        traced = lowering.traced
+        seal_bundle(folder, target, traced.labels, traced.preprocessing, tuple(artifacts), golden, origin)
+    return out
+
+
+def write_archive(bundle: Path) -> Path:
+    """Writes a bundle as ``<target>.zip`` beside its folder; equal bundles give equal archives."""
+    path = bundle.parent / f"{bundle.name}.zip"
+    stage = bundle.parent / f".{bundle.name}.zip.part"
+    try:
+        with zipfile.ZipFile(stage, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(p for p in bundle.rglob("*") if p.is_file()):
+                info = zipfile.ZipInfo(f"{bundle.name}/{file.relative_to(bundle).as_posix()}")
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, file.read_bytes())
+        stage.replace(path)
+    finally:
+        stage.unlink(missing_ok=True)
+    return path
+
+
+def gate_images(
+    request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None
+) -> list[TestImages]:
+    """Returns the calibration images as a test set where a gate was asked for."""
+    if (request.max_kl is None and request.min_agreement is None) or calibrated is None or calibrated.images is None:
+        return []
+    images = calibrated.images.images
+    return [TestImages(images, Prediction(*answer(model, images)))]
+
+
+def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleReport]:
+    """Writes a bundle for each target and checks it.
+
+    Returns:
+        A report a bundle, on the golden vectors and, with a gate, on the calibration images.
+
+    Raises:
+        RunError, DataError, UnsupportedError: If something given cannot be used; nothing is written then.
+        BackendError: If a vendor's package is missing or refuses.
+        CheckFailed: If a bundle does not pass; its folder is removed.
+    """
+    targets = choose_targets(request.targets)
+    precisions = {p for target in targets for p in choose_precisions(target, request.precisions)}
+    run = open_run(request.run)
+    refuse_untrained(run, request.allow_untrained)
+    if request.builder == "torch-tensorrt":
+        require_gpu()
+    model = load_run(request.run)
+    report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
+    traced = trace(model)
+    calibrated = prepare_int8(request, run, traced, report) if "int8" in precisions else None
+    images = golden_images(traced.side)
+    golden = Golden(images, Prediction(*answer(model, images)))
+    origin, extra = provenance_of(run, calibrated), gate_images(request, model, calibrated)
+    reports = []
+    with tempfile.TemporaryDirectory(prefix="arbex-export-") as work:
+        lowering = Lowering(
+            traced, calibrated.program if calibrated else None, first_linear(model.head), Path(work), report
+        )
+        for target in targets:
+            out = write_bundle(request, target, lowering, golden, origin)
+            reports.append(check_bundle(out, extra))
+            report.line(f"{target.name}: {out}")
+            if request.archive:
+                report.line(f"{target.name}: {write_archive(out)}")
+    return reports
+
+
+def check_bundle(out: Path, extra: list[TestImages]) -> BundleReport:
+    """Verifies a bundle that was just written and removes it if it fails.
+
+    Raises:
+        CheckFailed: If it does.
+    """
+    result = verify_bundle(open_bundle(out), extra)
+    if not result.passed:
+        bad = next(a for a in result.artifacts if not a.passed)
+        shutil.rmtree(out)
+        raise CheckFailed(
+            f"{bad.artifact} for {out.name} does not answer like PyTorch: {bad.why}.",
+            remedy="The bundle was removed. Calibrate on more or better images, loosen --max-kl or "
+            "--min-agreement, or export a float precision.",
+        )
+    return result
+
+
+def write_calibration(
+    run_path: Path, data: str, out: Path, *, samples: int = DEFAULT_SAMPLES, report: Reporter = SILENT
+) -> CalibrationTable:
+    """Calibrates a run and writes its table, for ``export --calibration FILE``."""
+    run = open_run(run_path)
+    table, _ = calibrate_run(run, trace(load_run(run_path)), data, samples, report)
+    table.save(out)
+    return table

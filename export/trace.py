@@ -1,0 +1,104 @@
+"""Tracing a model once; everything that is exported comes from this program."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from arbex.errors import BackendError
+from arbex.models import ExpressionClassifier
+from arbex.spec import Preprocessing
+
+MAX_BATCH = 64
+
+
+class Core(nn.Module):
+    """The part that is traced: normalised images to the three outputs."""
+
+    def __init__(self, model: ExpressionClassifier) -> None:
+        """Takes the model's parts under the names that placement rules refer to."""
+        super().__init__()
+        self.encoder, self.head = model.encoder, model.head
+        self.model = [model]  # a list, so that its parts are registered once
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps float32 ``[B, 3, S, S]`` to corrected ``[B, N]``, primary ``[B, N]``, confidence ``[B]``."""
+        output = self.model[0](images)
+        return output.corrected, output.primary, output.confidence
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """A traced program and what surrounds it.
+
+    Attributes:
+        program: From normalised float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
+        labels: Class names.
+        preprocessing: How images become its input.
+    """
+
+    program: GraphModule
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def side(self) -> int:
+        """Side of the input in pixels."""
+        return self.preprocessing.image_size
+
+
+def trace(model: ExpressionClassifier) -> TracedModel:
+    """Traces a model in eval mode with a free batch dimension.
+
+    Raises:
+        BackendError: If torch cannot trace it; the cause is chained.
+    """
+    side = model.preprocessing.image_size
+    example = torch.zeros(2, 3, side, side)
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    core = Core(model).eval()
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(core, (example,), dynamic_shapes={"images": {0: batch}})
+    except Exception as error:
+        raise BackendError(
+            f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
+            remedy="The backbone must not branch on values or call .item() on shapes.",
+        ) from error
+    # The exported program shares its parameters with the model; later stages edit them.
+    return TracedModel(copy.deepcopy(exported.module()), model.labels, model.preprocessing)
+
+
+class InputStage(nn.Module):
+    """``(x / 255 - mean) / std`` inside the graph, in front of a traced program.
+
+    Args:
+        program: From normalised images ``[B, 3, S, S]`` to the three outputs.
+        preprocessing: Mean and standard deviation.
+        nhwc: Take uint8 ``[B, S, S, 3]``; otherwise float32 ``[B, 3, S, S]`` in 0..255, which is what Core ML
+            makes of an image.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, program: nn.Module, preprocessing: Preprocessing, *, nhwc: bool = True) -> None:
+        """Folds the division by 255 into one scale and one offset a channel."""
+        super().__init__()
+        self.program, self.nhwc = program, nhwc
+        mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
+        std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("offset", -mean / std)
+        self.training = False  # exported programs refuse .eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns corrected ``[B, N]``, primary ``[B, N]``, confidence ``[B]``."""
+        # Cast before the transposition: TensorRT does not transpose uint8.
+        x = image.float().permute(0, 3, 1, 2) if self.nhwc else image
+        corrected, primary, confidence = self.program(x * self.scale + self.offset)
+        return corrected, primary, confidence

@@ -1,0 +1,1 @@
+"""From a traced program and a calibration to an INT8 program: recipes, placement, conversion."""

@@ -1,0 +1,134 @@
+"""A traced program becomes an INT8 program: observe, convert."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchao.quantization.pt2e.quantize_pt2e as pt2e
+from torch import Tensor
+from torch.fx import GraphModule
+
+from arbex.errors import DataError
+from calibration.table import TensorRange
+from quantize.placement import Placement
+from quantize.recipe import Recipe
+
+
+AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
+
+
+@dataclass(frozen=True)
+class QuantizedProgram:
+    """One INT8 program in the two forms that exporters want; both compute the same numbers.
+
+    Attributes:
+        folded: Weights are stored as int8.
+        unfolded: Weights are stored as float32 and quantised in the graph.
+    """
+
+    folded: GraphModule
+    unfolded: GraphModule
+
+
+@contextmanager
+def without_qat_folding() -> Iterator[None]:
+    """Skips torchao's search for training-time patterns: 12 seconds that never find one here."""
+    name = "_fold_conv_bn_qat"
+    original = getattr(pt2e, name, None)
+    if original is not None:
+        setattr(pt2e, name, lambda model: model)
+    try:
+        yield
+    finally:
+        if original is not None:
+            setattr(pt2e, name, original)
+
+
+def activation_observers(prepared: GraphModule) -> Iterator[tuple[str, Any]]:
+    """Yields the observers of activations with the name of the node that they watch; weights are left out."""
+    for node in prepared.graph.nodes:
+        if node.op != "call_module":
+            continue
+        observer = prepared.get_submodule(node.target)
+        if hasattr(observer, "calculate_qparams") and "per_tensor" in str(observer.qscheme):
+            yield node.args[0].name, observer
+
+
+def observed_ranges(prepared: GraphModule) -> dict[str, TensorRange]:
+    """Returns the range of every observed activation, by name of the node that made it.
+
+    Raises:
+        DataError: If a range is not finite: the images or the model hold NaN or infinity.
+    """
+    ranges = {}
+    for name, observer in activation_observers(prepared):
+        low, high = float(observer.min_val), float(observer.max_val)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise DataError(
+                f"Calibration saw values from {low} to {high} in {name!r}.",
+                remedy="Check the calibration images and the weights: neither may hold NaN or infinity.",
+            )
+        ranges[name] = TensorRange(low, high)
+    return ranges
+
+
+def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> None:
+    """Puts the ranges of an earlier calibration into the observers.
+
+    Raises:
+        DataError: If they belong to another graph.
+    """
+    observers = dict(activation_observers(prepared))
+    if set(observers) != set(ranges):
+        odd = sorted(set(observers) ^ set(ranges))[0]
+        raise DataError(f"The calibration table belongs to another graph: {odd!r} is in one of them only.", remedy=AGAIN)
+    for name, observer in observers.items():
+        observer.min_val, observer.max_val = torch.tensor(ranges[name].low), torch.tensor(ranges[name].high)
+
+
+def calibrate(program: GraphModule, batches: Iterable[Tensor], recipe: Recipe) -> dict[str, TensorRange]:
+    """Returns the range of every activation that a recipe quantises, over batches of images."""
+    prepared = prepare(program, recipe)
+    with torch.no_grad():
+        for batch in batches:
+            prepared(batch)
+    return observed_ranges(prepared)
+
+
+def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
+    """Returns a copy of a program with batch norms folded and observers placed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prepared: GraphModule = pt2e.prepare_pt2e(copy.deepcopy(program), Placement(recipe))
+    return prepared
+
+
+def quantize(
+    program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, side: int
+) -> QuantizedProgram:
+    """Converts a program with the ranges of a calibration.
+
+    Args:
+        program: From normalised float32 images ``[B, 3, S, S]`` to the outputs; not changed.
+        ranges: What ``calibrate`` returned for this program and recipe.
+        recipe: What to quantise.
+        side: S.
+
+    Raises:
+        DataError: If the ranges belong to another graph.
+    """
+    prepared = prepare(program, recipe)
+    with torch.no_grad(), warnings.catch_warnings(), without_qat_folding():
+        warnings.simplefilter("ignore")
+        prepared(torch.zeros(1, 3, side, side))  # lets the observers of weights see them
+        apply_ranges(prepared, ranges)
+        unfolded = pt2e.convert_pt2e(copy.deepcopy(prepared), fold_quantize=False)
+        folded = pt2e.convert_pt2e(prepared, fold_quantize=True)
+    return QuantizedProgram(folded, unfolded)

@@ -1,0 +1,204 @@
+"""Opening a bundle: its files are checked against the manifest before anything reads them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex.errors import BundleError, MissingPackageError, UnsupportedError
+from arbex.spec import OUTPUT_NAMES, digest_file, size_of_tree
+from runtimes.base import Prediction, Runtime
+from runtimes.manifest import NAME, Artifact, Manifest
+
+RUNTIMES = {
+    "onnx": "runtimes.onnx_runtime:OnnxRuntime",
+    "tflite": "runtimes.litert_runtime:LiteRt",
+}
+"""What runs an artefact's format, as ``module:class``; each is imported when it is needed."""
+
+NOT_HERE = {
+    "mlpackage": "Core ML runs on Apple devices only; the package was read back and its contents checked.",
+    "rtx-engine": "An RTX engine runs on an NVIDIA RTX GPU only; the ONNX file it was built from is checked.",
+    "tensorrt-engine": "A TensorRT engine runs on the GPU that compiled it only.",
+}
+"""Formats that nothing here executes, and why."""
+
+PREFERENCE = ("fp32", "int8", "fp16")
+"""Which precision ``open`` takes when none is named: the most exact one that CPUs run well."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Test vectors: images uint8 ``[n, S, S, 3]`` and what PyTorch answered."""
+
+    images: NDArray[np.uint8]
+    expected: Prediction
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An intact bundle.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says about itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the outputs."""
+        return self.manifest.labels
+
+    @property
+    def side(self) -> int:
+        """Side of the input in pixels."""
+        return self.manifest.preprocessing.image_size
+
+    def file(self, artifact: Artifact) -> Path:
+        """Returns the path of an artefact."""
+        return self.path / artifact.file
+
+    def size(self, artifact: Artifact) -> int:
+        """Returns the size of an artefact in bytes."""
+        return size_of_tree(self.file(artifact))
+
+    def find(self, name: str | None = None) -> Artifact:
+        """Returns the artefact of that file name or precision, or the best one that runs here.
+
+        Raises:
+            UnsupportedError: If there is none.
+        """
+        artifacts = self.manifest.artifacts
+        if name is not None:
+            found = [a for a in artifacts if name in (a.name, a.file, a.precision)]
+        else:
+            found = [a for p in PREFERENCE for a in artifacts if a.precision == p and a.format in RUNTIMES]
+        if not found:
+            listed = ", ".join(a.name for a in artifacts)
+            raise UnsupportedError(
+                f"{self.path} has no artefact {name!r}." if name else f"Nothing in {self.path} can be run here.",
+                allowed=f"It holds: {listed}.",
+                remedy="" if name else "Open a bundle for cpu or android, or run this one on its device.",
+            )
+        runnable = [a for a in found if a.format in RUNTIMES]
+        return (runnable or found)[0]
+
+    def open(self, artifact: str | None = None, *, threads: int | None = None) -> Runtime:
+        """Loads an artefact into its runtime.
+
+        Args:
+            artifact: File name or precision; by default the most exact one that runs here.
+            threads: How many to use.
+
+        Raises:
+            UnsupportedError: If there is no such artefact.
+            BackendError: If nothing here runs its format, or the runtime is missing or refuses it.
+        """
+        return self.open_artifact(self.find(artifact), threads=threads)
+
+    def open_artifact(self, artifact: Artifact, *, threads: int | None = None) -> Runtime:
+        """Loads an artefact of this bundle into its runtime; see ``open``."""
+        if artifact.format not in RUNTIMES:
+            raise MissingPackageError(
+                artifact.format, f"running {artifact.name}", remedy=NOT_HERE.get(artifact.format, "")
+            )
+        module, _, name = RUNTIMES[artifact.format].partition(":")
+        runtime: Runtime = getattr(import_module(module), name)(self.file(artifact), self.side, threads=threads)
+        return runtime
+
+    def golden(self) -> Golden:
+        """Reads the test vectors.
+
+        Raises:
+            BundleError: If they are damaged.
+        """
+        try:
+            with np.load(self.path / "golden.npz", allow_pickle=False) as stored:
+                expected = Prediction(*(stored[name] for name in OUTPUT_NAMES))
+                return Golden(stored["image"], expected)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BundleError(f"The golden vectors of {self.path} cannot be read: {error}.") from error
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads ``manifest.json`` of a bundle's folder.
+
+    Raises:
+        BundleError: If the folder or the file is missing or damaged.
+    """
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise BundleError(f"The bundle {path} {what}.", remedy="Give the folder that arbex export wrote, such as OUT/cpu.")
+    file = path / NAME
+    if not file.is_file():
+        inside = sorted(p.parent.name for p in path.glob(f"*/{NAME}"))
+        hint = f"Give one of the bundles in it: {', '.join(inside)}." if inside else "Export it again."
+        raise BundleError(f"{path} is no bundle: {NAME} is missing.", remedy=hint)
+    try:
+        return Manifest.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{file} is damaged: {type(error).__name__}: {error}.", remedy="Copy the bundle again."
+        ) from error
+
+
+def check_files(path: Path, manifest: Manifest) -> None:
+    """Compares every file of a bundle with the manifest.
+
+    Raises:
+        BundleError: If a file is missing, altered or not listed, or a listed path leaves the bundle.
+    """
+    remedy = "Copy the bundle again; do not use it as it is."
+    for name, record in manifest.files.items():
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise BundleError(f"The manifest of {path} names {name!r}, outside the bundle.", remedy=remedy)
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{path} lacks {name}.", remedy=remedy)
+        if file.stat().st_size != record.size or digest_file(file) != record.sha256:
+            raise BundleError(f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy)
+    present = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()} - {NAME, "signature"}
+    strange = sorted(present - set(manifest.files))
+    if strange:
+        raise BundleError(f"{path} holds {strange[0]}, which the manifest does not list.", remedy=remedy)
+    for artifact in manifest.artifacts:
+        if not any(n == artifact.file or n.startswith(f"{artifact.file}/") for n in manifest.files):
+            raise BundleError(f"The manifest of {path} names an artefact {artifact.file} without its files.", remedy=remedy)
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Opens a bundle after checking that every file is what the manifest says.
+
+    Args:
+        path: The bundle's folder.
+
+    Raises:
+        BundleError: If it is missing, incomplete, altered or damaged.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return Bundle(folder, manifest)
+
+
+def pack_golden(golden: Golden) -> bytes:
+    """Returns the bytes of ``golden.npz``."""
+    stream = io.BytesIO()
+    arrays: Mapping[str, NDArray[np.generic]] = {
+        "image": golden.images,
+        **dict(zip(OUTPUT_NAMES, golden.expected, strict=True)),
+    }
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()

@@ -1,0 +1,125 @@
+"""How far an artefact's distributions are from PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtimes.base import Prediction
+from runtimes.manifest import Thresholds
+
+FLOOR = 1e-12
+"""Probabilities below this count as this in logarithms."""
+
+AGREEMENT_FROM = 100
+"""Fewer images do not decide on agreement: a single one would be more than a per cent."""
+
+ECE_BINS = 15
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Comparison of ``corrected`` over n images.
+
+    Attributes:
+        samples: n.
+        max_abs_error: Largest absolute difference of a probability.
+        mean_kl: Mean of KL(PyTorch, artefact) in nats.
+        max_kl: Largest of them.
+        top1_agreement: Share of images with the same most probable class.
+        top1_agreement_ci95: Wilson's 95 % interval of that share.
+        confidence_rank_correlation: Spearman's, of the confidence; nothing when it is constant.
+        ece_delta: Change of the expected calibration error; nothing without labels.
+    """
+
+    samples: int
+    max_abs_error: float
+    mean_kl: float
+    max_kl: float
+    top1_agreement: float
+    top1_agreement_ci95: tuple[float, float]
+    confidence_rank_correlation: float | None
+    ece_delta: float | None
+
+
+def kl_divergence(p: NDArray[np.floating], q: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns ``KL(p, q)`` in nats, [n], for distributions [n, N]."""
+    a, b = np.maximum(p.astype(np.float64), FLOOR), np.maximum(q.astype(np.float64), FLOOR)
+    out: NDArray[np.float64] = np.maximum((a * (np.log(a) - np.log(b))).sum(-1), 0.0)
+    return out
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Returns Wilson's 95 % interval of a share (E. B. Wilson 1927)."""
+    share, z2 = successes / n, Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns ranks from 1; equal values share their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    out: NDArray[np.float64] = ((ends - counts + 1 + ends) / 2)[inverse]
+    return out
+
+
+def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
+    """Returns Spearman's rank correlation, or nothing where one side is constant."""
+    ra, rb = ranks(a), ranks(b)
+    if ra.std() == 0 or rb.std() == 0:
+        return None
+    return float(np.corrcoef(ra, rb)[0, 1])
+
+
+def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Returns the expected calibration error over 15 equal bins of the largest probability, L1."""
+    top = probabilities.max(-1).astype(np.float64)
+    right = (probabilities.argmax(-1) == labels).astype(np.float64)
+    bins = np.clip((top * ECE_BINS).astype(int), 0, ECE_BINS - 1)
+    gaps = np.abs(np.bincount(bins, top - right, ECE_BINS))
+    return float(gaps.sum() / len(top))
+
+
+def compare(reference: Prediction, other: Prediction, labels: NDArray[np.integer] | None = None) -> Parity:
+    """Compares an artefact's answers with the reference's on the same images.
+
+    Args:
+        reference: PyTorch's answers.
+        other: The artefact's.
+        labels: Classes of the images [n], for the change of calibration.
+    """
+    p, q = reference.corrected, other.corrected
+    kl = kl_divergence(p, q)
+    same = int((p.argmax(-1) == q.argmax(-1)).sum())
+    error = np.abs(p.astype(np.float64) - q)
+    if not np.isfinite(error).all():
+        kl, error = np.full_like(kl, np.inf), np.full_like(error, np.inf)
+    return Parity(
+        samples=len(p),
+        max_abs_error=float(error.max()),
+        mean_kl=float(kl.mean()),
+        max_kl=float(kl.max()),
+        top1_agreement=same / len(p),
+        top1_agreement_ci95=wilson_interval(same, len(p)),
+        confidence_rank_correlation=rank_correlation(reference.confidence, other.confidence),
+        ece_delta=None if labels is None else calibration_error(q, labels) - calibration_error(p, labels),
+    )
+
+
+def violations(parity: Parity, thresholds: Thresholds) -> list[str]:
+    """Returns what does not hold, as sentences; nothing when all does."""
+    found = []
+    if thresholds.max_abs_error is not None and not parity.max_abs_error <= thresholds.max_abs_error:
+        found.append(f"max error {parity.max_abs_error:.2e} exceeds {thresholds.max_abs_error:.0e}")
+    if thresholds.mean_kl is not None and not parity.mean_kl <= thresholds.mean_kl:
+        found.append(f"mean KL {parity.mean_kl:.2e} exceeds {thresholds.mean_kl:.0e}")
+    limit = thresholds.top1_agreement
+    if limit is not None and parity.samples >= AGREEMENT_FROM and parity.top1_agreement < limit:
+        found.append(f"agreement {parity.top1_agreement:.2%} is below {limit:.2%}")
+    return found

@@ -1,0 +1,142 @@
+"""From files to the network's input on the device: detection and alignment are optional, resizing is the trained one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex import images
+from arbex.errors import BackendError, DataError, MissingPackageError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+CROP_MARGIN = 0.15
+"""The square around a detected face is this much larger on each side, as aligned data sets have it."""
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """One face to classify.
+
+    Attributes:
+        file: Where it came from; a video's frame is ``name#number``.
+        pixels: uint8 RGB ``[S, S, 3]``.
+        box: x, y, width, height in the picture, or nothing for the whole picture.
+    """
+
+    file: str
+    pixels: NDArray[np.uint8]
+    box: Box | None
+
+
+def load(path: str | Path, side: int) -> NDArray[np.uint8]:
+    """Reads an image file as the network sees it: uint8 RGB ``[side, side, 3]``."""
+    return images.load(Path(path), side)
+
+
+class Detector:
+    """YuNet through OpenCV: boxes of the faces in a picture."""
+
+    def __init__(self, model: Path, *, threshold: float = 0.7) -> None:
+        """Loads a YuNet ONNX file.
+
+        Raises:
+            MissingPackageError: If OpenCV is not installed.
+            DataError: If the file is missing.
+            BackendError: If OpenCV refuses it.
+        """
+        try:
+            import cv2
+        except ImportError as error:
+            raise MissingPackageError("cv2", "face detection", extra="detect") from error
+        if not model.is_file():
+            raise DataError(
+                f"The detector {model} does not exist.",
+                remedy="Download face_detection_yunet from the OpenCV Zoo (MIT licence) and give its path.",
+            )
+        try:
+            self.detector: Any = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)
+        except cv2.error as error:
+            raise BackendError(f"OpenCV refuses the detector {model}: {error}", allowed="A YuNet ONNX file.") from error
+
+    def boxes(self, pixels: NDArray[np.uint8]) -> list[Box]:
+        """Returns the boxes of all faces in RGB ``[H, W, 3]``, the surest first."""
+        height, width = pixels.shape[:2]
+        self.detector.setInputSize((width, height))
+        _, faces = self.detector.detect(np.ascontiguousarray(pixels[:, :, ::-1]))
+        rows = [] if faces is None else sorted(faces.tolist(), key=lambda row: -row[-1])
+        return [(round(r[0]), round(r[1]), round(r[2]), round(r[3])) for r in rows]
+
+
+def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Cuts the square around a box ``[H, W, 3]``; beyond the picture's edge, the edge is repeated."""
+    x, y, width, height = box
+    side = max(1, round(max(width, height) * (1 + 2 * CROP_MARGIN)))
+    left, top = round(x + width / 2 - side / 2), round(y + height / 2 - side / 2)
+    rows = np.clip(np.arange(top, top + side), 0, pixels.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, pixels.shape[1] - 1)
+    return pixels[rows[:, None], columns[None, :]]
+
+
+def frames(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yields the frames of a video as ``name#number`` and RGB ``[H, W, 3]``.
+
+    Raises:
+        MissingPackageError: If OpenCV is not installed.
+        DataError: If the video cannot be opened or holds no frame.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingPackageError("cv2", "reading videos", extra="detect") from error
+    video = cv2.VideoCapture(str(path))
+    number = 0
+    try:
+        while video.isOpened():
+            good, frame = video.read()
+            if not good:
+                break
+            yield f"{path}#{number}", np.ascontiguousarray(frame[:, :, ::-1])
+            number += 1
+    finally:
+        video.release()
+    if number == 0:
+        raise DataError(f"{path} cannot be read as a video.", allowed=f"Known: {', '.join(VIDEO_SUFFIXES)}.")
+
+
+def pictures(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yields the pictures of an image file, a folder or a video, as name and RGB ``[H, W, 3]``.
+
+    Raises:
+        DataError: If there is none, or one cannot be read.
+    """
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        yield from frames(path)
+        return
+    if not path.exists():
+        raise DataError(f"The image {path} does not exist.", remedy="Check the path.")
+    found = images.find_images(path)
+    if not found:
+        raise DataError(f"The folder {path} holds no images.", allowed=f"Known: {', '.join(images.SUFFIXES)}.")
+    for file in found:
+        yield str(file), images.read_image(file)
+
+
+def faces(path: Path, side: int, detector: Detector | None = None) -> Iterator[FaceCrop]:
+    """Yields the faces of an image file, a folder or a video, resized to ``side``.
+
+    Without a detector every picture is taken as one cropped face. With one, a picture without a face yields
+    nothing.
+    """
+    for name, pixels in pictures(path):
+        if detector is None:
+            yield FaceCrop(name, images.resize(pixels, side), None)
+            continue
+        for box in detector.boxes(pixels):
+            yield FaceCrop(name, images.resize(crop(pixels, box), side), box)

@@ -1,0 +1,44 @@
+"""Images to verify on: a data set with splits and classes, or any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex.errors import DataError
+from arbex.images import find_images
+
+SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+
+
+def read_images(
+    data: str, split: str, labels: tuple[str, ...], limit: int | None
+) -> tuple[list[Path], NDArray[np.int64] | None]:
+    """Lists image files, with their classes where the folders are the bundle's classes.
+
+    Args:
+        data: A folder with or without splits and classes; ``folder:PATH`` is the same.
+        split: Which split, where there are any.
+        labels: The bundle's classes.
+        limit: At most so many files, evenly chosen.
+
+    Returns:
+        The files, and their classes [n] if every file lies in a folder of a class.
+
+    Raises:
+        DataError: If the folder is missing or holds no images.
+    """
+    root = Path(data.removeprefix("folder:"))
+    if not root.exists():
+        raise DataError(f"The data folder {root} does not exist.", remedy="Give a folder of images.")
+    named = [root / name for name in SPLITS[split] if (root / name).is_dir()]
+    files = find_images(named[0] if named else root)
+    if not files:
+        raise DataError(f"{named[0] if named else root} holds no images.", remedy="Give a folder of images.")
+    if limit and len(files) > limit:
+        files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
+    if not all(file.parent.name in labels for file in files):
+        return files, None
+    return files, np.array([labels.index(file.parent.name) for file in files])

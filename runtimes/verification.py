@@ -1,0 +1,154 @@
+"""Checking a bundle: integrity, golden vectors, parity of distributions on images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex.errors import ArbexError, BackendError, MissingPackageError
+from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.bundle import NOT_HERE, RUNTIMES, Bundle
+from runtimes.coreml_package import problems, read_package
+from runtimes.manifest import Artifact
+from runtimes.parity import Parity, compare, violations
+
+BATCH = 16
+Reference: TypeAlias = Callable[[NDArray[np.uint8]], Prediction]
+"""PyTorch's answers for uint8 images ``[B, S, S, 3]``."""
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """Images to compare on.
+
+    Attributes:
+        images: uint8 ``[n, S, S, 3]``.
+        expected: PyTorch's answers.
+        labels: Classes [n], or nothing.
+    """
+
+    __test__ = False  # not a test case, whatever its name suggests
+
+    images: NDArray[np.uint8]
+    expected: Prediction
+    labels: NDArray[np.integer] | None = None
+
+
+@dataclass(frozen=True)
+class ArtifactReport:
+    """The outcome for one artefact.
+
+    Attributes:
+        artifact: Its file name.
+        format: Its format.
+        precision: Its precision.
+        runtime: What really ran it, or would.
+        executed: Whether it ran here.
+        passed: Whether everything that could be checked here holds.
+        why: What does not hold, or why it did not run.
+        parity: The comparison, where it ran.
+    """
+
+    artifact: str
+    format: str
+    precision: str
+    runtime: str
+    executed: bool
+    passed: bool
+    why: str
+    parity: Parity | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the row with the comparison's figures beside the others."""
+        row = asdict(self)
+        figures = row.pop("parity") or {name: None for name in Parity.__dataclass_fields__} | {"samples": 0}
+        return {**row, **figures}
+
+
+@dataclass(frozen=True)
+class BundleReport:
+    """The outcome for one bundle."""
+
+    bundle: str
+    artifacts: tuple[ArtifactReport, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every artefact passed."""
+        return all(a.passed for a in self.artifacts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as the command prints it."""
+        return {
+            "bundle": self.bundle,
+            "passed": self.passed,
+            "artifacts": [a.to_json() for a in self.artifacts],
+        }
+
+
+def run_all(runtime: Runtime, images: NDArray[np.uint8]) -> Prediction:
+    """Runs images in batches."""
+    return concatenate([runtime.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+
+
+WOULD_RUN = {"mlpackage": "coreml", "rtx-engine": "tensorrt-rtx", "tensorrt-engine": "tensorrt"}
+
+
+def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
+    """Checks what can be checked of an artefact that nothing here runs."""
+    why, passed = NOT_HERE[artifact.format], True
+    if artifact.format == "mlpackage":
+        try:
+            found = problems(read_package(bundle.file(artifact)), artifact.content)
+            if found:
+                why, passed = "; ".join(found), False
+        except MissingPackageError as error:
+            why = f"Core ML runs on Apple devices only, and here even reading it back did not work: {error}"
+        except BackendError as error:
+            why, passed = str(error), False
+    return ArtifactReport(
+        artifact.name, artifact.format, artifact.precision, WOULD_RUN[artifact.format], False, passed, why
+    )
+
+
+def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImages]) -> ArtifactReport:
+    """Runs an artefact on all test images; the figures are those of the last set, all sets must pass."""
+    row = (artifact.name, artifact.format, artifact.precision)
+    reasons: list[str] = []
+    parity: Parity | None = None
+    try:
+        with bundle.open_artifact(artifact) as runtime:
+            name = runtime.name
+            for test in tests:
+                parity = compare(test.expected, run_all(runtime, test.images), test.labels)
+                reasons += violations(parity, artifact.thresholds)
+    except BackendError as error:
+        return ArtifactReport(*row, "none", False, False, str(error))
+    return ArtifactReport(*row, name, True, not reasons, "; ".join(reasons), parity)
+
+
+def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = ()) -> BundleReport:
+    """Checks every artefact of an opened (so intact) bundle.
+
+    Args:
+        bundle: The bundle.
+        extra: Images beyond the golden vectors.
+    """
+    golden = bundle.golden()
+    tests = [TestImages(golden.images, golden.expected), *extra]
+    reports = []
+    for artifact in bundle.manifest.artifacts:
+        if artifact.format in RUNTIMES:
+            reports.append(verify_executed(bundle, artifact, tests))
+        else:
+            reports.append(verify_unexecuted(bundle, artifact))
+    return BundleReport(str(bundle.path), tuple(reports))
+
+
+def broken_bundle(path: str, error: ArbexError) -> dict[str, Any]:
+    """Returns the report of a bundle that could not be opened."""
+    return {"bundle": path, "passed": False, "artifacts": [], "why": str(error)}
