@@ -1,10 +1,10 @@
 """A training run on disk, and the model in it. JSON and safetensors: nothing here can run code.
 
-    RUN/config.json         what was trained, on what, with which settings
-    RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
-    RUN/last.safetensors    weights of the last epoch
-    RUN/metrics.jsonl       a line an epoch
-    RUN/resume.safetensors  weights, optimiser and epoch together, for --resume
+RUN/config.json         what was trained, on what, with which settings
+RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
+RUN/last.safetensors    weights of the last epoch
+RUN/metrics.jsonl       a line an epoch
+RUN/resume.safetensors  weights, optimiser and epoch together, for --resume
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ class RunConfig:
 def build_model(config: RunConfig) -> ExpressionClassifier:
     """Returns a freshly initialised model."""
     encoder = Encoder(config.encoder)
-    head = load_method(config.method).build_head(
-        encoder.out_features, len(config.labels), anchors=config.anchors
-    )
+    head = load_method(config.method).build_head(encoder.out_features, len(config.labels), anchors=config.anchors)
     return ExpressionClassifier(encoder, head, config.labels, config.preprocessing)
 
 
@@ -117,7 +115,8 @@ def read_config(run: Path) -> RunConfig:
     """
     if not run.is_dir():
         raise RunError(
-            f"The run {run} does not exist.", remedy="Make one with: arbex train --data DATA --out RUN, or give another path."
+            f"The run {run} does not exist.",
+            remedy="Make one with: arbex train --data DATA --out RUN, or give another path.",
         )
     missing = [name for name in (CONFIG, BEST) if not (run / name).is_file()]
     if missing:
@@ -159,7 +158,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         RunError: If the file is damaged.
     """
     try:
-        return load_file(str(path))
+        tensors: dict[str, Tensor] = load_file(str(path))
+        return tensors
     except (SafetensorError, OSError) as error:
         raise damaged(path, error) from error
 

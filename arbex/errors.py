@@ -78,6 +78,8 @@ class MissingPackageError(BackendError):
 
     def __init__(self, package: str, purpose: str, *, extra: str = "", remedy: str = "") -> None:
         """Builds the paragraph from the package and what it is for."""
-        default = f"Install it with: pip install 'arbex[{extra}]'" if extra else f"Install it with: pip install {package}"
+        default = (
+            f"Install it with: pip install 'arbex[{extra}]'" if extra else f"Install it with: pip install {package}"
+        )
         super().__init__(f"The package '{package}' is not installed; {purpose} needs it.", remedy=remedy or default)
         self.package = package

@@ -47,7 +47,9 @@ def staged_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}.", remedy="Give a folder you may write to.") from error
+        raise InputError(
+            f"{out} cannot be written: {error.strerror}.", remedy="Give a folder you may write to."
+        ) from error
     try:
         stage.chmod(0o755)
         yield stage

@@ -48,7 +48,7 @@ def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
             if sample.label == label:
                 by_group.setdefault(sample.group, []).append(sample)
         for members in by_group.values():
-            rng.shuffle(members)  # type: ignore[arg-type]
+            rng.shuffle(members)
         queue: list[Sample] = []
         while any(by_group.values()):  # one of each person, then the next of each
             queue += [members.pop() for members in by_group.values() if members]
@@ -84,7 +84,8 @@ def load_samples(
     """
     if count < len(labels):
         raise DataError(
-            f"{count} calibration images cannot cover {len(labels)} classes.", allowed=f"At least {len(labels)}."
+            f"{count} calibration images cannot cover {len(labels)} classes.",
+            allowed=f"At least {len(labels)}.",
         )
     split = calibration_split(data)
     faces = read_split(data, split, labels=labels)

@@ -111,5 +111,6 @@ class CalibrationTable:
             raise DataError(f"The calibration table {path} cannot be read: {error.strerror}.") from error
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{path} is no calibration table: {error}.", remedy="Make one with: arbex calibrate RUN --data DATA --out FILE."
+                f"{path} is no calibration table: {error}.",
+                remedy="Make one with: arbex calibrate RUN --data DATA --out FILE.",
             ) from error

@@ -79,9 +79,7 @@ def write_litert(deployed: nn.Module, side: int, path: Path, *, half: bool = Fal
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = static_quantization() if quantized else None
-            model = litert_torch.convert(
-                Named(deployed), sample_kwargs={INPUT_NAME: example}, quant_config=config
-            )
+            model = litert_torch.convert(Named(deployed), sample_kwargs={INPUT_NAME: example}, quant_config=config)
             model.export(str(path))
             if half:
                 halve_weights(path)

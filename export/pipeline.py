@@ -148,9 +148,7 @@ def calibrate_run(
     batches = list(normalised_batches(chosen.images, traced.preprocessing))
     with report.bar("calibrating", len(batches)) as step:
         ranges = calibrate(traced.program, counted(batches, step), INT8)
-    table = CalibrationTable(
-        ranges, run.digest, traced.preprocessing.digest, (chosen.digest,), len(chosen.images)
-    )
+    table = CalibrationTable(ranges, run.digest, traced.preprocessing.digest, (chosen.digest,), len(chosen.images))
     return table, chosen
 
 
@@ -242,7 +240,7 @@ def write_bundle(
             for format_name in formats:
                 made = lowering.artifact(target, format_name, precision)
                 copy = folder / "artifacts" / made.name
-                (shutil.copytree if made.is_dir() else shutil.copyfile)(made, copy)  # type: ignore[operator]
+                (shutil.copytree if made.is_dir() else shutil.copyfile)(made, copy)
                 artifacts.append(
                     Artifact(
                         f"artifacts/{made.name}",
@@ -273,9 +271,7 @@ def write_archive(bundle: Path) -> Path:
     return path
 
 
-def gate_images(
-    request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None
-) -> list[TestImages]:
+def gate_images(request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None) -> list[TestImages]:
     """Returns the calibration images as a test set where a gate was asked for."""
     if (request.max_kl is None and request.min_agreement is None) or calibrated is None or calibrated.images is None:
         return []

@@ -75,5 +75,7 @@ def choose_precisions(target: Target, asked: Sequence[str]) -> tuple[str, ...]:
     """
     unknown = [name for name in asked if name not in PRECISIONS]
     if unknown:
-        raise UnsupportedError(f"The precision {unknown[0]!r} is not known.", allowed=f"Allowed: {', '.join(PRECISIONS)}.")
+        raise UnsupportedError(
+            f"The precision {unknown[0]!r} is not known.", allowed=f"Allowed: {', '.join(PRECISIONS)}."
+        )
     return tuple(p for p in PRECISIONS if p in asked) if asked else target.default

@@ -20,7 +20,6 @@ from calibration.table import TensorRange
 from quantize.placement import Placement
 from quantize.recipe import Recipe
 
-
 AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
 
 
@@ -88,7 +87,9 @@ def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> No
     observers = dict(activation_observers(prepared))
     if set(observers) != set(ranges):
         odd = sorted(set(observers) ^ set(ranges))[0]
-        raise DataError(f"The calibration table belongs to another graph: {odd!r} is in one of them only.", remedy=AGAIN)
+        raise DataError(
+            f"The calibration table belongs to another graph: {odd!r} is in one of them only.", remedy=AGAIN
+        )
     for name, observer in observers.items():
         observer.min_val, observer.max_val = torch.tensor(ranges[name].low), torch.tensor(ranges[name].high)
 
@@ -110,9 +111,7 @@ def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
     return prepared
 
 
-def quantize(
-    program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, side: int
-) -> QuantizedProgram:
+def quantize(program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, side: int) -> QuantizedProgram:
     """Converts a program with the ranges of a calibration.
 
     Args:

@@ -83,7 +83,7 @@ class Runtime(ABC):
             )
         return self.run_batch(images)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most runtimes release everything with the object
         """Releases what the runtime holds."""
 
     def __enter__(self) -> Runtime:

@@ -139,7 +139,9 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
-        raise BundleError(f"The bundle {path} {what}.", remedy="Give the folder that arbex export wrote, such as OUT/cpu.")
+        raise BundleError(
+            f"The bundle {path} {what}.", remedy="Give the folder that arbex export wrote, such as OUT/cpu."
+        )
     file = path / NAME
     if not file.is_file():
         inside = sorted(p.parent.name for p in path.glob(f"*/{NAME}"))
@@ -168,14 +170,18 @@ def check_files(path: Path, manifest: Manifest) -> None:
         if not file.is_file():
             raise BundleError(f"{path} lacks {name}.", remedy=remedy)
         if file.stat().st_size != record.size or digest_file(file) != record.sha256:
-            raise BundleError(f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy)
+            raise BundleError(
+                f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy
+            )
     present = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()} - {NAME, "signature"}
     strange = sorted(present - set(manifest.files))
     if strange:
         raise BundleError(f"{path} holds {strange[0]}, which the manifest does not list.", remedy=remedy)
     for artifact in manifest.artifacts:
         if not any(n == artifact.file or n.startswith(f"{artifact.file}/") for n in manifest.files):
-            raise BundleError(f"The manifest of {path} names an artefact {artifact.file} without its files.", remedy=remedy)
+            raise BundleError(
+                f"The manifest of {path} names an artefact {artifact.file} without its files.", remedy=remedy
+            )
 
 
 def open_bundle(path: str | Path) -> Bundle:

@@ -89,7 +89,12 @@ class Manifest:
             "schema": SCHEMA,
             "target": self.target,
             "labels": list(self.labels),
-            "input": {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "shape": ["batch", side, side, 3]},
+            "input": {
+                "name": INPUT_NAME,
+                "dtype": "uint8",
+                "layout": "NHWC",
+                "shape": ["batch", side, side, 3],
+            },
             "outputs": [{"name": n, "dtype": "float32", "shape": shapes[n]} for n in OUTPUT_NAMES],
             "preprocessing": self.preprocessing.to_json(),
             "artifacts": [asdict(a) for a in self.artifacts],
@@ -112,7 +117,13 @@ class Manifest:
                 remedy="Export it again, or install the version that wrote it.",
             )
         artifacts = tuple(
-            Artifact(str(a["file"]), str(a["format"]), str(a["precision"]), Thresholds(**a["thresholds"]), dict(a["content"]))
+            Artifact(
+                str(a["file"]),
+                str(a["format"]),
+                str(a["precision"]),
+                Thresholds(**a["thresholds"]),
+                dict(a["content"]),
+            )
             for a in value["artifacts"]
         )
         files = {str(n): FileRecord(int(r["size"]), str(r["sha256"])) for n, r in value["files"].items()}

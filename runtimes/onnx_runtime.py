@@ -29,9 +29,7 @@ class OnnxRuntime(Runtime):
         if self.threads:
             options.intra_op_num_threads = self.threads
         try:
-            self.session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
-            )
+            self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
             raise BackendError(f"ONNX Runtime refuses {self.path}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""From files to the network's input on the device: detection and alignment are optional, resizing is the trained one."""
+"""From files to the network's input on the device: faces may be detected; resizing is what training did."""
 
 from __future__ import annotations
 

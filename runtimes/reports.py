@@ -67,6 +67,14 @@ th:first-child,td:first-child{text-align:left}.passed{color:#11703a}.failed{colo
 .not.executed{color:#6b7280}li{color:#4b5563}"""
 
 
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Parity with PyTorch: {verdict}</title><style>{style}</style></head>
+<body>{body}</body>
+</html>
+"""
+
+
 def to_html(outcome: Mapping[str, Any]) -> str:
     """Returns the outcome as one HTML page without outside resources."""
     verdict = "passed" if outcome["passed"] else "failed"
@@ -84,10 +92,11 @@ def to_html(outcome: Mapping[str, Any]) -> str:
             for a in bundle["artifacts"]
         )
         parts.append(f"<table><tr>{head}</tr>{rows}</table>")
-        notes = [f"<li>{html.escape(a['artifact'])}: {html.escape(a['why'])}</li>" for a in bundle["artifacts"] if a["why"]]
+        notes = [
+            f"<li>{html.escape(a['artifact'])}: {html.escape(a['why'])}</li>" for a in bundle["artifacts"] if a["why"]
+        ]
         parts.append(f"<ul>{''.join(notes)}</ul>" if notes else "")
-    title = f"<title>Parity with PyTorch: {verdict}</title>"
-    return f"<!doctype html><html lang='en'><head><meta charset='utf-8'>{title}<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    return PAGE.format(verdict=verdict, style=STYLE, body="".join(parts))
 
 
 def to_junit(outcome: Mapping[str, Any]) -> str:
@@ -112,7 +121,11 @@ def to_junit(outcome: Mapping[str, Any]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {".html": to_html, ".md": to_markdown, ".xml": to_junit}
+FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    ".html": to_html,
+    ".md": to_markdown,
+    ".xml": to_junit,
+}
 
 
 def check_suffix(path: Path) -> None:

@@ -18,15 +18,34 @@ CALIBRATORS = ("minmax",)
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.option("--target", "targets", multiple=True, required=True, help="jetson, iphone, android, rtx, cpu or all; repeatable.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    help="jetson, iphone, android, rtx, cpu or all; repeatable.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the bundles go.  [default: bundles]")
-@click.option("--precision", "precisions", multiple=True, help="fp32, fp16 or int8; repeatable.  [default: the target's]")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    help="fp32, fp16 or int8; repeatable.  [default: the target's]",
+)
 @click.option("--calibration", metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]")
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), default="minmax", show_default=True)
-@click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate.")
+@click.option(
+    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
+)
 @click.option("--max-kl", type=click.FloatRange(min=0), help="Gate: mean KL of int8 on the calibration images.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: top-1 agreement of int8 there.")
-@click.option("--builder", type=click.Choice(["onnx", "torch-tensorrt"]), default="onnx", show_default=True, help="For jetson: ONNX, or an engine for this machine's GPU as well.")
+@click.option(
+    "--builder",
+    type=click.Choice(["onnx", "torch-tensorrt"]),
+    default="onnx",
+    show_default=True,
+    help="For jetson: ONNX, or an engine for this machine's GPU as well.",
+)
 @click.option("--allow-untrained", is_flag=True, help="Export random weights.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
 @debug_option
@@ -67,7 +86,17 @@ def export(
         run = newest_run()
         console.line(f"exporting {run} (RUN)")
     request = ExportRequest(
-        run, targets, out, precisions, calibration, samples, max_kl, min_agreement, allow_untrained, builder, archive
+        run,
+        targets,
+        out,
+        precisions,
+        calibration,
+        samples,
+        max_kl,
+        min_agreement,
+        allow_untrained,
+        builder,
+        archive,
     )
     show(export_run(request, report=console))
     console.line(f"Next: arbex verify {out}/{chosen[0].name} --data IMAGES, arbex bench {out}/{chosen[0].name}")

@@ -13,12 +13,19 @@ from arbex.cli.console import debug_option, json_option, print_json, print_table
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--artifact", help="File name or precision.  [default: the most exact that runs here]")
-@click.option("--detector", type=click.Path(path_type=Path), help="YuNet ONNX file; without it every image is one face.")
+@click.option(
+    "--detector", type=click.Path(path_type=Path), help="YuNet ONNX file; without it every image is one face."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.")
 @json_option
 @debug_option
 def run(
-    bundle: Path, images: tuple[Path, ...], artifact: str | None, detector: Path | None, threads: int | None, as_json: bool
+    bundle: Path,
+    images: tuple[Path, ...],
+    artifact: str | None,
+    detector: Path | None,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
     """Classify IMAGES (files, folders or a video) with BUNDLE."""
     from runtimes.bundle import open_bundle

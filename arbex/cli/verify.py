@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 @click.option("--data", help="Images to compare on: a data set, or any folder of cropped faces.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many images, evenly chosen.")
-@click.option("--reference", type=click.Path(path_type=Path), help="The run to compare with.  [default: the one exported]")
-@click.option("--report", "report_file", type=click.Path(path_type=Path), help="Also write FILE.html, .md or .xml (JUnit).")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="The run to compare with.  [default: the one exported]",
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path),
+    help="Also write FILE.html, .md or .xml (JUnit).",
+)
 @json_option
 @debug_option
 def verify(

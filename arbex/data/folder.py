@@ -55,8 +55,7 @@ class FaceSet:
     def digest(self) -> str:
         """Identifies labels, files (by name and size) and votes of this split."""
         rows = [
-            (s.file.relative_to(self.root).as_posix(), s.file.stat().st_size, s.label, s.votes)
-            for s in self.samples
+            (s.file.relative_to(self.root).as_posix(), s.file.stat().st_size, s.label, s.votes) for s in self.samples
         ]
         return digest_json([self.labels, rows])
 
@@ -64,8 +63,9 @@ class FaceSet:
         """Returns float32 ``[n, N]``: shares of votes where there are any and ``soft``, else one-hot."""
         out = np.zeros((len(self.samples), len(self.labels)), dtype=np.float32)
         for row, sample in zip(out, self.samples, strict=True):
-            if soft and sum(sample.votes):
-                row[:] = np.asarray(sample.votes, dtype=np.float32) / sum(sample.votes)
+            if soft and any(sample.votes):
+                votes = np.asarray(sample.votes, dtype=np.float32)
+                row[:] = votes / votes.sum()
             else:
                 row[sample.label] = 1
         return out
@@ -87,7 +87,7 @@ def find_root(data: str) -> Path:
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(
             f"The data folder {root} {what}.",
-            remedy="Give a folder <split>/<class>/<image>, or draw one with: arbex synth faces --images 4000 --subjects 40.",
+            remedy="Give a folder <split>/<class>/<image>, or draw one with: arbex synth faces.",
         )
     return root
 
@@ -145,7 +145,7 @@ def check_labels(root: Path, found: tuple[str, ...], expected: tuple[str, ...]) 
         raise DataError(
             f"{root / 'classes.txt'} declares the class order {', '.join(found)}; the model answers in the order "
             f"{', '.join(expected)}.",
-            remedy="Put classes.txt into the model's order (folders are matched by name, labels.csv votes by position).",
+            remedy="Put classes.txt into the model's order (votes in labels.csv go by position).",
         )
 
 
@@ -170,9 +170,7 @@ def read_table(root: Path, labels: tuple[str, ...]) -> dict[str, tuple[str, tupl
     return table
 
 
-def read_split(
-    data: str, split: str, *, labels: tuple[str, ...] | None = None, hold_out: bool = False
-) -> FaceSet:
+def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, hold_out: bool = False) -> FaceSet:
     """Reads one split of a data set.
 
     Args:

@@ -25,6 +25,12 @@ class Method(ABC):
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
         """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`."""
 
+    def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
+        """Applies settings to a head before training."""
+        for module in head.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = settings.dropout
+
     @abstractmethod
     def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
         """Returns weighted scalar losses by name; their sum is minimised.

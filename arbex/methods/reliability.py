@@ -56,12 +56,23 @@ class Reliability(Method):
         """Returns a reliability head with ``anchors`` anchors a class."""
         return ReliabilityHead(in_features, num_classes, anchors)
 
+    def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
+        """Applies dropout, and chooses which parts of the head train the encoder."""
+        super().set_up(head, settings)
+        assert isinstance(head, ReliabilityHead)
+        head.lend_encoder = settings.encoder_gradient == "anchors"
+
     def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
         """Returns class, anchor and centre loss, each with its weight; the centre loss is divided by D."""
         assert isinstance(head, ReliabilityHead)
-        dim = head.anchors.shape[-1]
-        return {
-            "class": settings.lambda_class * cross_entropy(balance.corrected, targets, settings.label_smoothing),
+        dim, smoothing = head.anchors.shape[-1], settings.label_smoothing
+        losses = {
+            "class": settings.lambda_class * cross_entropy(balance.corrected, targets, smoothing),
             "anchor": settings.lambda_anchor * anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss),
             "centre": settings.lambda_centre * centre_loss(head.distances(balance.embedding), targets) / dim,
         }
+        if settings.lambda_parts:
+            parts = (balance.primary, balance.geometric, balance.attentive)
+            each = torch.stack([cross_entropy(part, targets, smoothing) for part in parts])
+            losses["parts"] = settings.lambda_parts * each.sum()
+        return losses

@@ -5,4 +5,12 @@ from arbex.models.encoder import Encoder
 from arbex.models.head import LinearHead, ReliabilityHead
 from arbex.models.presets import PRESETS, EncoderConfig
 
-__all__ = ["PRESETS", "Encoder", "EncoderConfig", "ExpressionClassifier", "LinearHead", "Output", "ReliabilityHead"]
+__all__ = [
+    "PRESETS",
+    "Encoder",
+    "EncoderConfig",
+    "ExpressionClassifier",
+    "LinearHead",
+    "Output",
+    "ReliabilityHead",
+]

@@ -55,16 +55,16 @@ class ImageBackbone(nn.Module):
         super().__init__()
         width = config.stem_channels
         self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), activation(width, config.prelu)
+            nn.Conv2d(3, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            activation(width, config.prelu),
         )
         self.stages = nn.ModuleList()
         for channels, depth in zip(config.image_channels, config.image_depths, strict=True):
             blocks = []
             for i in range(depth):
                 stride = 2 if i == 0 else 1
-                blocks.append(
-                    ImageBlock(width, channels, stride, norm_first=config.norm_first, prelu=config.prelu)
-                )
+                blocks.append(ImageBlock(width, channels, stride, norm_first=config.norm_first, prelu=config.prelu))
                 width = channels
             self.stages.append(nn.Sequential(*blocks))
 
@@ -123,9 +123,7 @@ class LandmarkBackbone(nn.Module):
         )
         self.levels = nn.ModuleList()
         for i, channels in enumerate(config.landmark_channels):
-            units = [
-                DepthwiseUnit(width, channels, config.landmark_expansions[i], 2, prelu=prelu, residual=False)
-            ]
+            units = [DepthwiseUnit(width, channels, config.landmark_expansions[i], 2, prelu=prelu, residual=False)]
             inside = config.landmark_residual_expansions[i]
             units += [
                 DepthwiseUnit(channels, channels, inside, 1, prelu=prelu, residual=True)

@@ -59,6 +59,4 @@ class ExpressionClassifier(nn.Module):
     def forward(self, images: Tensor) -> Output:
         """Maps normalised float32 images ``[B, 3, S, S]`` to probabilities."""
         b = self.balance(images)
-        return Output(
-            b.corrected.exp(), b.primary.exp(), confidence(b.corrected).squeeze(-1), b.logits, b.embedding
-        )
+        return Output(b.corrected.exp(), b.primary.exp(), confidence(b.corrected).squeeze(-1), b.logits, b.embedding)

@@ -27,9 +27,13 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, dim: int, ratio: int, *, gelu: bool) -> None:
         """Builds the layers ``dim -> ratio * dim -> dim``."""
-        super().__init__(
-            nn.Linear(dim, ratio * dim), nn.GELU() if gelu else nn.ReLU(), nn.Linear(ratio * dim, dim)
-        )
+        super().__init__(nn.Linear(dim, ratio * dim), nn.GELU() if gelu else nn.ReLU(), nn.Linear(ratio * dim, dim))
+
+
+def conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, norm: bool) -> nn.Sequential:
+    """Returns a convolution with bias, and a batch norm behind it where ``norm``."""
+    layers: list[nn.Module] = [nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2)]
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels)) if norm else nn.Sequential(*layers)
 
 
 class RelativePositionBias(nn.Module):
@@ -125,7 +129,8 @@ class CrossFusionLevel(nn.Module):
         attended = self.merge(self.attention(query, windows), side)  # [B, H, W, C]
         x = shortcut + drop_path(self.attention_scale * attended, self.drop, self.training)
         x = x + drop_path(self.mlp_scale * self.mlp(self.norm_mlp(x)), self.drop, self.training)
-        return x.permute(0, 3, 1, 2)
+        out: Tensor = x.permute(0, 3, 1, 2)
+        return out
 
 
 class FusionBlock(nn.Module):
@@ -180,18 +185,19 @@ class Encoder(nn.Module):
         self.out_features = dim = config.embed_dim
         self.image = ImageBackbone(config)
         self.landmarks = LandmarkBackbone(config)
-        self.landmark_last = nn.Conv2d(config.landmark_last, config.level_channels[2], 3, padding=1)
+        norm = config.embed_norm
+        self.landmark_last = conv(config.landmark_last, config.level_channels[2], 3, norm=norm)
         self.reduce = nn.ModuleList(
-            nn.Conv2d(channels, width, 3, 2, 1)
+            conv(channels, width, 3, 2, norm=norm)
             for channels, width in zip(config.image_channels, config.level_channels, strict=True)
         )
         self.levels = nn.ModuleList(CrossFusionLevel(config, i) for i in range(3))
         c1, c2, c3 = config.level_channels
         self.embed = nn.ModuleList(
             [
-                nn.Sequential(nn.Conv2d(c1, dim, 3, 2, 1), nn.Conv2d(dim, dim, 3, 2, 1)),
-                nn.Sequential(nn.Conv2d(c2, dim, 3, 2, 1)),
-                nn.Sequential(nn.Conv2d(c3, dim, 1)),
+                nn.Sequential(conv(c1, dim, 3, 2, norm=norm), conv(dim, dim, 3, 2, norm=norm)),
+                conv(c2, dim, 3, 2, norm=norm),
+                conv(c3, dim, 1, norm=norm),
             ]
         )
         tokens = 3 * config.level_sizes[2] ** 2

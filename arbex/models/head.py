@@ -86,7 +86,10 @@ def spread_anchors(num_classes: int, anchors: int, dim: int) -> Tensor:
     because anchors of unequal length make the first corrections confident before anything is learned.
     """
     centres = torch.randn(num_classes, 1, dim)
-    directions = F.normalize(F.normalize(centres, dim=-1) + 0.5 * F.normalize(torch.randn(num_classes, anchors, dim), dim=-1), dim=-1)
+    directions = F.normalize(
+        F.normalize(centres, dim=-1) + 0.5 * F.normalize(torch.randn(num_classes, anchors, dim), dim=-1),
+        dim=-1,
+    )
     return RADIUS * directions
 
 
@@ -122,6 +125,7 @@ class ReliabilityHead(nn.Module):
         super().__init__()
         self.num_classes, self.delta = num_classes, delta
         self.tokens, self.attention_heads = tokens, attention_heads
+        self.lend_encoder = False  # in training: only the anchors send gradients into the encoder
         self.reduce = nn.Linear(in_features, embedding)
         self.primary = nn.Sequential(
             *(nn.Linear(embedding, hidden), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm1d(hidden)),
@@ -156,10 +160,11 @@ class ReliabilityHead(nn.Module):
     def balance(self, features: Tensor) -> Balance:
         """Maps the backbone's vectors ``[B, in_features]`` to all that the losses need."""
         embedding = self.reduce(features.float())  # [B, D]
-        logits = self.primary(embedding)  # [B, N]
+        lent = embedding.detach() if self.training and self.lend_encoder else embedding
+        logits = self.primary(lent)  # [B, N]
         primary = log_softmax(logits)
         geometric = self.geometric_correction(embedding)
-        attentive = self.attentive_correction(embedding)
+        attentive = self.attentive_correction(lent)
         corrected = mix(primary, mix(geometric, attentive))  # 3.4.3
         return Balance(corrected, primary, geometric, attentive, logits, embedding)
 

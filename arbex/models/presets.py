@@ -36,6 +36,8 @@ class EncoderConfig:
         fusion_heads: Heads of the fusion transformer.
         norm_first: Image blocks start with a batch norm before the padded convolution, as in IR50. ``False``
             puts it behind, where it folds into the convolution.
+        embed_norm: A batch norm behind every convolution between the backbones and the transformer. Folds away
+            in the export; a model that starts from nothing does not learn without it.
         prelu: PReLU in the backbones; ``False`` is ReLU, which costs nothing on integer kernels.
         gelu: GELU in the feed-forward layers; ``False`` is ReLU.
         freeze_landmarks: Keep the landmark backbone in eval mode and out of the gradient.
@@ -61,6 +63,7 @@ class EncoderConfig:
     fusion_depth: int = 2
     fusion_heads: int = 8
     norm_first: bool = True
+    embed_norm: bool = False
     prelu: bool = True
     gelu: bool = True
     freeze_landmarks: bool = True
@@ -79,7 +82,8 @@ class EncoderConfig:
     def from_json(cls, value: Mapping[str, Any]) -> EncoderConfig:
         """Builds the value from what ``to_json`` returned; lists become tuples."""
         names = {field.name for field in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names})
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
+        return cls(**arguments)
 
 
 BASE = EncoderConfig()
@@ -101,9 +105,10 @@ MOBILE = EncoderConfig(
     mlp_ratio=2,
     embed_dim=128,
     fusion_heads=4,
-    layer_scale=0.1,
+    layer_scale=1.0,
     drop_path=(0.0, 0.05, 0.1),
     norm_first=False,
+    embed_norm=True,
     prelu=False,
     gelu=False,
     freeze_landmarks=False,
@@ -129,6 +134,7 @@ TINY = EncoderConfig(
     layer_scale=1.0,
     drop_path=(0.0, 0.0, 0.0),
     norm_first=False,
+    embed_norm=True,
     prelu=False,
     gelu=False,
     freeze_landmarks=False,

@@ -77,7 +77,12 @@ PROTOTYPES: dict[str, ActionUnits] = {
     },
     "contempt": {"lip_corner_puller_left": 1.0, "dimpler_left": 0.9},
     # Faces that fit no class: a wink-like grimace that no annotator would call one of the seven.
-    "other": {"lip_corner_puller_left": 0.5, "chin_raiser": 0.9, "outer_brow_raiser": 0.7, "lip_tightener": 0.6},
+    "other": {
+        "lip_corner_puller_left": 0.5,
+        "chin_raiser": 0.9,
+        "outer_brow_raiser": 0.7,
+        "lip_tightener": 0.6,
+    },
 }
 
 
@@ -99,6 +104,4 @@ def vary(units: ActionUnits, rng: np.random.Generator) -> ActionUnits:
     """Returns the units as a real person shows them: each a little weaker or stronger, and some twitching."""
     strength = rng.uniform(0.8, 1.15, len(NAMES))
     twitch = np.clip(rng.uniform(-0.5, 0.12, len(NAMES)), 0.0, None)
-    return {
-        name: float(min(1.0, units.get(name, 0.0) * strength[i] + twitch[i])) for i, name in enumerate(NAMES)
-    }
+    return {name: float(min(1.0, units.get(name, 0.0) * strength[i] + twitch[i])) for i, name in enumerate(NAMES)}

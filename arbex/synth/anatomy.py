@@ -61,7 +61,14 @@ def outline(identity: Identity, units: ActionUnits) -> Points:
     chin = identity.face_height - 0.12 + 0.20 * units["jaw_drop"] - 0.03 * units["chin_raiser"]
     jaw, tip = identity.jaw_width, identity.chin_width
     top = -identity.face_height + 0.18
-    right = [(0.55, top + 0.12), (0.90, -0.62), (1.0, -0.05), (0.94, 0.42), (jaw, chin - 0.44), (tip, chin - 0.06)]
+    right = [
+        (0.55, top + 0.12),
+        (0.90, -0.62),
+        (1.0, -0.05),
+        (0.94, 0.42),
+        (jaw, chin - 0.44),
+        (tip, chin - 0.06),
+    ]
     left = [(-x, y) for x, y in reversed(right)]
     return curve((0, top), *right, (0, chin), *left, samples=6, closed=True)
 
@@ -162,8 +169,7 @@ def nose(identity: Identity, units: ActionUnits) -> tuple[list[Points], Points]:
     bridge = curve((0.11, -0.08), (0.09, y * 0.45), (0.11, y * 0.75), samples=5)
     base = curve((-half, y - 0.05), (-half * 0.85, y + 0.02), (0, y + 0.05), (half * 0.85, y + 0.02), (half, y - 0.05))
     wings = [
-        curve((s * half, y - 0.10), (s * half * 1.1, y - 0.04), (s * half * 0.85, y + 0.01), samples=4)
-        for s in (-1, 1)
+        curve((s * half, y - 0.10), (s * half * 1.1, y - 0.04), (s * half * 0.85, y + 0.01), samples=4) for s in (-1, 1)
     ]
     return [bridge, base, *wings], np.array([[-half * 0.45, y + 0.01], [half * 0.45, y + 0.01]])
 

@@ -50,7 +50,8 @@ def perceived(shares: dict[str, float], intensity: float, classes: tuple[str, ..
 
 def vote(p: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Returns the votes [N] of ``ANNOTATORS`` independent annotators."""
-    return rng.multinomial(ANNOTATORS, p)
+    votes: NDArray[np.int64] = rng.multinomial(ANNOTATORS, p)
+    return votes
 
 
 def majority(votes: NDArray[np.int64], truth: int) -> int:

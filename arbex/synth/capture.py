@@ -25,7 +25,9 @@ def sample_pose(rng: np.random.Generator) -> Pose:
 def background(side: int, rng: np.random.Generator) -> Image.Image:
     """Returns a blurred room: a few patches of colour, interpolated to ``side`` pixels."""
     base = rng.integers(50, 210) + rng.integers(-30, 31, 3)
-    patches = np.clip(base + rng.integers(-35, 36, (4, 4, 1)) + rng.integers(-12, 13, (4, 4, 3)), 0, 255).astype(np.uint8)
+    patches = np.clip(base + rng.integers(-35, 36, (4, 4, 1)) + rng.integers(-12, 13, (4, 4, 3)), 0, 255).astype(
+        np.uint8
+    )
     return Image.fromarray(patches).resize((side, side), Image.Resampling.BILINEAR)
 
 

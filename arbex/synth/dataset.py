@@ -64,7 +64,12 @@ class SynthConfig:
                 self.images,
                 f"at least subjects x classes = {self.subjects * len(self.classes)}",
             ),
-            (MIN_SIZE <= self.image_size <= MAX_SIZE, "image size", self.image_size, f"{MIN_SIZE} to {MAX_SIZE}"),
+            (
+                MIN_SIZE <= self.image_size <= MAX_SIZE,
+                "image size",
+                self.image_size,
+                f"{MIN_SIZE} to {MAX_SIZE}",
+            ),
             (self.imbalance >= 1, "imbalance", self.imbalance, "1 (balanced) or more"),
             (0 <= self.label_noise <= 1, "label noise", self.label_noise, "0 to 1"),
             (0 <= self.ambiguity <= 1, "ambiguity", self.ambiguity, "0 to 1"),
@@ -119,7 +124,7 @@ def class_counts(config: SynthConfig, images: int, rng: np.random.Generator) -> 
     rank = np.array([FREQUENCY.index(name) for name in config.classes]).argsort().argsort()
     weights = config.imbalance ** (-rank / (len(config.classes) - 1))
     exact = images * weights / weights.sum()
-    counts = np.floor(exact).astype(np.int64)
+    counts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     left = images - int(counts.sum())
     fractions = exact - counts + 1e-9  # the rest goes out by lot, so that no class is rounded away everywhere
     extra = rng.choice(len(counts), size=left, replace=False, p=fractions / fractions.sum())
@@ -129,7 +134,8 @@ def class_counts(config: SynthConfig, images: int, rng: np.random.Generator) -> 
 
 def plan(config: SynthConfig) -> list[Face]:
     """Returns what each image shows, in the order of their indices."""
-    splits, faces = split_subjects(config), []
+    splits = split_subjects(config)
+    faces: list[Face] = []
     for subject in range(config.subjects):
         images = len(range(subject, config.images, config.subjects))
         rng = np.random.default_rng([config.seed, 2, subject])
@@ -139,9 +145,7 @@ def plan(config: SynthConfig) -> list[Face]:
     return faces
 
 
-def sample_shares(
-    config: SynthConfig, truth: str, rng: np.random.Generator
-) -> tuple[dict[str, float], float]:
+def sample_shares(config: SynthConfig, truth: str, rng: np.random.Generator) -> tuple[dict[str, float], float]:
     """Draws the mixture and the intensity of one image."""
     intensity = float(rng.uniform(0.5, 1.0))
     if rng.random() >= config.ambiguity:
@@ -185,7 +189,11 @@ def write_face(config: SynthConfig, root: Path, face: Face) -> tuple[str, ...]:
 
 
 def write_dataset(
-    config: SynthConfig, out: Path, *, workers: int | None = None, progress: Callable[[int], None] | None = None
+    config: SynthConfig,
+    out: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, int]:
     """Writes ``OUT/{train,val,test}/<class>/*.png``, ``OUT/labels.csv`` and ``OUT/classes.txt``.
 

@@ -54,7 +54,10 @@ class Canvas:
         """Turns face coordinates ``[P, 2]`` into whole pixels; ``raised`` is height above the skin."""
         pose, x, y = self.pose, points[:, 0], points[:, 1] - 0.20
         z = 0.75 * np.sqrt(np.clip(1 - (x / 1.2) ** 2 - (y / 1.7) ** 2, 0, None)) + raised
-        x, z = x * math.cos(pose.yaw) + z * math.sin(pose.yaw), z * math.cos(pose.yaw) - x * math.sin(pose.yaw)
+        x, z = (
+            x * math.cos(pose.yaw) + z * math.sin(pose.yaw),
+            z * math.cos(pose.yaw) - x * math.sin(pose.yaw),
+        )
         y = y * math.cos(pose.pitch) + z * math.sin(pose.pitch)
         x, y = (
             x * math.cos(pose.roll) - y * math.sin(pose.roll),
@@ -89,7 +92,9 @@ def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: flo
     i, skin, dark = identity, identity.skin, tint(identity.skin, 0.72)
     if i.hair_length > 0:
         length = i.hair_length
-        back = anatomy.curve((0, -1.5), (1.0, -1.05), (1.22, 0), (1.1, length), (-1.1, length), (-1.22, 0), (-1.0, -1.05))
+        back = anatomy.curve(
+            (0, -1.5), (1.0, -1.05), (1.22, 0), (1.1, length), (-1.1, length), (-1.22, 0), (-1.0, -1.05)
+        )
         canvas.fill(back, tint(i.hair, 0.75), raised=-0.4)
     canvas.fill(np.array([[-0.5, 0.8], [0.5, 0.8], [0.60, 2.4], [-0.60, 2.4]]), dark, raised=-0.3)
     shirt = between(i.iris, (90, 90, 120), 0.6)
@@ -114,12 +119,20 @@ def draw_hair(canvas: Canvas, identity: Identity) -> None:
     if i.hair_length < 0:  # cropped: a cap only
         rim = [(0.95, -0.55), (0.72, -i.hairline - 0.12), (0, -i.hairline - 0.2), (-0.72, -i.hairline - 0.12)]
     else:
-        rim = [(1.02, -0.2), (0.82, -i.hairline + 0.1), (0.1, -i.hairline - i.fringe), (-0.82, -i.hairline + 0.05)]
+        rim = [
+            (1.02, -0.2),
+            (0.82, -i.hairline + 0.1),
+            (0.1, -i.hairline - i.fringe),
+            (-0.82, -i.hairline + 0.05),
+        ]
     crown = anatomy.curve((-1.05, -0.35), (-1.0, -0.95), (0, -1.52), (1.0, -0.95), (1.05, -0.35), *rim, closed=True)
     canvas.fill(crown, i.hair)
     if i.fringe:
         y = -i.brow_height - 0.32 - i.fringe
-        canvas.fill(anatomy.curve((-0.8, -1.1), (0.8, -1.1), (0.72, y), (0, y + 0.08), (-0.72, y), closed=True), i.hair)
+        canvas.fill(
+            anatomy.curve((-0.8, -1.1), (0.8, -1.1), (0.72, y), (0, y + 0.08), (-0.72, y), closed=True),
+            i.hair,
+        )
 
 
 def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
@@ -141,7 +154,10 @@ def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
         canvas.fill(anatomy.brow(i, units, side), tint(i.hair, 0.6), 0.95, raised=0.02)
         if i.glasses:
             turn = np.linspace(0, 2 * np.pi, 21)
-            rim = np.stack([np.cos(turn) * (i.glasses + 0.04), np.sin(turn) * i.glasses], 1) + [eye.centre[0], 0.03]
+            rim = np.stack([np.cos(turn) * (i.glasses + 0.04), np.sin(turn) * i.glasses], 1) + [
+                eye.centre[0],
+                0.03,
+            ]
             canvas.stroke(rim, (30, 30, 36), 0.03, 0.95, raised=0.08)
             arm = np.array([[side * (i.eye_distance + i.glasses + 0.03), 0.0], [side * 1.02, -0.03]])
             canvas.stroke(arm, (30, 30, 36), 0.03, 0.95)

@@ -91,13 +91,21 @@ def make_config(request: TrainRequest, faces: FaceSet) -> RunConfig:
     encoder = replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=False)
     data = {"path": str(faces.root.resolve()), "train_digest": faces.digest}
     return RunConfig(
-        request.preset, request.method, faces.labels, encoder, request.anchors, Preprocessing(size), request.settings, data
+        request.preset,
+        request.method,
+        faces.labels,
+        encoder,
+        request.anchors,
+        Preprocessing(size),
+        request.settings,
+        data,
     )
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Splits parameters into decayed ones (matrices, kernels) and others (biases, norms, tokens, anchors)."""
-    decayed, others = [], []
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
@@ -127,12 +135,11 @@ class Trainer:
         self.fabric: Fabric = Fabric(devices=1, precision=settings.precision)  # type: ignore[arg-type]
         torch.manual_seed(settings.seed)
         self.raw: ExpressionClassifier = build_model(config)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.raw, settings.weight_decay), lr=settings.learning_rate
-        )
+        optimizer = torch.optim.AdamW(parameter_groups(self.raw, settings.weight_decay), lr=settings.learning_rate)
         self.model, self.optimizer = self.fabric.setup(self.raw, optimizer)
         self.model.mark_forward_method("balance")
         self.method = load_method(config.method)
+        self.method.set_up(self.raw.head, settings)
         size = config.preprocessing.image_size
         self.augment = augmentation(size).to(self.fabric.device)
         self.normalise = Normalise(config.preprocessing).to(self.fabric.device)

@@ -25,8 +25,13 @@ class TrainSettings:
         label_smoothing: Share of each target that goes to all classes (Table 3).
         soft_targets: Train on the annotators' votes where the data has them.
         lambda_class: Weight of the class loss.
+        lambda_parts: Weight of the same loss on each distribution before mixing. Ours, 0 is the paper's: the
+            mixture starves whichever part is less confident.
         lambda_anchor: Weight of the anchor loss (Table 4).
         lambda_centre: Weight of the centre loss.
+        encoder_gradient: ``all`` parts of the head train the encoder, or the ``anchors`` alone: the gradient of an
+            untrained classifier keeps an untrained encoder from learning.
+        dropout: Probability in the primary classifier.
         bounded_anchor_loss: ``False`` is the unbounded form as printed.
         images_per_group: Quota of a person or video an epoch (4.2.2).
         images_per_class: Quota of a class an epoch (4.2.2).
@@ -44,8 +49,11 @@ class TrainSettings:
     label_smoothing: float = 0.11
     soft_targets: bool = True
     lambda_class: float = 1.0
+    lambda_parts: float = 0.0
     lambda_anchor: float = 0.1
     lambda_centre: float = 0.05
+    encoder_gradient: str = "all"
+    dropout: float = 0.5
     bounded_anchor_loss: bool = True
     images_per_group: int = 512
     images_per_class: int = 500
@@ -63,7 +71,15 @@ class TrainSettings:
         return cls(**{k: v for k, v in value.items() if k in names})
 
 
-FROM_SCRATCH: dict[str, Any] = {"learning_rate": 3e-3, "schedule": "cosine", "weight_decay": 0.01}
+FROM_SCRATCH: dict[str, Any] = {
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "weight_decay": 0.01,
+    "lambda_parts": 0.5,
+    "encoder_gradient": "anchors",
+    "dropout": 0.1,
+}
 PRESET_SETTINGS = {
     # The paper fine-tunes pretrained backbones; the small presets start from nothing, in few epochs.
     "tiny": TrainSettings(epochs=16, **FROM_SCRATCH),
@@ -71,7 +87,11 @@ PRESET_SETTINGS = {
     "base": TrainSettings(),
 }
 
-CHOICES = {"schedule": ("exponential", "cosine"), "precision": ("32-true", "bf16-mixed", "16-mixed")}
+CHOICES = {
+    "schedule": ("exponential", "cosine"),
+    "encoder_gradient": ("all", "anchors"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+}
 
 
 def override(settings: TrainSettings, assignments: Iterable[str]) -> TrainSettings:

@@ -28,9 +28,7 @@ class TrainState:
     best_score: tuple[float, float] = (-1.0, 0.0)
 
 
-def write_state(
-    run: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> None:
+def write_state(run: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
     """Writes the weights, the optimiser's moments and the position."""
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     for index, slots in optimizer.state_dict()["state"].items():

@@ -1,0 +1,39 @@
+"""Small real things that many tests share: faces, a trained run, its bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arbex.synth import SynthConfig, write_dataset
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set: 210 faces of 10 people at 64 px."""
+    out = tmp_path_factory.mktemp("data") / "faces"
+    write_dataset(SynthConfig(210, 10, seed=3, image_size=64), out, workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of preset tiny, trained for one short epoch on those faces."""
+    from arbex.training.loop import TrainRequest, train
+    from arbex.training.settings import PRESET_SETTINGS, override
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    settings = override(PRESET_SETTINGS["tiny"], ["epochs=1", "images_per_class=16", "batch_size=16"])
+    train(TrainRequest(str(faces), out, "tiny", "arbex", settings))
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundles of that run for all targets, in float32 and INT8."""
+    from export.pipeline import ExportRequest, export
+
+    out = tmp_path_factory.mktemp("bundles")
+    export(ExportRequest(run, ["all"], out, ("fp32", "int8"), samples=32))
+    return out

@@ -1,0 +1,87 @@
+"""Figures of parity against numbers worked out by hand and against SciPy, scikit-learn and torchmetrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from runtimes.base import Prediction
+from runtimes.manifest import Thresholds
+from runtimes.parity import calibration_error, compare, kl_divergence, rank_correlation, violations, wilson_interval
+
+
+def prediction(corrected: list[list[float]]) -> Prediction:
+    p = np.array(corrected, dtype=np.float32)
+    return Prediction(p, p, p.max(-1))
+
+
+def test_kl_of_two_coins():
+    # .5 ln(.5/.25) + .5 ln(.5/.75) = .14384
+    kl = kl_divergence(np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]]))
+    assert kl[0] == pytest.approx(0.14384, abs=1e-5)
+
+
+def test_kl_of_a_zero_is_finite():
+    assert math.isfinite(kl_divergence(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))[0])
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
+def test_kl_is_not_negative_and_zero_for_equals(a: list[float], b: list[float]):
+    p, q = np.array([a]) / sum(a), np.array([b]) / sum(b)
+    assert kl_divergence(p, q)[0] >= 0
+    assert kl_divergence(p, p)[0] == pytest.approx(0, abs=1e-12)
+    assert kl_divergence(p, q)[0] == pytest.approx(scipy.stats.entropy(p[0], q[0]), abs=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (98, 100), (1000, 1000)])
+def test_wilson_agrees_with_scipy(k: int, n: int):
+    expected = scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_rank_correlation_agrees_with_scipy_and_knows_constants():
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 9, 50).astype(float)
+    b = a + rng.normal(size=50)
+    assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
+    assert rank_correlation(a, np.ones(50)) is None
+
+
+def test_calibration_error_agrees_with_torchmetrics():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(5), 400)
+    labels = rng.integers(0, 5, 400)
+    expected = multiclass_calibration_error(torch.from_numpy(p), torch.from_numpy(labels), 5, n_bins=15)
+    assert calibration_error(p, labels) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_compare_counts_agreement_and_the_largest_error():
+    a = prediction([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]])
+    b = prediction([[0.6, 0.4], [0.55, 0.45], [0.9, 0.1]])
+    parity = compare(a, b)
+    assert parity.samples == 3
+    assert parity.top1_agreement == pytest.approx(2 / 3)
+    assert parity.max_abs_error == pytest.approx(0.15, abs=1e-6)
+    assert parity.ece_delta is None
+
+
+def test_nan_never_passes():
+    a, b = prediction([[0.5, 0.5]]), prediction([[float("nan"), 0.5]])
+    parity = compare(a, b)
+    assert violations(parity, Thresholds(max_abs_error=1.0))
+    assert violations(parity, Thresholds(mean_kl=1.0))
+
+
+def test_agreement_counts_from_a_hundred_images_on():
+    few = compare(prediction([[0.6, 0.4]] * 10), prediction([[0.4, 0.6]] * 10))
+    many = compare(prediction([[0.6, 0.4]] * 100), prediction([[0.4, 0.6]] * 100))
+    limit = Thresholds(top1_agreement=0.98)
+    assert violations(few, limit) == []
+    assert violations(many, limit) == ["agreement 0.00% is below 98.00%"]
