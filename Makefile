@@ -26,7 +26,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m benchmarks.runtimes
+	$(BIN)/python -m benchmarks.edge
 
 clean:
 	rm -rf demo $(VENV)

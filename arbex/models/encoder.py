@@ -200,11 +200,11 @@ class Encoder(nn.Module):
                 conv(c3, dim, 1, norm=norm),
             ]
         )
-        tokens = 3 * config.level_sizes[2] ** 2
+        self.num_tokens = tokens = 3 * config.level_sizes[2] ** 2
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.position = nn.Parameter(torch.empty(1, tokens + 1, dim))
         # Wide enough to tell places apart from the first step on: where an eyebrow is matters as much as what it does.
-        nn.init.trunc_normal_(self.position, std=0.5)
+        nn.init.trunc_normal_(self.position, std=1.0)
         nn.init.trunc_normal_(self.class_token, std=0.02)
         self.fusion = nn.Sequential(
             *(
@@ -215,8 +215,8 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.gate = SqueezeExcite(dim)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps normalised images ``[B, 3, S, S]`` to vectors ``[B, D]``."""
+    def tokens(self, images: Tensor) -> Tensor:
+        """Maps normalised images ``[B, 3, S, S]`` to the tokens of all levels ``[B, T, D]``, level by level."""
         step = self.config.subsample
         x = images[:, :, ::step, ::step]  # equals nearest interpolation by 1/step exactly
         landmarks = self.landmarks(x)  # three maps, S/4, S/8, S/16
@@ -225,8 +225,16 @@ class Encoder(nn.Module):
         for i, image in enumerate(self.image(x)):
             fused = self.levels[i](landmarks[i], self.reduce[i](image))  # [B, C, H, W]
             tokens.append(self.embed[i](fused).flatten(2).transpose(1, 2))  # [B, (S/16)^2, D]
-        cls = self.class_token.expand(images.shape[0], -1, -1)  # [B, 1, D]
-        sequence = torch.cat([cls, *tokens], dim=1) + self.position  # [B, T + 1, D]
+        return torch.cat(tokens, dim=1)
+
+    def fuse(self, tokens: Tensor) -> Tensor:
+        """Maps tokens ``[B, T, D]`` to vectors ``[B, D]``."""
+        cls = self.class_token.expand(tokens.shape[0], -1, -1)  # [B, 1, D]
+        sequence = torch.cat([cls, tokens], dim=1) + self.position  # [B, T + 1, D]
         vector = self.norm(self.fusion(sequence))[:, 0]  # [B, D]
         out: Tensor = self.gate(vector)
         return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images ``[B, 3, S, S]`` to vectors ``[B, D]``."""
+        return self.fuse(self.tokens(images))

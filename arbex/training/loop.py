@@ -36,11 +36,13 @@ from arbex.errors import DataError, RunError
 from arbex.evaluation import predict, scores
 from arbex.files import write_atomically
 from arbex.methods import load_method
+from arbex.methods.base import cross_entropy
 from arbex.models import PRESETS, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import Preprocessing
 from arbex.training.settings import TrainSettings
 from arbex.training.state import TrainState, read_state, write_state
+from arbex.training.supervision import DeepSupervision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -135,9 +137,10 @@ class Trainer:
         self.fabric: Fabric = Fabric(devices=1, precision=settings.precision)  # type: ignore[arg-type]
         torch.manual_seed(settings.seed)
         self.raw: ExpressionClassifier = build_model(config)
-        optimizer = torch.optim.AdamW(parameter_groups(self.raw, settings.weight_decay), lr=settings.learning_rate)
-        self.model, self.optimizer = self.fabric.setup(self.raw, optimizer)
-        self.model.mark_forward_method("balance")
+        self.supervised = DeepSupervision(self.raw, tokens=settings.lambda_tokens > 0)
+        groups = parameter_groups(self.supervised, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
         self.method = load_method(config.method)
         self.method.set_up(self.raw.head, settings)
         size = config.preprocessing.image_size
@@ -157,8 +160,11 @@ class Trainer:
     def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
         """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]`` and returns its losses."""
         images = self.normalise(self.augment(pixels.float() / 255) * 255)
-        balance = self.model.balance(images)
+        balance, tokens = self.model(images)
         losses = self.method.losses(self.raw.head, balance, targets, self.settings)
+        if tokens is not None:
+            of_tokens = cross_entropy(tokens, targets, self.settings.label_smoothing)
+            losses["tokens"] = self.settings.lambda_tokens * of_tokens
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
@@ -248,7 +254,7 @@ def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: dict[st
     with (run / METRICS).open("a") as stream:
         stream.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
     state = replace(state, epoch=epoch)
-    write_state(run, state, weights, trainer.optimizer)
+    write_state(run, state, trainer.supervised.state_dict(), trainer.optimizer)
     return state
 
 
@@ -257,7 +263,7 @@ def start(request: TrainRequest, config: RunConfig, trainer: Trainer) -> TrainSt
     run = request.out
     if request.resume:
         state, weights = read_state(run, trainer.optimizer)
-        trainer.raw.load_state_dict(weights)
+        trainer.supervised.load_state_dict(weights)
         keep_metrics(run, state.epoch)
         write_config(run, config)
         return state
@@ -266,7 +272,7 @@ def start(request: TrainRequest, config: RunConfig, trainer: Trainer) -> TrainSt
     for name in (BEST, LAST):
         write_weights(run / name, weights, {"epoch": "0"})
     write_atomically(run / METRICS, "")
-    write_state(run, TrainState(), weights, trainer.optimizer)
+    write_state(run, TrainState(), trainer.supervised.state_dict(), trainer.optimizer)
     write_config(run, config)
     return TrainState()
 

@@ -1,0 +1,52 @@
+"""What training adds around a model: a classifier on the encoder's tokens (deep supervision)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from arbex.models import Encoder, ExpressionClassifier
+from arbex.models.head import Balance, log_softmax
+
+
+class Supervised(NamedTuple):
+    """Answers for a training batch.
+
+    Attributes:
+        balance: What the model's head computed.
+        tokens: Log-probabilities of the classifier on tokens [B, N], where there is one.
+    """
+
+    balance: Balance
+    tokens: Tensor | None
+
+
+class DeepSupervision(nn.Module):
+    """A model with a linear classifier on all of its encoder's tokens.
+
+    With random weights the fusion transformer averages over places, and the backbones learn nothing of where on
+    the face something moved. The classifier has a weight for every place; its gradient does not pass the
+    transformer. It is not part of the model: checkpoints and exports leave it out.
+
+    Args:
+        model: The model to train.
+        tokens: Whether to add the classifier; it needs an encoder that has tokens.
+    """
+
+    def __init__(self, model: ExpressionClassifier, *, tokens: bool) -> None:
+        """Wraps a model."""
+        super().__init__()
+        self.model = model
+        self.classify_tokens: nn.Linear | None = None
+        encoder = model.encoder
+        if tokens and isinstance(encoder, Encoder):
+            self.classify_tokens = nn.Linear(encoder.num_tokens * encoder.out_features, len(model.labels))
+
+    def forward(self, images: Tensor) -> Supervised:
+        """Answers for normalised images ``[B, 3, S, S]``."""
+        if self.classify_tokens is None:
+            return Supervised(self.model.balance(images), None)
+        tokens = self.model.encoder.tokens(images)  # type: ignore[operator]  # [B, T, D]
+        balance = self.model.head(self.model.encoder.fuse(tokens))  # type: ignore[operator]
+        return Supervised(balance, log_softmax(self.classify_tokens(tokens.flatten(1))))

@@ -1,0 +1,78 @@
+"""``make bench``: speed of drawing, and latency of each format relative to PyTorch in the same run.
+
+Untrained weights serve: latency does not depend on them. Medians; every ratio is within this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from arbex.checkpoint import load_run
+from arbex.synth import SynthConfig, draw_face, write_dataset
+from arbex.synth.dataset import plan
+from arbex.training.loop import TrainRequest, train
+from arbex.training.settings import PRESET_SETTINGS, override
+from export.pipeline import ExportRequest, export
+from runtimes.benchmark import benchmark
+from runtimes.bundle import open_bundle
+
+
+def median_ms(work: Callable[[], object], runs: int = 20, warm_up: int = 3) -> float:
+    """Returns the median time of a call in milliseconds."""
+    times = []
+    for i in range(warm_up + runs):
+        started = time.perf_counter()
+        work()
+        if i >= warm_up:
+            times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1e3
+
+
+def drawing() -> None:
+    """Prints how many faces of 128 px one core draws in a second."""
+    config = SynthConfig(700, 10)
+    faces = iter(plan(config))
+    print(f"drawing: {1e3 / median_ms(lambda: draw_face(config, next(faces)), runs=200):.0f} images/s on one core")
+
+
+def latency(preset: str, threads: int) -> None:
+    """Prints the latency at batch 1 of PyTorch and of every artefact that runs here."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_dataset(SynthConfig(210, 10, image_size=64), root / "faces")
+        settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
+        train(TrainRequest(str(root / "faces"), root / "run", preset, "arbex", settings))
+        export(ExportRequest(root / "run", ["cpu", "android"], root, ("fp32", "int8"), samples=32, allow_untrained=True))
+        model = load_run(root / "run")
+        images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)
+        with torch.inference_mode():
+            reference = median_ms(lambda: model(images))
+        print(f"\n{preset}, {threads} thread(s)\n| runtime | precision | p50 ms | of PyTorch | MB |\n|---|---|---|---|---|")
+        print(f"| PyTorch | fp32 | {reference:.2f} | 1.00 | |")
+        for name in ("cpu", "android"):
+            for row in benchmark(open_bundle(root / name), threads=threads):
+                ratio, size = row["p50_ms"] / reference, row["size_bytes"] / 1e6
+                print(f"| {row['runtime']} | {row['precision']} | {row['p50_ms']:.2f} | {ratio:.2f} | {size:.2f} |")
+
+
+def main() -> None:
+    """Runs the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", action="append", choices=sorted(PRESET_SETTINGS))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    drawing()
+    for preset in arguments.preset or ["tiny", "mobile"]:
+        latency(preset, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The command line: help at once, errors as one paragraph, JSON alone on stdout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arbex.cli import COMMANDS, invoke
+
+ROOT = Path(__file__).parent.parent.parent.parent
+
+
+def call(*arguments: object) -> tuple[int, str]:
+    """Runs a command in this process and returns its exit code and nothing else of it."""
+    return invoke([str(a) for a in arguments], "arbex"), ""
+
+
+@pytest.fixture
+def face(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "face.png")
+    return tmp_path / "face.png"
+
+
+@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]], ids=lambda c: "".join(c) or "arbex")
+def test_help_answers_at_once(command: list[str]):
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "arbex", *command, "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert b"Usage: " in done.stdout
+    assert min(times) < 0.3
+
+
+def test_arbex_export_is_arbex_export(capsys: pytest.CaptureFixture[str]):
+    executable = Path(sys.executable).parent / "arbex-export"
+    done = subprocess.run([executable, "--help"], capture_output=True, text=True, check=True)
+    assert "arbex export [OPTIONS] [RUN]" in done.stdout
+
+
+def test_run_prints_json_alone(bundles: Path, face: Path, capfd: pytest.CaptureFixture[str]):
+    assert invoke(["run", str(bundles / "cpu"), str(face), str(face.parent), "--json"], "arbex") == 0
+    answers = json.loads(capfd.readouterr().out)
+    assert [a["file"] for a in answers] == [str(face), str(face)]
+    for answer in answers:
+        assert set(answer) == {"file", "label", "confidence", "corrected", "primary", "box"}
+        assert answer["box"] is None
+        assert sum(answer["corrected"].values()) == pytest.approx(1, abs=1e-5)
+        assert answer["label"] == max(answer["corrected"], key=answer["corrected"].__getitem__)
+
+
+def test_every_artifact_that_runs_here_answers_alike(bundles: Path, face: Path, capfd: pytest.CaptureFixture[str]):
+    answers = []
+    for bundle, artifact in (("cpu", "fp32"), ("cpu", "int8"), ("android", "fp32"), ("android", "int8")):
+        assert invoke(["run", str(bundles / bundle), str(face), "--artifact", artifact, "--json"], "arbex") == 0
+        answers.append(json.loads(capfd.readouterr().out)[0]["corrected"])
+    for other in answers[1:]:
+        assert all(abs(other[k] - answers[0][k]) < 0.1 for k in other)
+
+
+def test_verify_json_has_the_promised_keys(bundles: Path, faces: Path, capfd: pytest.CaptureFixture[str]):
+    paths = [str(bundles / name) for name in ("cpu", "iphone")]
+    assert invoke(["verify", *paths, "--data", str(faces), "--json"], "arbex") == 0
+    outcome = json.loads(capfd.readouterr().out)
+    assert outcome["passed"] is True
+    executed = [a for b in outcome["bundles"] for a in b["artifacts"] if a["executed"]]
+    keys = {"artifact", "format", "precision", "runtime", "executed", "samples", "max_abs_error", "mean_kl", "max_kl"}
+    keys |= {"top1_agreement", "top1_agreement_ci95", "ece_delta", "confidence_rank_correlation", "passed", "why"}
+    assert all(set(a) == keys for b in outcome["bundles"] for a in b["artifacts"])
+    assert len(executed) == 2
+    assert all(a["samples"] == 63 or a["samples"] > 32 for a in executed)
+    assert all(a["ece_delta"] is not None for a in executed)
+
+
+def test_verify_exits_with_1_for_an_altered_bundle(bundles: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    copy = shutil.copytree(bundles / "cpu", tmp_path / "cpu")
+    (copy / "README.md").write_text("changed")
+    assert invoke(["verify", str(copy), "--json"], "arbex") == 1
+    assert "altered" in json.loads(capfd.readouterr().out)["bundles"][0]["why"]
+
+
+def test_verify_refuses_a_run_that_changed(bundles: Path, faces: Path, tmp_path: Path, run: Path):
+    from arbex.checkpoint import load_run, write_weights
+
+    copy = shutil.copytree(run, tmp_path / "run")
+    weights = load_run(copy).state_dict()
+    write_weights(copy / "best.safetensors", {k: v + 1 for k, v in weights.items()}, {"epoch": "1"})
+    command = ["verify", str(bundles / "cpu"), "--data", str(faces), "--reference", str(copy)]
+    assert invoke(command, "arbex") == 2
+
+
+def test_bench_json_has_the_promised_keys(bundles: Path, capfd: pytest.CaptureFixture[str]):
+    assert invoke(["bench", str(bundles / "cpu"), str(bundles / "iphone"), "--json"], "arbex") == 0
+    rows = json.loads(capfd.readouterr().out)
+    assert [r["artifact"] for r in rows] == ["model.fp32.onnx", "model.int8.onnx"]
+    keys = {"bundle", "artifact", "runtime", "precision", "threads", "p50_ms", "p95_ms", "images_per_s"}
+    for row in rows:
+        assert set(row) == keys | {"size_bytes", "peak_rss_bytes"}
+        assert 0 < row["p50_ms"] <= row["p95_ms"]
+        assert row["peak_rss_bytes"] > 10e6
+
+
+def test_inspect_and_doctor(bundles: Path, capfd: pytest.CaptureFixture[str]):
+    assert invoke(["inspect", str(bundles / "jetson"), "--json"], "arbex") == 0
+    value = json.loads(capfd.readouterr().out)
+    assert value["intact"] is True
+    assert value["target"] == "jetson"
+    assert value["provenance"]["tools"]["torch"]
+    assert invoke(["doctor", "--json"], "arbex") == 0
+    backends = {b["name"]: b for b in json.loads(capfd.readouterr().out)["backends"]}
+    assert backends["onnxruntime"]["works"] is True
+    assert backends["torch-tensorrt"]["works"] is False
+    assert "pip install" in backends["torch-tensorrt"]["remedy"]
+
+
+def test_evaluate_json(run: Path, faces: Path, capfd: pytest.CaptureFixture[str]):
+    assert invoke(["evaluate", str(run), "--data", str(faces), "--json"], "arbex") == 0
+    value = json.loads(capfd.readouterr().out)
+    scores = {"accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "per_class"}
+    assert scores | {"primary", "std_primary", "std_corrected", "n"} == set(value)
+    assert set(value["primary"]) == scores
+
+
+def bad_images(folder: Path) -> dict[str, Path]:
+    whole = folder / "whole.png"
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(whole)
+    cut, text, dot = folder / "cut.png", folder / "text.jpg", folder / "dot.png"
+    cut.write_bytes(whole.read_bytes()[:40])
+    text.write_text("hello")
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(dot)
+    return {"cut": cut, "text": text, "dot": dot, "missing": folder / "nowhere.png"}
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "dot", "missing"])
+def test_bad_images_exit_with_2_and_one_paragraph(
+    kind: str, bundles: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    image = bad_images(tmp_path)[kind]
+    assert invoke(["run", str(bundles / "cpu"), str(image)], "arbex") == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    message = [line for line in captured.err.splitlines() if line.startswith("Error: ")]
+    assert len(message) == 1
+    assert str(image) in message[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "--data", "/nowhere"], 2, "/nowhere does not exist"),
+        (["train", "--data", "{faces}", "--set", "speed=9"], 2, "speed=9"),
+        (["train", "--data", "{faces}", "--method", "magic"], 2, "magic"),
+        (["evaluate", "/nowhere", "--data", "{faces}"], 2, "run /nowhere does not exist"),
+        (["evaluate", "{halfrun}", "--data", "{faces}"], 2, "best.safetensors is missing"),
+        (["evaluate", "{run}", "--data", "{otherorder}"], 2, "class order"),
+        (["export", "{run}", "--target", "toaster", "--out", "{out}"], 2, "toaster"),
+        (["export", "{run}", "--target", "cpu", "--precision", "int4", "--out", "{out}"], 2, "int4"),
+        (["export", "{untrained}", "--target", "cpu", "--out", "{out}"], 2, "never trained"),
+        (["export", "{run}", "--target", "cpu", "--calibration", "/nowhere", "--out", "{out}"], 2, "/nowhere"),
+        (["export", "{run}", "--target", "jetson", "--builder", "torch-tensorrt", "--out", "{out}"], 3, "GPU"),
+        (["export", "{run}", "--target", "cpu", "--max-kl", "0", "--out", "{out}"], 1, "does not answer like PyTorch"),
+        (["run", "/nowhere", "x.png"], 2, "bundle /nowhere does not exist"),
+        (["verify", "{bundles}/cpu", "--report", "x.pdf"], 2, ".html, .md, .xml"),
+        (["synth", "{faces}"], 2, "already holds"),
+        (["nonsense"], 2, "nonsense"),
+        (["synth"], 2, "OUT"),
+    ],
+)
+def test_mistakes_have_their_code_and_leave_nothing(
+    arguments: list[str],
+    code: int,
+    words: str,
+    run: Path,
+    faces: Path,
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    places = {"faces": faces, "run": run, "bundles": bundles, "out": tmp_path / "out"}
+    places |= {"halfrun": tmp_path / "half", "otherorder": tmp_path / "order", "untrained": tmp_path / "untrained"}
+    needed = " ".join(arguments)
+    if "{halfrun}" in needed:
+        places["halfrun"].mkdir()
+        shutil.copy(run / "config.json", places["halfrun"])
+    if "{otherorder}" in needed:
+        shutil.copytree(faces / "test", places["otherorder"] / "test")
+        names = (faces / "classes.txt").read_text().split()
+        (places["otherorder"] / "classes.txt").write_text("\n".join(reversed(names)))
+    if "{untrained}" in needed:
+        from arbex.checkpoint import load_run, write_weights
+
+        shutil.copytree(run, places["untrained"])
+        weights = load_run(run).state_dict()
+        write_weights(places["untrained"] / "best.safetensors", weights, {"epoch": "0"})
+    before = {p.name for p in tmp_path.iterdir()}
+    capfd.readouterr()
+    assert invoke([a.format(**places) for a in arguments], "arbex") == code
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+    left = {p.name for p in tmp_path.iterdir()} - before
+    assert left <= {"out"}
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_debug_shows_the_traceback():
+    from arbex.errors import DataError
+
+    with pytest.raises(DataError):
+        invoke(["train", "--data", "/nowhere", "--debug"], "arbex")
+
+
+def test_an_unexpected_error_is_one_paragraph_too(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    def explode() -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("runtimes.doctor.examine", explode)
+    assert invoke(["doctor"], "arbex") == 70
+    assert "--debug" in capfd.readouterr().err

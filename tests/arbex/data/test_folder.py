@@ -1,0 +1,103 @@
+"""Reading folders, and refusing what cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arbex.data.folder import read_split, summary
+from arbex.errors import DataError
+from arbex.spec import EXPRESSIONS
+
+
+def make(root: Path, layout: dict[str, int]) -> Path:
+    for name, count in layout.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.full((16, 16, 3), i, dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i:02d}.png")
+    return root
+
+
+def test_reads_labels_votes_and_subjects(faces: Path):
+    train = read_split(str(faces), "train")
+    assert train.labels == EXPRESSIONS
+    assert all(sum(s.votes) == 10 and s.group.startswith("s") for s in train.samples)
+    targets = train.targets(soft=True)
+    assert targets.shape == (len(train.samples), 7)
+    assert np.allclose(targets.sum(1), 1)
+    assert (targets.argmax(1) == [s.label for s in train.samples]).mean() > 0.95
+    assert set(np.unique(train.targets(soft=False))) == {0.0, 1.0}
+    assert "of 6 people" in summary(train)
+
+
+def test_classes_have_the_usual_order_not_the_alphabetical(tmp_path: Path):
+    root = make(tmp_path, {"train/anger": 1, "train/neutral": 1, "train/fear": 1})
+    assert read_split(str(root), "train").labels == ("neutral", "anger", "fear")
+    root = make(tmp_path / "odd", {"train/b": 1, "train/a": 1})
+    assert read_split(f"folder:{root}", "train").labels == ("a", "b")
+
+
+def test_validation_may_be_called_validation(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 2, "train/b": 2, "validation/a": 1, "validation/b": 1})
+    assert len(read_split(str(root), "val").samples) == 2
+
+
+def test_without_validation_a_tenth_of_training_is_held_out(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 20, "train/b": 11, "test/a": 1, "test/b": 1})
+    train = read_split(str(root), "train", hold_out=True)
+    val = read_split(str(root), "val", hold_out=True)
+    assert (len(train.samples), len(val.samples)) == (27, 4)
+    assert not {s.file for s in train.samples} & {s.file for s in val.samples}
+
+
+def test_a_folder_without_splits_is_one_split(tmp_path: Path):
+    root = make(tmp_path, {"a": 10, "b": 10})
+    assert len(read_split(str(root), "test").samples) == 20
+    assert len(read_split(str(root), "train", hold_out=True).samples) == 18
+
+
+def test_a_missing_folder(tmp_path: Path):
+    with pytest.raises(DataError, match="does not exist.*arbex synth"):
+        read_split(str(tmp_path / "nowhere"), "train")
+
+
+def test_an_unknown_layout():
+    with pytest.raises(DataError, match="'exotic'.*Known layouts: folder"):
+        read_split("exotic:/data", "train")
+
+
+def test_an_empty_class(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 2, "train/b": 0})
+    with pytest.raises(DataError, match="'b' has no images"):
+        read_split(str(root), "train")
+
+
+def test_a_missing_split(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    with pytest.raises(DataError, match="no split 'test'"):
+        read_split(str(root), "test")
+
+
+def test_classes_of_another_model(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    with pytest.raises(DataError, match="trained on a, c"):
+        read_split(str(root), "train", labels=("a", "c"))
+
+
+def test_folders_are_matched_by_name_but_a_declared_order_must_be_the_models(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 1, "train/b": 2})
+    assert [s.label for s in read_split(str(root), "train", labels=("b", "a")).samples] == [0, 0, 1]
+    (root / "classes.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match="declares the class order a, b"):
+        read_split(str(root), "train", labels=("b", "a"))
+
+
+def test_a_damaged_table(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    (root / "labels.csv").write_text("file,split,subject,label,true_label,votes\ntrain/a/00.png,train,s1,a,a,x y\n")
+    with pytest.raises(DataError, match="Line 2"):
+        read_split(str(root), "train")

@@ -1,0 +1,96 @@
+"""The losses of section 3.5 against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from arbex.errors import UnsupportedError
+from arbex.methods import METHODS, load_method
+from arbex.methods.base import cross_entropy
+from arbex.methods.reliability import anchor_loss, centre_loss
+from arbex.models.head import ReliabilityHead
+from arbex.training.settings import TrainSettings
+
+
+def test_cross_entropy_with_smoothing():
+    # targets (.9 * 1 + .05, .05): -(.95 ln .8 + .05 ln .2) = .29246
+    log_p = torch.tensor([[0.8, 0.2]]).log()
+    assert cross_entropy(log_p, torch.tensor([[1.0, 0.0]]), 0.1).item() == pytest.approx(0.29246, abs=1e-4)
+
+
+def test_anchor_loss_as_printed():
+    # classes 0: (0,0), (1,0); 1: (0,2), (1,2). Squared distances across: 4, 5, 5, 4; mean 4.5; by D = 2: -2.25
+    anchors = torch.tensor([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 2.0]]])
+    assert anchor_loss(anchors, bounded=False).item() == pytest.approx(-2.25)
+
+
+def test_bounded_anchor_loss_lies_between_zero_and_one():
+    together = torch.zeros(3, 2, 4)
+    assert anchor_loss(together, bounded=True).item() == 1.0
+    apart = torch.stack([torch.full((2, 4), 100.0 * i) for i in range(3)])
+    assert anchor_loss(apart, bounded=True).item() == 0.0
+    # squared distances 4 and 5 over 2D = 4: max(0, 1 - 1) = 0, max(0, 1 - 5/4) = 0; at distance 1: 1 - 1/4
+    near = torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]]])
+    assert anchor_loss(near, bounded=True).item() == pytest.approx(0.75)
+
+
+def test_the_printed_form_has_no_lower_bound_and_the_other_has():
+    anchors = torch.randn(3, 2, 8)
+    assert anchor_loss(100 * anchors, bounded=False) < 100 * anchor_loss(anchors, bounded=False)
+    assert anchor_loss(100 * anchors, bounded=True) >= 0
+
+
+def test_centre_loss_takes_the_nearest_anchor_of_the_own_class():
+    distances = torch.tensor([[[3.0, 2.0], [1.0, 1.0]], [[1.0, 1.0], [5.0, 4.0]]])  # [B=2, N=2, K=2]
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert centre_loss(distances, targets).item() == pytest.approx((4 + 16) / 2)
+
+
+def test_losses_are_weighted_and_named():
+    torch.manual_seed(0)
+    head = ReliabilityHead(8, 3, anchors=2)
+    balance = head(torch.randn(4, 8))
+    targets = torch.eye(3)[torch.tensor([0, 1, 2, 0])]
+    method = load_method("arbex")
+    one = method.losses(head, balance, targets, TrainSettings())
+    two = method.losses(head, balance, targets, TrainSettings(lambda_anchor=0.2, lambda_parts=1.0))
+    assert set(one) == {"class", "anchor", "centre"}
+    assert set(two) == {"class", "anchor", "centre", "parts"}
+    assert two["anchor"].item() == pytest.approx(2 * one["anchor"].item())
+
+
+def test_the_encoder_can_be_trained_through_the_anchors_alone():
+    method = load_method("arbex")
+    head = method.build_head(8, 3, anchors=2)
+    features = torch.randn(4, 8, requires_grad=True)
+    for value, expected in (("all", True), ("anchors", False)):
+        method.set_up(head, TrainSettings(encoder_gradient=value))
+        grad = torch.autograd.grad(head(features).primary[:, 0].sum(), features, allow_unused=True)[0]
+        assert (grad is not None) == expected
+    assert torch.autograd.grad(head(features).geometric[:, 0].sum(), features)[0].abs().sum() > 0
+
+
+def test_dropout_follows_the_settings():
+    method = load_method("arbex")
+    head = method.build_head(8, 3, anchors=2)
+    method.set_up(head, TrainSettings(dropout=0.25))
+    assert {m.p for m in head.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+
+
+def test_poster_is_plain_cross_entropy():
+    method = load_method("poster")
+    head = method.build_head(8, 4, anchors=10)
+    balance = head(torch.zeros(2, 8))
+    loss = method.losses(head, balance, torch.eye(4)[:2], TrainSettings(label_smoothing=0.0))
+    assert loss["class"].item() == pytest.approx(math.log(4), abs=0.5)
+    assert torch.equal(balance.corrected, balance.primary)
+
+
+def test_every_method_in_the_table_loads_and_others_are_refused():
+    for name in METHODS:
+        assert load_method(name).name == name
+    with pytest.raises(UnsupportedError, match="Known: arbex, poster"):
+        load_method("magic")

@@ -1,0 +1,172 @@
+"""Procedural faces: the layout, the knobs, the determinism."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arbex.errors import DataError, InputError
+from arbex.spec import EXPRESSIONS
+from arbex.synth import SynthConfig, draw_face, write_dataset
+from arbex.synth.action_units import NAMES, PROTOTYPES, blend
+from arbex.synth.annotators import majority, mislabel, perceived, vote
+from arbex.synth.dataset import plan
+
+
+def rows(root: Path) -> list[dict[str, str]]:
+    with (root / "labels.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_layout_and_table_agree(faces: Path):
+    table = rows(faces)
+    assert len(table) == 210
+    for row in table:
+        split, label, _ = row["file"].split("/")
+        assert (split, label) == (row["split"], row["label"])
+        assert sum(int(v) for v in row["votes"].split()) == 10
+        assert row["true_label"] in EXPRESSIONS
+    with Image.open(faces / table[0]["file"]) as image:
+        assert (image.mode, image.size) == ("RGB", (64, 64))
+    assert (faces / "classes.txt").read_text().split() == list(EXPRESSIONS)
+
+
+def test_subjects_are_in_one_split_only(faces: Path):
+    splits: dict[str, set[str]] = {}
+    for row in rows(faces):
+        splits.setdefault(row["subject"], set()).add(row["split"])
+    assert len(splits) == 10
+    assert all(len(s) == 1 for s in splits.values())
+    assert {next(iter(s)) for s in splits.values()} == {"train", "val", "test"}
+
+
+def test_the_majority_of_votes_is_the_label(faces: Path):
+    for row in rows(faces):
+        votes = [int(v) for v in row["votes"].split()]
+        assert votes[EXPRESSIONS.index(row["label"])] == max(votes)
+
+
+def test_pixels_depend_on_the_seed_alone():
+    config = SynthConfig(70, 5, seed=11, image_size=48)
+    digest = hashlib.sha256()
+    for face in plan(config)[:6]:
+        digest.update(draw_face(config, face).image.tobytes())
+    # The same on every machine; a change of the drawing changes it on purpose.
+    assert digest.hexdigest()[:16] == DIGEST
+    other = SynthConfig(70, 5, seed=12, image_size=48)
+    assert not np.array_equal(draw_face(config, plan(config)[0]).image, draw_face(other, plan(other)[0]).image)
+
+
+DIGEST = "to be set"
+
+
+def test_workers_do_not_change_the_bytes(tmp_path: Path):
+    config = SynthConfig(63, 3, seed=5, image_size=32)
+    write_dataset(config, tmp_path / "one", workers=1)
+    write_dataset(config, tmp_path / "two", workers=2)
+    for row in rows(tmp_path / "one"):
+        assert (tmp_path / "one" / row["file"]).read_bytes() == (tmp_path / "two" / row["file"]).read_bytes()
+    assert (tmp_path / "one/labels.csv").read_text() == (tmp_path / "two/labels.csv").read_text()
+
+
+def test_imbalance_is_the_ratio_of_classes():
+    faces = plan(SynthConfig(7000, 10, imbalance=20.0))
+    counts = Counter(EXPRESSIONS[f.truth] for f in faces)
+    assert counts["happiness"] / counts["fear"] == pytest.approx(20, rel=0.15)
+
+
+def test_label_noise_is_the_share_of_wrong_labels():
+    clean = SynthConfig(700, 10, image_size=32, ambiguity=0.0, label_noise=0.0)
+    noisy = SynthConfig(700, 10, image_size=32, ambiguity=0.0, label_noise=0.4)
+    changed = [draw_face(clean, face).label != draw_face(noisy, face).label for face in plan(clean)[:200]]
+    assert np.mean(changed) == pytest.approx(0.4, abs=0.1)
+
+
+def test_ambiguous_faces_divide_the_annotators():
+    p = perceived({"anger": 0.52, "disgust": 0.48}, 0.9, EXPRESSIONS)
+    assert 0.3 < p[EXPRESSIONS.index("disgust")] < p[EXPRESSIONS.index("anger")] < 0.6
+    clear = perceived({"anger": 1.0}, 1.0, EXPRESSIONS)
+    assert clear.argmax() == EXPRESSIONS.index("anger")
+    assert clear.max() >= 0.85
+
+
+def test_a_weak_expression_looks_neutral():
+    p = perceived({"sadness": 1.0}, 0.05, EXPRESSIONS)
+    assert p.argmax() == EXPRESSIONS.index("neutral")
+
+
+def test_votes_majority_and_mislabelling():
+    rng = np.random.default_rng(0)
+    assert vote(perceived({"fear": 1.0}, 1.0, EXPRESSIONS), rng).sum() == 10
+    assert majority(np.array([4, 4, 2]), truth=1) == 1
+    assert majority(np.array([5, 3, 2]), truth=1) == 0
+    for _ in range(20):
+        wrong = mislabel(np.array([6, 3, 1]), rng)
+        assert wrong.argmax() != 0
+        assert sorted(wrong) == [1, 3, 6]
+
+
+def test_prototypes_use_known_action_units():
+    for units in PROTOTYPES.values():
+        assert set(units) <= set(NAMES)
+    half = blend({"happiness": 0.5, "anger": 0.5}, 1.0)
+    assert half["lip_corner_puller"] == 0.5
+    assert half["brow_lowerer"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"subjects": 2}, "subjects"),
+        ({"images": 5}, "images"),
+        ({"image_size": 4}, "image size"),
+        ({"imbalance": 0.5}, "imbalance"),
+        ({"label_noise": 1.5}, "label noise"),
+        ({"ambiguity": -1}, "ambiguity"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(change: dict[str, float], word: str):
+    with pytest.raises(DataError, match=word):
+        SynthConfig(**{"images": 700, "subjects": 10, **change})  # type: ignore[arg-type]
+
+
+def test_an_existing_folder_is_not_touched(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="already holds"):
+        write_dataset(SynthConfig(63, 3, image_size=32), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("arbex.synth.dataset.write_face", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_dataset(SynthConfig(63, 3, image_size=32), tmp_path / "out", workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_eighth_class_can_be_drawn():
+    config = SynthConfig(80, 5, image_size=32, classes=(*EXPRESSIONS, "contempt"))
+    assert {f.truth for f in plan(config)} == set(range(8))
+    assert draw_face(config, plan(config)[0]).votes.shape == (8,)
+
+
+def test_speed_is_at_least_150_images_a_second_on_one_core():
+    config = SynthConfig(700, 10, image_size=128)
+    faces = plan(config)
+    draw_face(config, faces[0])
+    times = []
+    for face in faces[:60]:
+        started = time.process_time()
+        draw_face(config, face)
+        times.append(time.process_time() - started)
+    assert 1 / np.median(times) >= 150

@@ -1,0 +1,80 @@
+"""Decoding: every kind that users have, and every kind of rubbish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arbex.errors import DataError
+from arbex.images import find_images, load, read_image, resize
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_lossless_formats_give_the_same_pixels(suffix: str, tmp_path: Path):
+    Image.fromarray(COLOUR).save(tmp_path / f"x.{suffix}")
+    assert np.array_equal(read_image(tmp_path / f"x.{suffix}"), COLOUR)
+
+
+def test_grey_sixteen_bit_palette_and_transparent_images_become_rgb(tmp_path: Path):
+    grey = Image.fromarray(COLOUR[:, :, 0])
+    deep = Image.fromarray((COLOUR[:, :, 0].astype(np.uint16)) * 257)
+    for name, image in {
+        "grey": grey,
+        "deep": deep,
+        "palette": Image.fromarray(COLOUR).convert("P"),
+        "alpha": Image.fromarray(COLOUR).convert("RGBA"),
+    }.items():
+        image.save(tmp_path / f"{name}.png")
+        assert read_image(tmp_path / f"{name}.png").shape == (20, 30, 3)
+    assert np.array_equal(read_image(tmp_path / "deep.png"), read_image(tmp_path / "grey.png"))
+
+
+def test_a_photo_is_turned_upright(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(COLOUR).save(tmp_path / "x.jpg", exif=exif)
+    assert read_image(tmp_path / "x.jpg").shape == (30, 20, 3)
+
+
+def test_resize_keeps_a_constant_and_averages_when_shrinking():
+    assert (resize(np.full((50, 40, 3), 77, np.uint8), 16) == 77).all()
+    board = np.indices((64, 64)).sum(0) % 2 * 255
+    small = resize(np.repeat(board[:, :, None], 3, 2).astype(np.uint8), 8)
+    assert np.abs(small.astype(int) - 127).max() <= 2  # antialiased: no moire
+
+
+def test_load_gives_the_networks_input(tmp_path: Path):
+    Image.fromarray(COLOUR).save(tmp_path / "x.png")
+    assert load(tmp_path / "x.png", 64).shape == (64, 64, 3)
+
+
+def test_find_images_sorts_and_leaves_out_the_rest(tmp_path: Path):
+    for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert [p.name for p in find_images(tmp_path)] == ["a.jpg", "b.PNG"]
+
+
+def test_rubbish_is_refused_with_its_name_and_what_to_do(tmp_path: Path):
+    Image.fromarray(COLOUR).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    cases = {"cut.png": whole[: len(whole) // 2], "text.jpg": b"I am a text.", "empty.png": b""}
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name} cannot be read.*Replace or remove"):
+            read_image(tmp_path / name)
+
+
+def test_a_single_pixel_is_no_face(tmp_path: Path):
+    Image.fromarray(COLOUR[:1, :1]).save(tmp_path / "dot.png")
+    with pytest.raises(DataError, match="1x1 pixels"):
+        read_image(tmp_path / "dot.png")
+
+
+def test_a_missing_file(tmp_path: Path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_image(tmp_path / "nowhere.png")

@@ -1,0 +1,113 @@
+"""Training: a run is complete, resumable, reproducible, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from arbex.checkpoint import load_run, open_run, read_metadata
+from arbex.errors import DataError, RunError
+from arbex.training.loop import TrainRequest, learning_rate, train
+from arbex.training.settings import PRESET_SETTINGS, TrainSettings, override
+
+QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8", "schedule=exponential"])
+
+
+def request(faces: Path, out: Path, epochs: int = 2, **change: object) -> TrainRequest:
+    settings = override(QUICK, [f"epochs={epochs}"])
+    return TrainRequest(str(faces), out, "tiny", "arbex", settings, **change)  # type: ignore[arg-type]
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_holds_what_the_interface_says(faces: Path, tmp_path: Path):
+    state = train(request(faces, tmp_path / "run"))
+    run = tmp_path / "run"
+    assert state.epoch == 2
+    assert {"config.json", "best.safetensors", "last.safetensors", "metrics.jsonl"} <= {p.name for p in run.iterdir()}
+    assert [m["epoch"] for m in metrics(run)] == [1, 2]
+    assert read_metadata(run / "last.safetensors")["epoch"] == "2"
+    assert open_run(run).epoch == state.best_epoch
+    model = load_run(run)
+    assert not model.training
+    assert model(torch.zeros(1, 3, 64, 64)).corrected.shape == (1, 7)
+    assert json.loads((run / "config.json").read_text())["data"]["path"] == str(faces.resolve())
+
+
+def test_resuming_continues_as_if_never_interrupted(faces: Path, tmp_path: Path):
+    train(request(faces, tmp_path / "whole", epochs=2))
+    train(request(faces, tmp_path / "parts", epochs=1))
+    # An interrupted epoch left a line behind, but no resume file.
+    with (tmp_path / "parts" / "metrics.jsonl").open("a") as stream:
+        stream.write('{"epoch": 2, "loss": 99}\n')
+    train(request(faces, tmp_path / "parts", epochs=2, resume=True))
+    whole, parts = metrics(tmp_path / "whole"), metrics(tmp_path / "parts")
+    assert [m["loss"] for m in parts] == pytest.approx([m["loss"] for m in whole], abs=1e-6)
+    a, b = load_run(tmp_path / "whole").state_dict(), load_run(tmp_path / "parts").state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_zero_epochs_write_an_untrained_run(faces: Path, tmp_path: Path):
+    train(request(faces, tmp_path / "run", epochs=0))
+    assert open_run(tmp_path / "run").epoch == 0
+
+
+def test_poster_trains_without_correction(faces: Path, tmp_path: Path):
+    settings = override(QUICK, ["epochs=1"])
+    train(TrainRequest(str(faces), tmp_path / "run", "tiny", "poster", settings))
+    output = load_run(tmp_path / "run")(torch.zeros(1, 3, 64, 64))
+    assert torch.equal(output.corrected, output.primary)
+
+
+def test_another_image_size_scales_the_windows(faces: Path, tmp_path: Path):
+    train(request(faces, tmp_path / "run", epochs=0, image_size=32))
+    assert load_run(tmp_path / "run").preprocessing.image_size == 32
+    with pytest.raises(RunError, match="image size 40 does not fit"):
+        train(request(faces, tmp_path / "bad", epochs=0, image_size=40))
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_used_folder_is_not_overwritten(run: Path, faces: Path):
+    with pytest.raises(RunError, match="already holds something.*--resume"):
+        train(request(faces, run))
+
+
+def test_resuming_with_other_settings_is_refused(faces: Path, tmp_path: Path):
+    train(request(faces, tmp_path / "run", epochs=0))
+    with pytest.raises(RunError, match="'anchors'"):
+        train(request(faces, tmp_path / "run", resume=True, anchors=3))
+    with pytest.raises(RunError, match="no run"):
+        train(request(faces, tmp_path / "nowhere", resume=True))
+
+
+def test_unusable_data_leaves_no_run_behind(faces: Path, tmp_path: Path):
+    broken = tmp_path / "data"
+    for name in ("train/a", "train/b"):
+        (broken / name).mkdir(parents=True)
+        (broken / name / "x.jpg").write_text("text")
+        (broken / name / "y.jpg").write_text("text")
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        train(request(broken, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_schedules():
+    paper = TrainSettings()
+    assert learning_rate(paper, 0.5) == 3e-4
+    assert learning_rate(paper, 2.0) == pytest.approx(3e-4 * 0.995**2)
+    cosine = TrainSettings(epochs=10, learning_rate=1.0, schedule="cosine")
+    assert learning_rate(cosine, 0.0) < 0.05
+    assert learning_rate(cosine, 5.0) == pytest.approx(0.505, abs=0.01)
+    assert learning_rate(cosine, 10.0) == pytest.approx(0.01)
+
+
+def test_the_token_classifier_is_not_part_of_the_model(faces: Path, tmp_path: Path):
+    train(request(faces, tmp_path / "run", epochs=1))
+    names = load_run(tmp_path / "run").state_dict()
+    assert not [n for n in names if "classify_tokens" in n]
+    assert all("tokens" in m for m in metrics(tmp_path / "run"))

@@ -1,0 +1,34 @@
+"""``--set name=value``."""
+
+from __future__ import annotations
+
+import pytest
+
+from arbex.errors import InputError
+from arbex.training.settings import TrainSettings, override
+
+
+def test_values_take_the_type_of_the_default():
+    s = override(TrainSettings(), ["epochs=3", "learning-rate=1e-3", "bounded_anchor_loss=false", "schedule=cosine"])
+    assert (s.epochs, s.learning_rate, s.bounded_anchor_loss, s.schedule) == (3, 1e-3, False, "cosine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch=3", "one of: batch_size"),
+        ("epochs", "name=value"),
+        ("epochs=many", "whole number"),
+        ("learning_rate=fast", "not a number"),
+        ("soft_targets=maybe", "neither true nor false"),
+        ("schedule=step", "exponential, cosine"),
+    ],
+)
+def test_mistakes_are_explained(text: str, message: str):
+    with pytest.raises(InputError, match=message):
+        override(TrainSettings(), [text])
+
+
+def test_round_trip():
+    s = TrainSettings(epochs=4, schedule="cosine")
+    assert TrainSettings.from_json(s.to_json()) == s

@@ -1,0 +1,47 @@
+"""Calibration images are balanced, and named by a digest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arbex.data.folder import FaceSet, Sample, read_split
+from arbex.errors import DataError
+from arbex.spec import EXPRESSIONS
+from calibration.samples import choose, digest_pixels, load_samples
+
+
+def test_choice_is_balanced_over_classes_and_people(faces: Path):
+    chosen = choose(read_split(str(faces), "train"), 42)
+    by_class = Counter(s.label for s in chosen)
+    assert set(by_class.values()) == {6}
+    for label in by_class:
+        assert len({s.group for s in chosen if s.label == label}) == 6  # one of each of the six people
+
+
+def test_choice_takes_all_where_there_are_fewer():
+    samples = tuple(Sample(Path(str(i)), i % 2) for i in range(5))
+    chosen = choose(FaceSet(Path(), "val", ("a", "b"), samples), 100)
+    assert sorted(str(s.file) for s in chosen) == [str(i) for i in range(5)]
+
+
+def test_choice_is_the_same_every_time(faces: Path):
+    train = read_split(str(faces), "train")
+    assert choose(train, 20) == choose(train, 20)
+
+
+def test_images_come_from_validation_and_carry_a_digest(faces: Path):
+    first = load_samples(str(faces), EXPRESSIONS, 64, count=14)
+    second = load_samples(str(faces), EXPRESSIONS, 64, count=14)
+    assert first.source.endswith("/val")
+    assert first.images.shape == (14, 64, 64, 3)
+    assert first.digest == second.digest
+    assert first.digest != digest_pixels(np.flip(first.images, 0).copy())
+
+
+def test_fewer_images_than_classes_are_refused(faces: Path):
+    with pytest.raises(DataError, match="6 calibration images cannot cover 7 classes"):
+        load_samples(str(faces), EXPRESSIONS, 64, count=6)

@@ -1,0 +1,89 @@
+"""``verify`` finds what is wrong, and says what it could not run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from arbex.checkpoint import load_run
+from arbex.errors import InputError
+from arbex.reference import answer
+from arbex.spec import digest_file
+from runtimes import Prediction, open_bundle
+from runtimes.reports import check_suffix, write_report
+from runtimes.verification import TestImages, verify_bundle
+
+EXECUTED = {"onnx": "onnxruntime", "tflite": "litert"}
+
+
+@pytest.mark.parametrize("target", ["jetson", "iphone", "android", "rtx", "cpu"])
+def test_every_artifact_of_every_target_passes(bundles: Path, target: str):
+    report = verify_bundle(open_bundle(bundles / target))
+    assert report.passed, report
+    for row in report.artifacts:
+        assert row.executed == (row.format in EXECUTED)
+        if row.executed:
+            assert row.runtime == EXECUTED[row.format]
+            assert row.parity is not None
+            assert row.parity.samples == 32
+        else:
+            assert row.why
+
+
+def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run: Path):
+    model = load_run(run)
+    images = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
+    expected = Prediction(*answer(model, images))
+    for target in ("cpu", "android"):
+        report = verify_bundle(open_bundle(bundles / target), [TestImages(images, expected)])
+        row = next(a for a in report.artifacts if a.precision == "fp32")
+        assert row.parity is not None
+        assert row.parity.max_abs_error <= 1e-5
+
+
+def test_wrong_answers_fail(bundles: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(bundles / "cpu", tmp_path / "cpu"))
+    arrays = dict(np.load(folder / "golden.npz"))
+    arrays["corrected"] = np.roll(arrays["corrected"], 1, axis=1)
+    np.savez(folder / "golden.npz", **arrays)
+    value = json.loads((folder / "manifest.json").read_text())
+    file = folder / "golden.npz"
+    value["files"]["golden.npz"] = {"size": file.stat().st_size, "sha256": digest_file(file)}
+    (folder / "manifest.json").write_text(json.dumps(value))
+    report = verify_bundle(open_bundle(folder))
+    assert not report.passed
+    assert "exceeds" in report.artifacts[0].why
+
+
+def test_a_core_ml_package_with_other_weights_fails(bundles: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(bundles / "iphone", tmp_path / "iphone"))
+    value = json.loads((folder / "manifest.json").read_text())
+    value["artifacts"][0]["content"]["weights_digest"] = "0" * 64
+    value["artifacts"][1]["content"]["operations"]["linear"] = 1
+    (folder / "manifest.json").write_text(json.dumps(value))
+    report = verify_bundle(open_bundle(folder))
+    assert "weights are not those" in report.artifacts[0].why
+    assert "operations are not those" in report.artifacts[1].why
+
+
+def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path):
+    results = [verify_bundle(open_bundle(bundles / name)).to_json() for name in ("cpu", "iphone")]
+    outcome = {"passed": True, "bundles": results}
+    for suffix in (".html", ".md", ".xml"):
+        write_report(tmp_path / f"report{suffix}", outcome)
+    suites = ElementTree.parse(tmp_path / "report.xml").getroot().findall("testsuite")
+    assert [s.get("skipped") for s in suites] == ["0", "2"]
+    assert "model.int8.onnx" in (tmp_path / "report.md").read_text()
+    assert "<script" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_of_unknown_format_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"\.html, \.md, \.xml"):
+        check_suffix(tmp_path / "report.pdf")
+    with pytest.raises(InputError, match="does not exist"):
+        check_suffix(tmp_path / "nowhere" / "report.html")
