@@ -50,12 +50,15 @@ def latency(preset: str, threads: int) -> None:
         write_dataset(SynthConfig(210, 10, image_size=64), root / "faces")
         settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
         train(TrainRequest(str(root / "faces"), root / "run", preset, "arbex", settings))
-        export(ExportRequest(root / "run", ["cpu", "android"], root, ("fp32", "int8"), samples=32, allow_untrained=True))
+        export(
+            ExportRequest(root / "run", ["cpu", "android"], root, ("fp32", "int8"), samples=32, allow_untrained=True)
+        )
         model = load_run(root / "run")
         images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)
         with torch.inference_mode():
             reference = median_ms(lambda: model(images))
-        print(f"\n{preset}, {threads} thread(s)\n| runtime | precision | p50 ms | of PyTorch | MB |\n|---|---|---|---|---|")
+        print(f"\n{preset}, {threads} thread(s)\n")
+        print("| runtime | precision | p50 ms | of PyTorch | MB |\n|---|---|---|---|---|")
         print(f"| PyTorch | fp32 | {reference:.2f} | 1.00 | |")
         for name in ("cpu", "android"):
             for row in benchmark(open_bundle(root / name), threads=threads):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import nn
 from arbex.errors import BackendError, MissingPackageError
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from export.onnx_graph import first_line
+from runtimes.vendor_output import hidden_output
 
 NO_OPS = ("aten.alias.default", "aten.lift_fresh_copy.default")
 """Operators that change nothing and that coremltools does not know."""
@@ -24,10 +23,8 @@ def import_coremltools() -> Any:
     Raises:
         MissingPackageError: If it is not installed.
     """
-    logging.getLogger("coremltools").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with hidden_output():
             import coremltools
     except ImportError as error:
         raise MissingPackageError("coremltools", "export to Core ML", extra="export") from error
@@ -103,8 +100,7 @@ def write_coreml(deployed: nn.Module, side: int, path: Path, *, half: bool, head
     if half:
         precision = ct.transform.FP16ComputePrecision(op_selector=head_operations(head_weight))
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             exported = torch.export.export(deployed, (torch.zeros(1, 3, side, side),)).run_decompositions({})
             drop_no_ops(exported)
             model = ct.convert(

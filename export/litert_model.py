@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +68,12 @@ def write_litert(deployed: nn.Module, side: int, path: Path, *, half: bool = Fal
         BackendError: If it refuses the program; the cause is chained.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import litert_torch
+        import litert_torch
     except ImportError as error:
         raise MissingPackageError("litert_torch", "export to LiteRT", extra="export") from error
     example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             config = static_quantization() if quantized else None
             model = litert_torch.convert(Named(deployed), sample_kwargs={INPUT_NAME: example}, quant_config=config)
             model.export(str(path))

@@ -24,6 +24,7 @@ from export.torch_tensorrt_engine import write_torch_tensorrt
 from export.trace import InputStage, TracedModel
 from quantize.program import QuantizedProgram
 from runtimes.coreml_package import read_package
+from runtimes.vendor_output import hidden_output
 
 
 @dataclass
@@ -56,7 +57,8 @@ class Lowering:
             path = folder / f"model.{precision}.{SUFFIXES[format]}"
             started = time.monotonic()
             write = self.writers()[format]
-            write(target, precision, half, path)
+            with hidden_output():
+                write(target, precision, half, path)
             self.report.line(f"{path.name}: made in {time.monotonic() - started:.1f} s")
             self.made[key] = path
         return self.made[key]
@@ -98,8 +100,8 @@ class Lowering:
         write_litert(deployed, self.traced.side, path, half=half, quantized=precision == "int8")
 
     def rtx_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
-        """Builds an RTX engine from the target's own ONNX file."""
-        write_engine(self.artifact(target, "onnx", precision), self.traced.side, path)
+        """Builds an RTX engine from the target's own ONNX file, which its formats list first."""
+        write_engine(self.made["onnx", precision, half], self.traced.side, path)
 
     def tensorrt_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Compiles an engine with torch-tensorrt, on the GPU of this machine."""

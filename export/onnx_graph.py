@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path) -> None:
         raise MissingPackageError(error.name or "onnx", "export to ONNX", extra="export") from error
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             program = torch.onnx.export(
                 deployed,
                 (example,),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from arbex.errors import BackendError, MissingPackageError
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, digest_file, digest_json
+from runtimes.vendor_output import hidden_output
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,13 @@ def read_package(path: Path) -> PackageContent:
         MissingPackageError: If coremltools is not installed.
         BackendError: If the package is damaged.
     """
-    logging.getLogger("coremltools").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with hidden_output():
             import coremltools
     except ImportError as error:
         raise MissingPackageError("coremltools", "reading Core ML packages", extra="export") from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with hidden_output():
             spec: Any = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
             function = spec.mlProgram.functions["main"]
             block = function.block_specializations[function.opset]

@@ -21,7 +21,8 @@ class Thresholds:
     Attributes:
         max_abs_error: Largest absolute difference of ``corrected``.
         mean_kl: Mean of KL(PyTorch, artefact) of ``corrected``, in nats.
-        top1_agreement: Share of images with the same most probable class.
+        top1_agreement: Share of images with the same most probable class; violated where the 95 % interval of
+            what was measured lies below it.
     """
 
     max_abs_error: float | None = None

@@ -14,9 +14,6 @@ from runtimes.manifest import Thresholds
 FLOOR = 1e-12
 """Probabilities below this count as this in logarithms."""
 
-AGREEMENT_FROM = 100
-"""Fewer images do not decide on agreement: a single one would be more than a per cent."""
-
 ECE_BINS = 15
 Z95 = 1.959963984540054
 
@@ -119,7 +116,10 @@ def violations(parity: Parity, thresholds: Thresholds) -> list[str]:
         found.append(f"max error {parity.max_abs_error:.2e} exceeds {thresholds.max_abs_error:.0e}")
     if thresholds.mean_kl is not None and not parity.mean_kl <= thresholds.mean_kl:
         found.append(f"mean KL {parity.mean_kl:.2e} exceeds {thresholds.mean_kl:.0e}")
-    limit = thresholds.top1_agreement
-    if limit is not None and parity.samples >= AGREEMENT_FROM and parity.top1_agreement < limit:
-        found.append(f"agreement {parity.top1_agreement:.2%} is below {limit:.2%}")
+    limit, (_, highest) = thresholds.top1_agreement, parity.top1_agreement_ci95
+    if limit is not None and highest < limit:  # few images, and few differences among many, prove nothing
+        found.append(
+            f"agreement {parity.top1_agreement:.2%} on {parity.samples} images, at most {highest:.2%} with 95 % "
+            f"confidence, is below {limit:.2%}"
+        )
     return found

@@ -78,9 +78,13 @@ def export(
     if out is None:
         out = Path("bundles")
         console.line(f"writing to {out}/ (--out)")
-    from arbex.checkpoint import newest_run
-    from export.pipeline import ExportRequest
-    from export.pipeline import export as export_run
+    from runtimes.vendor_output import hidden_output
+
+    console.line("loading torch and the converters")
+    with hidden_output():
+        from arbex.checkpoint import newest_run
+        from export.pipeline import ExportRequest
+        from export.pipeline import export as export_run
 
     if run is None:
         run = newest_run()
@@ -118,9 +122,13 @@ def show(reports: list[BundleReport]) -> None:
 @debug_option
 def calibrate(run: Path, data: str, out: Path, samples: int, calibrator: str) -> None:
     """Write a calibration table of RUN, reusable with export --calibration FILE."""
-    from export.pipeline import write_calibration
+    from runtimes.vendor_output import hidden_output
 
     console = Console()
+    console.line("loading torch")
+    with hidden_output():
+        from export.pipeline import write_calibration
+
     table = write_calibration(run, data, out, samples=samples, report=console)
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

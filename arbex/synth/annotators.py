@@ -61,7 +61,7 @@ def majority(votes: NDArray[np.int64], truth: int) -> int:
 
 def mislabel(votes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Returns votes whose majority is a wrong class: the winner changes places with a random other class."""
-    wrong = votes.copy()
+    wrong: NDArray[np.int64] = votes.copy()
     winner = int(votes.argmax())
     other = int(rng.integers(len(votes) - 1))
     other += other >= winner

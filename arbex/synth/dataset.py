@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -235,5 +236,6 @@ def rows(config: SynthConfig, root: Path, faces: list[Face], workers: int) -> It
     if workers == 1:
         yield from map(write, faces)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # Fresh processes: forking one that has loaded a threaded library can deadlock.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(write, faces, chunksize=32)

@@ -79,9 +79,16 @@ def test_nan_never_passes():
     assert violations(parity, Thresholds(mean_kl=1.0))
 
 
-def test_agreement_counts_from_a_hundred_images_on():
-    few = compare(prediction([[0.6, 0.4]] * 10), prediction([[0.4, 0.6]] * 10))
-    many = compare(prediction([[0.6, 0.4]] * 100), prediction([[0.4, 0.6]] * 100))
-    limit = Thresholds(top1_agreement=0.98)
-    assert violations(few, limit) == []
-    assert violations(many, limit) == ["agreement 0.00% is below 98.00%"]
+def agreeing(same: int, n: int) -> list[str]:
+    reference = prediction([[0.6, 0.4]] * n)
+    other = prediction([[0.6, 0.4]] * same + [[0.4, 0.6]] * (n - same))
+    return violations(compare(reference, other), Thresholds(top1_agreement=0.98))
+
+
+def test_agreement_fails_where_its_interval_lies_below_the_limit():
+    # Wilson's upper end: 97 of 100 gives 98.97 %, 94 of 100 gives 97.22 %, 960 of 1000 gives 97.05 %
+    assert agreeing(97, 100) == []
+    assert agreeing(1000, 1000) == []
+    assert "at most 97.22%" in agreeing(94, 100)[0]
+    assert "agreement 96.00% on 1000 images, at most 97.05%" in agreeing(960, 1000)[0]
+    assert agreeing(0, 10)

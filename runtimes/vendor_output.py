@@ -1,0 +1,38 @@
+"""Keeping vendors' chatter away from people.
+
+Converters and runtimes write banners, progress and warnings straight to the process's file descriptors; an error of
+ours would drown in them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def hidden_output() -> Iterator[None]:
+    """Sends what native code and Python write to stdout and stderr into a file that vanishes.
+
+    Python warnings are dropped too. Exceptions pass through.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            for descriptor in saved:
+                os.close(descriptor)
