@@ -13,9 +13,16 @@ from arbex.errors import InputError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces ``path`` by ``content`` in one step; a reader sees the old file or the new one."""
+    """Replaces ``path`` by ``content`` in one step; a reader sees the old file or the new one.
+
+    Raises:
+        InputError: If the folder does not exist or cannot be written to.
+    """
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.", remedy="Give a folder that exists.") from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -29,19 +36,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def staged_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
+def staged_folder(out: Path, *, replace_if: str = "") -> Iterator[Path]:
     """Yields a folder beside ``out`` that takes its name when the block succeeds and vanishes when it does not.
 
     Args:
         out: The wanted folder. Its parents are made.
-        replace: Whether an existing folder may be replaced; without it, only an empty one may.
+        replace_if: A file name; an existing folder that holds it may be replaced. Without it, only an empty one.
 
     Raises:
         InputError: If ``out`` is a file, or holds something and must not be replaced, or cannot be made.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a folder is to be written there.", remedy="Give another path.")
-    if out.exists() and not replace and any(out.iterdir()):
+    replaceable = bool(replace_if) and (out / replace_if).is_file()
+    if out.exists() and not replaceable and any(out.iterdir()):
         raise InputError(f"{out} already holds something.", remedy="Give another folder, or remove this one first.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

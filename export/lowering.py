@@ -92,7 +92,7 @@ class Lowering:
     def mlpackage(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes a Core ML package; beside float32, everything before the head computes in float16."""
         deployed = self.deployed(self.program(precision), nhwc=False)
-        write_coreml(deployed, self.traced.side, path, half=precision != "fp32", head_weight=self.head_weight)
+        write_coreml(deployed, self.traced.side, path, half=half, head_weight=self.head_weight)
 
     def tflite(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes LiteRT."""

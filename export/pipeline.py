@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ from arbex.checkpoint import Run, load_run, open_run
 from arbex.data.augmentation import Normalise
 from arbex.errors import CheckFailed, DataError, RunError
 from arbex.files import staged_folder
+from arbex.images import resize
 from arbex.models import ExpressionClassifier
 from arbex.progress import SILENT, Reporter
 from arbex.reference import answer
@@ -29,14 +31,14 @@ from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
 from calibration.table import CalibrationTable
 from export.bundle_writer import seal_bundle, tool_versions
 from export.lowering import Lowering, content_of
-from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets
+from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets, require_packages
 from export.torch_tensorrt_engine import require_gpu
 from export.trace import TracedModel, trace
 from quantize.program import QuantizedProgram, calibrate, quantize
 from quantize.recipe import INT8
 from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle
-from runtimes.manifest import Artifact, Thresholds
+from runtimes.manifest import NAME, Artifact, Thresholds
 from runtimes.verification import BundleReport, TestImages, verify_bundle
 
 GOLDEN_IMAGES = 32
@@ -77,10 +79,7 @@ class ExportRequest:
 def golden_images(side: int) -> NDArray[np.uint8]:
     """Returns procedural faces uint8 ``[32, side, side, 3]``: no user's image leaves the house in a bundle."""
     config = SynthConfig(8 * len(EXPRESSIONS), 8, seed=2023, image_size=max(side, 32), classes=EXPRESSIONS)
-    faces = plan(config)[:: max(1, config.images // GOLDEN_IMAGES)][:GOLDEN_IMAGES]
-    from arbex.images import resize
-
-    return np.stack([resize(draw_face(config, face).image, side) for face in faces])
+    return np.stack([resize(draw_face(config, face).image, side) for face in plan(config)[:GOLDEN_IMAGES]])
 
 
 def refuse_untrained(run: Run, allowed: bool) -> None:
@@ -186,7 +185,6 @@ def provenance_of(run: Run, calibrated: Calibrated | None) -> dict[str, Any]:
     config = run.config
     origin: dict[str, Any] = {
         "checkpoint": run.digest,
-        "run": str(run.path.resolve()),
         "preset": config.preset,
         "method": config.method,
         "epoch": run.epoch,
@@ -226,33 +224,38 @@ def first_linear(head: nn.Module) -> NDArray[np.float32]:
 
 
 def write_bundle(
-    request: ExportRequest, target: Target, lowering: Lowering, golden: Golden, origin: dict[str, Any]
-) -> Path:
-    """Writes one target's bundle in one step and returns its folder."""
-    out = request.out / target.name
+    request: ExportRequest,
+    target: Target,
+    lowering: Lowering,
+    golden: Golden,
+    origin: dict[str, Any],
+    extra: list[TestImages],
+) -> BundleReport:
+    """Writes one target's bundle, checks it, and only then puts it in the place of an older one.
+
+    Raises:
+        CheckFailed: If it does not answer like PyTorch; an older bundle stays as it is.
+    """
+    out, traced = request.out / target.name, lowering.traced
     formats = list(target.formats)
     if target.name == "jetson" and request.builder == "torch-tensorrt":
         formats.append("tensorrt-engine")
     artifacts = []
-    with staged_folder(out, replace=True) as folder:
+    with staged_folder(out, replace_if=NAME) as folder:
         (folder / "artifacts").mkdir()
         for precision in choose_precisions(target, request.precisions):
             for format_name in formats:
                 made = lowering.artifact(target, format_name, precision)
                 copy = folder / "artifacts" / made.name
                 (shutil.copytree if made.is_dir() else shutil.copyfile)(made, copy)
-                artifacts.append(
-                    Artifact(
-                        f"artifacts/{made.name}",
-                        format_name,
-                        precision,
-                        thresholds_for(request, precision),
-                        content_of(copy, format_name),
-                    )
-                )
-        traced = lowering.traced
+                thresholds = thresholds_for(request, precision)
+                content = content_of(copy, format_name)
+                artifacts.append(Artifact(f"artifacts/{made.name}", format_name, precision, thresholds, content))
+        origin = {**origin, "run": os.path.relpath(request.run.resolve(), out.resolve())}
         seal_bundle(folder, target, traced.labels, traced.preprocessing, tuple(artifacts), golden, origin)
-    return out
+        report = check_bundle(folder, out, extra)
+    (out.parent / f"{out.name}.zip").unlink(missing_ok=True)  # of an older bundle
+    return report
 
 
 def write_archive(bundle: Path) -> Path:
@@ -274,7 +277,7 @@ def write_archive(bundle: Path) -> Path:
 def gate_images(request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None) -> list[TestImages]:
     """Returns the calibration images as a test set where a gate was asked for."""
     if (request.max_kl is None and request.min_agreement is None) or calibrated is None or calibrated.images is None:
-        return []
+        return []  # export() has refused a gate with a table, which holds no images
     images = calibrated.images.images
     return [TestImages(images, Prediction(*answer(model, images)))]
 
@@ -288,12 +291,19 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     Raises:
         RunError, DataError, UnsupportedError: If something given cannot be used; nothing is written then.
         BackendError: If a vendor's package is missing or refuses.
-        CheckFailed: If a bundle does not pass; its folder is removed.
+        CheckFailed: If a bundle does not pass; it is not kept.
     """
     targets = choose_targets(request.targets)
     precisions = {p for target in targets for p in choose_precisions(target, request.precisions)}
     run = open_run(request.run)
     refuse_untrained(run, request.allow_untrained)
+    gated = request.max_kl is not None or request.min_agreement is not None
+    if gated and request.calibration and Path(request.calibration).is_file():
+        raise DataError(
+            f"--max-kl and --min-agreement need images to judge on; {request.calibration} is a table.",
+            remedy="Give the images with --calibration DATA, or leave the gates out.",
+        )
+    require_packages({format_name for target in targets for format_name in target.formats})
     if request.builder == "torch-tensorrt":
         require_gpu()
     model = load_run(request.run)
@@ -309,30 +319,29 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
             traced, calibrated.program if calibrated else None, first_linear(model.head), Path(work), report
         )
         for target in targets:
-            out = write_bundle(request, target, lowering, golden, origin)
-            reports.append(check_bundle(out, extra))
+            reports.append(write_bundle(request, target, lowering, golden, origin, extra))
+            out = request.out / target.name
             report.line(f"{target.name}: {out}")
             if request.archive:
                 report.line(f"{target.name}: {write_archive(out)}")
     return reports
 
 
-def check_bundle(out: Path, extra: list[TestImages]) -> BundleReport:
-    """Verifies a bundle that was just written and removes it if it fails.
+def check_bundle(folder: Path, out: Path, extra: list[TestImages]) -> BundleReport:
+    """Verifies a bundle that lies in ``folder`` and is to become ``out``.
 
     Raises:
-        CheckFailed: If it does.
+        CheckFailed: If it does not pass.
     """
-    result = verify_bundle(open_bundle(out), extra)
-    if not result.passed:
-        bad = next(a for a in result.artifacts if not a.passed)
-        shutil.rmtree(out)
+    report = replace(verify_bundle(open_bundle(folder), extra), bundle=str(out))
+    if not report.passed:
+        bad = next(a for a in report.artifacts if not a.passed)
         raise CheckFailed(
             f"{bad.artifact} for {out.name} does not answer like PyTorch: {bad.why}.",
-            remedy="The bundle was removed. Calibrate on more or better images, loosen --max-kl or "
-            "--min-agreement, or export a float precision.",
+            remedy="It was not kept. Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
+            "export a float precision.",
         )
-    return result
+    return report
 
 
 def write_calibration(

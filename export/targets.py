@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-from arbex.errors import UnsupportedError
+from arbex.errors import MissingPackageError, UnsupportedError
 from arbex.spec import PRECISIONS
 from runtimes.manifest import Thresholds
 
@@ -43,8 +44,16 @@ SUFFIXES = {
     "tensorrt-engine": "tensorrt.engine",
 }
 
-HALF_ACTIVATIONS = ("jetson", "rtx")
-"""Targets whose float parts of an int8 graph compute in float16: engines are strongly typed."""
+HALF_ACTIVATIONS = ("jetson", "rtx", "iphone")
+"""Targets whose float parts of an int8 graph compute in float16, as their accelerators do best."""
+
+PACKAGES = {
+    "onnx": ("onnx", "onnxscript", "onnxsim"),
+    "mlpackage": ("coremltools",),
+    "tflite": ("litert_torch",),
+    "rtx-engine": ("tensorrt_rtx",),
+}
+"""What writes each format."""
 
 THRESHOLDS = {
     "fp32": Thresholds(max_abs_error=1e-5),
@@ -79,3 +88,16 @@ def choose_precisions(target: Target, asked: Sequence[str]) -> tuple[str, ...]:
             f"The precision {unknown[0]!r} is not known.", allowed=f"Allowed: {', '.join(PRECISIONS)}."
         )
     return tuple(p for p in PRECISIONS if p in asked) if asked else target.default
+
+
+def require_packages(formats: Iterable[str]) -> None:
+    """Refuses formats whose package is missing, before any work starts.
+
+    Raises:
+        MissingPackageError: If one is not installed.
+    """
+    for name in sorted(formats):
+        for package in PACKAGES[name]:
+            if find_spec(package) is None:
+                extra = "rtx" if name == "rtx-engine" else "export"
+                raise MissingPackageError(package, f"writing {SUFFIXES[name]} files", extra=extra)

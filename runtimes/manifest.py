@@ -19,10 +19,10 @@ class Thresholds:
     """What parity with PyTorch an artefact must show; nothing means not checked.
 
     Attributes:
-        max_abs_error: Largest absolute difference of ``corrected``.
+        max_abs_error: Largest absolute difference in any output.
         mean_kl: Mean of KL(PyTorch, artefact) of ``corrected``, in nats.
-        top1_agreement: Share of images with the same most probable class; violated where the 95 % interval of
-            what was measured lies below it.
+        top1_agreement: Share of images with the same most probable class; on fewer than 1,000 images
+            violated where the 95 % interval of what was measured lies below it.
     """
 
     max_abs_error: float | None = None

@@ -35,7 +35,8 @@ def synth(
 ) -> None:
     """Draw a labelled data set of procedural faces into OUT.
 
-    Writes OUT/{train,val,test}/CLASS/*.png, OUT/labels.csv with the annotators' votes, and OUT/classes.txt.
+    Writes OUT/{train,val,test}/CLASS/*.png, OUT/labels.csv with the annotators' votes, OUT/classes.txt
+    and OUT/contact_sheet.png.
     People are in one split only.
     """
     from arbex.spec import EXPRESSIONS
@@ -47,4 +48,4 @@ def synth(
     with console.bar("drawing faces", images) as step:
         counts = write_dataset(config, out, workers=workers, progress=step)
     click.echo(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()))
-    console.line(f"Next: arbex train --data {out}")
+    console.line(f"Look at {out / 'contact_sheet.png'}. Next: arbex train --data {out}")

@@ -47,8 +47,11 @@ class RefinementSampler:
         self.classes = np.unique(self.labels)
         self.epoch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose images iteration yields."""
+    def choose_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose images iteration yields.
+
+        Not called ``set_epoch``: Fabric's loader would call that with its own count, which a resumed run restarts.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ function returns contours ``[P, 2]``; ``side`` is -1 for the viewer's left and +
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +18,28 @@ from arbex.synth.identity import Identity
 Points = NDArray[np.float64]
 
 
+ANGLES = 2 * np.pi * np.arange(24) / 24
+CIRCLE: Points = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
+"""A circle of radius 1."""
+
+
+@cache
+def basis(samples: int) -> tuple[Points, Points, Points, Points]:
+    """Returns the four Catmull-Rom weights at ``samples`` places of a segment, ``[samples, 1]`` each."""
+    t = (np.arange(samples) / samples)[:, None]
+    return (2 * t**2 - t - t**3) / 2, (2 - 5 * t**2 + 3 * t**3) / 2, (t + 4 * t**2 - 3 * t**3) / 2, (t**3 - t**2) / 2
+
+
 def curve(*knots: tuple[float, float], samples: int = 7, closed: bool = False) -> Points:
     """Returns a Catmull-Rom curve through the knots, with ``samples`` points a segment."""
-    p = np.asarray(knots, dtype=np.float64)  # [K, 2]
-    padded = np.vstack([p[-1:], p, p[:2]]) if closed else np.vstack([p[:1], p, p[-1:]])
-    a, b, c, d = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]  # [S, 2] each
-    t = np.linspace(0, 1, samples, endpoint=False)[None, :, None]
-    points = 0.5 * (
-        2 * b[:, None]
-        + (c - a)[:, None] * t
-        + (2 * a - 5 * b + 4 * c - d)[:, None] * t**2
-        + (3 * b - a - 3 * c + d)[:, None] * t**3
-    )
+    if closed:
+        padded = np.array((knots[-1], *knots, knots[0], knots[1]))[:, None]  # [K + 3, 1, 2]
+    else:
+        padded = np.array((knots[0], *knots, knots[-1]))[:, None]  # [K + 2, 1, 2]
+    before, start, end, after = basis(samples)
+    points = padded[:-3] * before + padded[1:-2] * start + padded[2:-1] * end + padded[3:] * after  # [S, samples, 2]
     out: Points = points.reshape(-1, 2)
-    return out if closed else np.vstack([out, p[-1:]])
+    return out if closed else np.concatenate([out, padded[-1]])
 
 
 @dataclass(frozen=True)
@@ -103,13 +112,12 @@ def eye(identity: Identity, units: ActionUnits, side: int, gaze: tuple[float, fl
     top, bottom = -upper * arch + tilt, lower * arch + tilt
     xs = centre[0] + side * half * x
     lids = np.vstack([np.stack([xs, top], 1), np.stack([xs, bottom], 1)[::-1]])
-    turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     ix, iy = gaze[0] * half, gaze[1] * open_ - 0.1 * open_
 
     def disc(radius: float) -> Points:
-        dx = ix + radius * np.cos(turn)  # relative to the centre, in the viewer's direction
+        dx = ix + radius * CIRCLE[:, 0]  # relative to the centre, in the viewer's direction
         dy = np.clip(
-            iy + radius * np.sin(turn),
+            iy + radius * CIRCLE[:, 1],
             np.interp(dx * side / half, x, top),
             np.interp(dx * side / half, x, bottom),
         )

@@ -22,6 +22,7 @@ from arbex.synth import annotators, capture
 from arbex.synth.action_units import PROTOTYPES, blend, vary
 from arbex.synth.drawing import SUPERSAMPLING, draw
 from arbex.synth.identity import sample_identity
+from arbex.synth.sheet import write_contact_sheet
 
 SPLIT_SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
 FREQUENCY = ("happiness", "neutral", "sadness", "surprise", "anger", "disgust", "fear", "other", "contempt")
@@ -29,6 +30,8 @@ FREQUENCY = ("happiness", "neutral", "sadness", "surprise", "anger", "disgust", 
 
 COLUMNS = ("file", "split", "subject", "label", "true_label", "votes")
 MIN_SIZE, MAX_SIZE = 32, 1024
+HUFFMAN_ONLY = 2
+"""zlib's strategy: sensor noise repeats nothing that a longer search would find."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def write_face(config: SynthConfig, root: Path, face: Face) -> tuple[str, ...]:
     drawn = draw_face(config, face)
     label = config.classes[drawn.label]
     name = f"{face.split}/{label}/s{face.subject:04d}_{face.index:06d}.png"
-    Image.fromarray(drawn.image).save(root / name, compress_level=1)
+    Image.fromarray(drawn.image).save(root / name, compress_level=1, compress_type=HUFFMAN_ONLY)
     votes = " ".join(str(v) for v in drawn.votes)
     return name, face.split, f"s{face.subject:04d}", label, config.classes[face.truth], votes
 
@@ -196,7 +199,9 @@ def write_dataset(
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, int]:
-    """Writes ``OUT/{train,val,test}/<class>/*.png``, ``OUT/labels.csv`` and ``OUT/classes.txt``.
+    """Writes a data set in the layout ``folder``.
+
+    That is ``OUT/{train,val,test}/<class>/*.png``, ``labels.csv``, ``classes.txt`` and ``contact_sheet.png``.
 
     Args:
         config: What to draw.
@@ -227,6 +232,7 @@ def write_dataset(
                 table.writerow(row)
                 if progress:
                     progress(done)
+        write_contact_sheet(root, config.classes, root / "contact_sheet.png")
     return {split: sum(face.split == split for face in faces) for split in SPLIT_SHARES}
 
 

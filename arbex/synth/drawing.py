@@ -49,22 +49,21 @@ class Canvas:
         self.draw = ImageDraw.Draw(image, "RGBA")
         self.unit = pose.scale * image.width  # pixels a face unit
         self.pose = pose
+        yaw, pitch, roll = pose.yaw, pose.pitch, pose.roll
+        self.turn = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+        self.tilt = np.array([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]]) * self.unit
+        self.centre = np.array(pose.shift) * self.unit + image.width / 2
 
-    def project(self, points: Points, raised: float = 0.0) -> list[tuple[int, int]]:
-        """Turns face coordinates ``[P, 2]`` into whole pixels; ``raised`` is height above the skin."""
-        pose, x, y = self.pose, points[:, 0], points[:, 1] - 0.20
-        z = 0.75 * np.sqrt(np.clip(1 - (x / 1.2) ** 2 - (y / 1.7) ** 2, 0, None)) + raised
-        x, z = (
-            x * math.cos(pose.yaw) + z * math.sin(pose.yaw),
-            z * math.cos(pose.yaw) - x * math.sin(pose.yaw),
-        )
-        y = y * math.cos(pose.pitch) + z * math.sin(pose.pitch)
-        x, y = (
-            x * math.cos(pose.roll) - y * math.sin(pose.roll),
-            x * math.sin(pose.roll) + y * math.cos(pose.roll),
-        )
-        pixels = np.stack([x + pose.shift[0], y + pose.shift[1]], 1) * self.unit + self.image.width / 2
-        return [(round(a), round(b)) for a, b in pixels.tolist()]
+    def project(self, points: Points, raised: float = 0.0) -> list[int]:
+        """Turns face coordinates ``[P, 2]`` into whole pixels x, y, x, y, …; ``raised`` is height above the skin."""
+        cos_yaw, sin_yaw, cos_pitch, sin_pitch = self.turn
+        x, y = points[:, 0], points[:, 1] - 0.20
+        z = 0.75 * np.sqrt(np.maximum(1 - (x / 1.2) ** 2 - (y / 1.7) ** 2, 0)) + raised
+        across = x * cos_yaw + z * sin_yaw
+        down = y * cos_pitch + (z * cos_yaw - x * sin_yaw) * sin_pitch
+        pixels = across[:, None] * self.tilt[:, 0] + down[:, None] * self.tilt[:, 1] + self.centre
+        flat: list[int] = np.rint(pixels).astype(np.int64).ravel().tolist()
+        return flat
 
     def fill(self, points: Points, colour: Colour, opacity: float = 1.0, raised: float = 0.0) -> None:
         """Paints the inside of a closed contour."""
@@ -77,8 +76,7 @@ class Canvas:
 
     def disc(self, centre: tuple[float, float], radius: tuple[float, float], colour: Colour, opacity: float) -> None:
         """Paints an ellipse."""
-        turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        self.fill(np.stack([np.cos(turn), np.sin(turn)], 1) * radius + centre, colour, opacity)
+        self.fill(anatomy.CIRCLE * radius + centre, colour, opacity)
 
 
 def rgba(colour: Colour, opacity: float) -> tuple[int, int, int, int]:
@@ -153,11 +151,8 @@ def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
         canvas.stroke(fold, lid, 0.014, 0.6)
         canvas.fill(anatomy.brow(i, units, side), tint(i.hair, 0.6), 0.95, raised=0.02)
         if i.glasses:
-            turn = np.linspace(0, 2 * np.pi, 21)
-            rim = np.stack([np.cos(turn) * (i.glasses + 0.04), np.sin(turn) * i.glasses], 1) + [
-                eye.centre[0],
-                0.03,
-            ]
+            circle = np.concatenate([anatomy.CIRCLE, anatomy.CIRCLE[:1]])
+            rim = circle * (i.glasses + 0.04, i.glasses) + (eye.centre[0], 0.03)
             canvas.stroke(rim, (30, 30, 36), 0.03, 0.95, raised=0.08)
             arm = np.array([[side * (i.eye_distance + i.glasses + 0.03), 0.0], [side * 1.02, -0.03]])
             canvas.stroke(arm, (30, 30, 36), 0.03, 0.95)

@@ -175,7 +175,7 @@ class Trainer:
     def epoch(self, number: int, done: Step) -> dict[str, float]:
         """Trains epoch ``number`` (from 1) and returns the mean of its losses."""
         torch.manual_seed(self.settings.seed * 1_000_003 + number)
-        self.sampler.set_epoch(number)
+        self.sampler.choose_epoch(number)
         self.model.train()
         sums: dict[str, float] = {}
         steps = len(self.loader)
