@@ -126,7 +126,7 @@ def read_config(run: Path) -> RunConfig:
         )
     try:
         return RunConfig.from_json(json.loads((run / CONFIG).read_text()))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise RunError(
             f"{run / CONFIG} is damaged: {type(error).__name__}: {error}.",
             remedy="Copy the run again, or train anew.",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,7 +16,6 @@ from arbex.models import ExpressionClassifier
 from arbex.progress import SILENT, Reporter
 
 ECE_BINS = 15
-Distributions = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @torch.inference_mode()

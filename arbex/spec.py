@@ -19,6 +19,9 @@ INPUT_NAME = "image"
 OUTPUT_NAMES = ("corrected", "primary", "confidence")
 """Names and order of the tensors of every exported graph."""
 
+SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+"""Folder names of each split of a data set."""
+
 PRECISIONS = ("fp32", "fp16", "int8")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -42,14 +45,6 @@ def digest_file(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def digest_tree(path: Path) -> str:
-    """Returns the sha-256 of a file, or of a folder's file names and contents in sorted order."""
-    if path.is_file():
-        return digest_file(path)
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return digest_json([(p.relative_to(path).as_posix(), digest_file(p)) for p in files])
 
 
 def size_of_tree(path: Path) -> int:

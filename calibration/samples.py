@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arbex import images
-from arbex.data.folder import FaceSet, Sample, find_root, read_split, split_folder
+from arbex.data.folder import FaceSet, Sample, read_split
 from arbex.errors import DataError
 from arbex.progress import SILENT, Reporter
 from arbex.spec import digest_json
@@ -61,19 +60,13 @@ def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
     return chosen
 
 
-def calibration_split(data: str) -> str:
-    """Returns the split to calibrate on: ``val``, else ``train``; never ``test``."""
-    root = find_root(data)
-    return "val" if split_folder(root, "val") is not None else "train"
-
-
 def load_samples(
     data: str, labels: tuple[str, ...], side: int, *, count: int = DEFAULT_SAMPLES, report: Reporter = SILENT
 ) -> CalibrationSet:
     """Chooses and decodes calibration images.
 
     Args:
-        data: A data set with the model's classes.
+        data: A data set with the model's classes; its validation split is used, never the test split.
         labels: The model's classes.
         side: Side of the network's input.
         count: How many images.
@@ -87,15 +80,14 @@ def load_samples(
             f"{count} calibration images cannot cover {len(labels)} classes.",
             allowed=f"At least {len(labels)}.",
         )
-    split = calibration_split(data)
-    faces = read_split(data, split, labels=labels)
+    faces = read_split(data, "val", labels=labels)
     chosen = choose(faces, count)
     out = np.empty((len(chosen), side, side, 3), dtype=np.uint8)
     with report.bar("reading calibration images", len(chosen)) as step:
         for i, sample in enumerate(chosen):
             out[i] = images.load(sample.file, side)
             step(i + 1)
-    return CalibrationSet(out, digest_pixels(out), f"{Path(faces.root).name}/{split}")
+    return CalibrationSet(out, digest_pixels(out), f"{faces.root.name}/{faces.split}")
 
 
 def digest_pixels(pixels: NDArray[np.uint8]) -> str:

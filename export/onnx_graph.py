@@ -91,11 +91,11 @@ def write_onnx(deployed: nn.Module, side: int, path: Path) -> None:
             )
             assert program is not None
             simplified, same = onnxsim.simplify(program.model_proto)
+            onnx.checker.check_model(simplified, full_check=True)
     except Exception as error:
         raise BackendError(f"The ONNX exporter refused the program: {first_line(error)}") from error
     if not same:
         raise BackendError("onnxsim changed the graph's results.", remedy="Report the model's architecture.")
-    onnx.checker.check_model(simplified, full_check=True)
     onnx.save(simplified, str(path))
 
 

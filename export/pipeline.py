@@ -175,7 +175,7 @@ def prepare_int8(request: ExportRequest, run: Run, traced: TracedModel, report: 
     else:
         data = calibration_data(request, run)
         if not request.calibration:
-            report.line(f"calibrating on {data}, which the run was trained on (--calibration)")
+            report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
         table, images = calibrate_run(run, traced, data, request.samples, report)
     return Calibrated(quantize(traced.program, table.ranges, INT8, traced.side), table, images)
 

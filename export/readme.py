@@ -19,7 +19,7 @@ strong typing is the only mode, leave `--stronglyTyped` out.""",
     "iphone": """Drag the `.mlpackage` into Xcode. The input `image` is an RGB picture of {side} x {side} pixels
 (`CVPixelBuffer`, `CGImage` through Vision); normalisation is inside:
 
-    let model = try model_fp16(configuration: MLModelConfiguration())
+    let model = try {identifier}(configuration: MLModelConfiguration())
     let answer = try model.prediction(image: pixelBuffer)
     print(answer.corrected)""",
     "android": """With LiteRT (`com.google.ai.edge.litert`), or on a board with Python:
@@ -31,7 +31,7 @@ strong typing is the only mode, leave `--stronglyTyped` out.""",
     "rtx": """The `.engine` files were built by TensorRT-RTX without a GPU; it finishes them on the first load:
 
     runtime = tensorrt_rtx.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(open("artifacts/…engine", "rb").read())
+    engine = runtime.deserialize_cuda_engine(open("{engine}", "rb").read())
 
 They run on compute capability 8.0, 8.6, 8.9 and 12.0. The ONNX files beside them are what they were built from.""",
     "cpu": """With ONNX Runtime:
@@ -45,7 +45,10 @@ def render_readme(manifest: Manifest, target: Target) -> str:
     """Returns the text of a bundle's ``README.md``."""
     side, origin = manifest.preprocessing.image_size, manifest.provenance
     rows = "\n".join(f"| `{a.file}` | {a.precision} | {a.format} |" for a in manifest.artifacts)
-    how = HOW_TO[target.name].format(side=side, artifact=manifest.artifacts[0].file)
+    first = manifest.artifacts[-1]  # the most compact one, which is what a device is for
+    engine = next((a.file for a in manifest.artifacts if a.format.endswith("engine")), "")
+    identifier = first.name.removesuffix(".mlpackage").replace(".", "_")  # as Xcode names the class
+    how = HOW_TO[target.name].format(side=side, artifact=first.file, engine=engine, identifier=identifier)
     labels = ", ".join(f"{i} {name}" for i, name in enumerate(manifest.labels))
     warning = "" if origin["epoch"] else "\n**These weights are untrained; the answers mean nothing.**\n"
     return f"""# Facial expressions on: {target.device}

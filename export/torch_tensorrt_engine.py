@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ def write_torch_tensorrt(deployed: nn.Module, side: int, path: Path) -> None:
     example = torch.zeros(1, side, side, 3, dtype=torch.uint8, device="cuda")
     try:
         with torch.no_grad():
-            exported = torch.export.export(deployed.cuda(), (example,))
+            exported = torch.export.export(copy.deepcopy(deployed).cuda(), (example,))
             engine = torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine(
                 exported, arg_inputs=(example,), use_explicit_typing=True
             )

@@ -26,23 +26,19 @@ def belongs_to(node: Node, modules: tuple[str, ...]) -> bool:
     return module_path(node).split(".")[0] in modules
 
 
-ACTIVATION = QuantizationSpec(
-    dtype=torch.int8,
-    quant_min=-127,
-    quant_max=127,
-    qscheme=torch.per_tensor_symmetric,
-    is_dynamic=False,
-    observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=SMALLEST_SCALE),
-)
-WEIGHT = QuantizationSpec(
-    dtype=torch.int8,
-    quant_min=-127,
-    quant_max=127,
-    qscheme=torch.per_channel_symmetric,
-    ch_axis=0,
-    is_dynamic=False,
-    observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=SMALLEST_SCALE),
-)
+def int8_spec(scheme: str) -> QuantizationSpec:
+    """Returns the specification of symmetric int8 for a scheme of torch, such as ``per_tensor_symmetric``."""
+    channels = scheme.startswith("per_channel")
+    observer = PerChannelMinMaxObserver if channels else MinMaxObserver
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-127,
+        quant_max=127,
+        qscheme=getattr(torch, scheme),
+        ch_axis=0 if channels else None,
+        is_dynamic=False,
+        observer_or_fake_quant_ctr=observer.with_args(eps=SMALLEST_SCALE),
+    )
 
 
 class Placement(Quantizer):  # type: ignore[misc]
@@ -55,13 +51,14 @@ class Placement(Quantizer):  # type: ignore[misc]
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks the operators."""
+        activation, weight = int8_spec(self.recipe.activation), int8_spec(self.recipe.weight)
         for node in model.graph.nodes:
             if node.op != "call_function" or str(node.target) not in self.recipe.operators:
                 continue
             if belongs_to(node, self.recipe.float_modules):
                 continue
             node.meta["quantization_annotation"] = QuantizationAnnotation(
-                input_qspec_map={node.args[0]: ACTIVATION, node.args[1]: WEIGHT}, _annotated=True
+                input_qspec_map={node.args[0]: activation, node.args[1]: weight}, _annotated=True
             )
         return model
 

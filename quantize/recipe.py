@@ -15,8 +15,8 @@ class Recipe:
         operators: Operators whose inputs and weights are quantised, by ATen name.
         float_modules: Modules that stay in float32, by their first path component: the head's logarithms and
             distances are under 0.1 % of the work and would cost all of the agreement.
-        activation: Scheme of activations: symmetric with zero point 0, which TensorRT demands.
-        weight: Scheme of weights: symmetric, one scale an output channel.
+        activation: Scheme of activations, by its name in torch: symmetric with zero point 0, as TensorRT demands.
+        weight: Scheme of weights, by its name in torch: symmetric, one scale an output channel.
     """
 
     name: str = "int8-w8a8"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import BundleError
+from arbex.errors import BackendError, BundleError
 
 
 class Prediction(NamedTuple):
@@ -73,6 +73,7 @@ class Runtime(ABC):
 
         Raises:
             BundleError: If shape or dtype are others.
+            BackendError: If the runtime fails; the cause is chained.
         """
         side = self.side
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or len(images) == 0:
@@ -81,7 +82,10 @@ class Runtime(ABC):
                 allowed=f"Expected is uint8 [B, {side}, {side}, 3] with B at least 1.",
                 remedy="Read files with runtimes.preprocessing.load, or resize and stack them.",
             )
-        return self.run_batch(images)
+        try:
+            return self.run_batch(images)
+        except (RuntimeError, ValueError) as error:  # what both runtimes' own exceptions derive from
+            raise BackendError(f"{self.name} failed to run {self.path}: {error}") from error
 
     def close(self) -> None:  # noqa: B027 - most runtimes release everything with the object
         """Releases what the runtime holds."""

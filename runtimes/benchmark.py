@@ -18,7 +18,7 @@ WARM_UP, RUNS, SECONDS = 5, 50, 5.0
 
 
 def peak_memory() -> int:
-    """Returns this process's peak resident memory in bytes; 0 where the system does not tell.
+    """Returns this process's peak resident memory in bytes.
 
     Linux tells by ``/proc`` since the program started; ``getrusage`` would carry over the parent's peak.
     """
@@ -65,9 +65,10 @@ def measure_apart(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        return {"runtime": "none", "why": reason[0]}
-    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return figures
+        figures = dict.fromkeys(("p50_ms", "p95_ms", "images_per_s", "peak_rss_bytes"))
+        return {"runtime": "none", **figures, "why": reason[0]}
+    measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return measured
 
 
 def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
 
     Returns:
         A row an artefact: ``bundle, artifact, runtime, precision, threads, p50_ms, p95_ms, images_per_s,
-        size_bytes, peak_rss_bytes``.
+        size_bytes, peak_rss_bytes``; figures are nothing, and ``why`` tells, where it failed.
     """
     rows = []
     for artifact in bundle.manifest.artifacts:

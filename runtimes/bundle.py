@@ -173,7 +173,8 @@ def check_files(path: Path, manifest: Manifest) -> None:
             raise BundleError(
                 f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy
             )
-    present = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()} - {NAME, "signature"}
+    files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".DS_Store", "._")))
+    present = {p.relative_to(path).as_posix() for p in files} - {NAME, "signature"}
     strange = sorted(present - set(manifest.files))
     if strange:
         raise BundleError(f"{path} holds {strange[0]}, which the manifest does not list.", remedy=remedy)

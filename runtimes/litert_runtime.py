@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from arbex.errors import BackendError, MissingPackageError
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
-from runtimes.vendor_output import hidden_output
 
 
 def import_interpreter() -> Any:
@@ -38,10 +37,9 @@ class LiteRt(Runtime):
         """Allocates the interpreter and looks up its signature."""
         interpreter = import_interpreter()
         try:
-            with hidden_output():
-                self.interpreter = interpreter(model_path=str(self.path), num_threads=self.threads)
-                self.interpreter.allocate_tensors()
-                self.signature = self.interpreter.get_signature_runner()
+            self.interpreter = interpreter(model_path=str(self.path), num_threads=self.threads)
+            self.interpreter.allocate_tensors()
+            self.signature = self.interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise BackendError(f"LiteRT refuses {self.path}: {error}") from error
 

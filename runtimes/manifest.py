@@ -12,6 +12,7 @@ from arbex.spec import INPUT_NAME, OUTPUT_NAMES, Preprocessing
 
 SCHEMA = 1
 NAME = "manifest.json"
+FORMATS = ("onnx", "tflite", "mlpackage", "rtx-engine", "tensorrt-engine")
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,9 @@ class Manifest:
             )
             for a in value["artifacts"]
         )
+        strange = [a.format for a in artifacts if a.format not in FORMATS]
+        if strange:
+            raise ValueError(f"the format {strange[0]!r} is not known")
         files = {str(n): FileRecord(int(r["size"]), str(r["sha256"])) for n, r in value["files"].items()}
         return cls(
             target=str(value["target"]),

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from arbex.errors import DataError
 from arbex.images import find_images
-
-SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+from arbex.spec import SPLITS
 
 
 def read_images(
@@ -34,6 +33,9 @@ def read_images(
     if not root.exists():
         raise DataError(f"The data folder {root} does not exist.", remedy="Give a folder of images.")
     named = [root / name for name in SPLITS[split] if (root / name).is_dir()]
+    others = [name for names in SPLITS.values() for name in names if (root / name).is_dir()]
+    if others and not named:
+        raise DataError(f"{root} has no split {split!r}.", allowed=f"Found: {', '.join(others)}.")
     files = find_images(named[0] if named else root)
     if not files:
         raise DataError(f"{named[0] if named else root} holds no images.", remedy="Give a folder of images.")

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 def hidden_output() -> Iterator[None]:
     """Sends what native code and Python write to stdout and stderr into a file that vanishes.
 
-    Python warnings are dropped too. Exceptions pass through.
+    Python warnings are dropped too. Exceptions pass through. For commands only: it concerns the whole process,
+    other threads included.
     """
     sys.stdout.flush()
     sys.stderr.flush()

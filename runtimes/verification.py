@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,6 @@ from runtimes.manifest import Artifact
 from runtimes.parity import Parity, compare, violations
 
 BATCH = 16
-Reference: TypeAlias = Callable[[NDArray[np.uint8]], Prediction]
-"""PyTorch's answers for uint8 images ``[B, S, S, 3]``."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,8 @@ def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImag
             for test in tests:
                 parity = compare(test.expected, run_all(runtime, test.images), test.labels)
                 reasons += violations(parity, artifact.thresholds)
+    except MissingPackageError as error:
+        return ArtifactReport(*row, "none", False, True, str(error))
     except BackendError as error:
         return ArtifactReport(*row, "none", False, False, str(error))
     return ArtifactReport(*row, name, True, not reasons, "; ".join(reasons), parity)

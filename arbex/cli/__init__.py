@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from arbex.cli.console import fail
-from arbex.errors import ArbexError
+from arbex.errors import ArbexError, MissingPackageError
 
 COMMANDS = {
     "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
@@ -30,6 +30,9 @@ COMMANDS = {
 """From a command's name to ``module:function`` and its line in the list."""
 
 INTERRUPTED = 130
+UNEXPECTED = 70
+EXTRAS = {"train": "train", "evaluate": "train", "calibrate": "export", "export": "export"}
+"""What brings the packages that a command needs."""
 
 
 class LazyGroup(click.Group):
@@ -64,6 +67,12 @@ def root() -> None:
     """
 
 
+def missing_package(error: ModuleNotFoundError, arguments: list[str]) -> MissingPackageError:
+    """Returns the error that says which extra brings a package that a command wanted."""
+    command = next((a for a in arguments if a in COMMANDS), "this")
+    return MissingPackageError(error.name or str(error), f"arbex {command}", extra=EXTRAS.get(command, ""))
+
+
 def invoke(arguments: list[str], program: str) -> int:
     """Runs a command line and returns its exit code."""
     debug = "--debug" in arguments
@@ -71,9 +80,13 @@ def invoke(arguments: list[str], program: str) -> int:
         result: Any = root.main([a for a in arguments if a != "--debug"], prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except ArbexError as error:
-        if debug:
-            raise
-        return fail(str(error), error.exit_code)
+        return fail(str(error), error.exit_code, debug=debug)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error, arguments)
+        return fail(str(missing), missing.exit_code, debug=debug)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else program
         return fail(f"{error.format_message()} See: {where} --help.", 2)
@@ -85,9 +98,8 @@ def invoke(arguments: list[str], program: str) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if debug:
-            raise
-        return fail(f"Unexpected {type(error).__name__}: {error} Run again with --debug to see where.", 70)
+        message = f"Unexpected {type(error).__name__}: {error} Run again with --debug to see where."
+        return fail(message, UNEXPECTED, debug=debug)
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
         return
     cells = []
     for r in rows:
-        timed = [f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['images_per_s']:.0f}"] if "p50_ms" in r else ["-"] * 3
-        memory = size(r["peak_rss_bytes"]) if "peak_rss_bytes" in r else r["why"]
+        timed = [f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['images_per_s']:.0f}"] if r["p50_ms"] else ["-"] * 3
+        memory = size(r["peak_rss_bytes"]) if r["peak_rss_bytes"] else r["why"]
         cells.append([Path(r["bundle"]).name, r["artifact"], r["runtime"], *timed, size(r["size_bytes"]), memory])
     print_table(("bundle", "artefact", "runtime", "p50 ms", "p95 ms", "images/s", "size", "peak memory"), cells)
     missing = len({str(b.path) for b in opened} - {r["bundle"] for r in rows})

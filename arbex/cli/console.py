@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from arbex.progress import Reporter, Step
+
+SECONDS_A_LINE = 30.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,16 +29,32 @@ class Console(Reporter):
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
-        """Shows a bar on a terminal, and nothing for short work elsewhere."""
+        """Shows a bar on a terminal, and elsewhere a line every half minute."""
         if not sys.stderr.isatty():
-            yield lambda done: None
+            yield Lines(label, total).step
             return
         with click.progressbar(length=total, label=f"{label:<28}", file=sys.stderr) as bar:
             yield lambda done: bar.update(done - bar.pos)
 
 
-def fail(message: str, code: int) -> int:
-    """Shows an error as one paragraph and returns its exit code."""
+class Lines:
+    """Progress as plain lines, for logs: none for short work."""
+
+    def __init__(self, label: str, total: int) -> None:
+        """Starts the clock."""
+        self.label, self.total, self.shown = label, total, time.monotonic()
+
+    def step(self, done: int) -> None:
+        """Shows how much is done if nothing was shown for a while."""
+        if time.monotonic() - self.shown >= SECONDS_A_LINE:
+            self.shown = time.monotonic()
+            click.echo(f"{self.label}: {done} of {self.total}", err=True)
+
+
+def fail(message: str, code: int, *, debug: bool = False) -> int:
+    """Shows an error as one paragraph, behind its traceback with ``debug``, and returns its exit code."""
+    if debug:
+        traceback.print_exc()
     paragraph = " ".join(message.split())
     width = 100 if sys.stderr.isatty() else 10_000  # logs keep it on one line
     click.echo(textwrap.fill(f"Error: {paragraph}", width, break_long_words=False, break_on_hyphens=False), err=True)

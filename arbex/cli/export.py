@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 256
 CALIBRATORS = ("minmax",)
+"""Observers on offer; while there is one, the choice needs no passing on."""
 
 
 @click.command()

@@ -31,9 +31,12 @@ def run(
     from runtimes.bundle import open_bundle
     from runtimes.classification import classify
     from runtimes.preprocessing import Detector
+    from runtimes.vendor_output import hidden_output
 
     finder = Detector(detector) if detector else None
-    faces = list(classify(open_bundle(bundle), images, artifact=artifact, detector=finder, threads=threads))
+    opened = open_bundle(bundle)
+    with hidden_output():
+        faces = list(classify(opened, images, artifact=artifact, detector=finder, threads=threads))
     if as_json:
         print_json(faces)
         return

@@ -36,9 +36,10 @@ class Normalise(nn.Module):
 
 
 def augmentation(image_size: int) -> nn.Module:
-    """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]`` in [0, 1].
+    """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]``.
 
-    Random crop, horizontal flip, rotation, colour and noise; draws from torch's global generator.
+    Random crop, horizontal flip, rotation, colour and noise, which may leave [0, 1] a little. Draws from torch's
+    global generator.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kornia's import touches deprecated parts of torch

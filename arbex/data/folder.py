@@ -11,9 +11,8 @@ import numpy as np
 
 from arbex.errors import DataError
 from arbex.images import find_images
-from arbex.spec import EXPRESSIONS, digest_json
+from arbex.spec import EXPRESSIONS, SPLITS, digest_json
 
-SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 HELD_OUT = 10
 """Without a validation split, every 10th training image of a class is held out for it."""
 
@@ -65,6 +64,7 @@ class FaceSet:
         for row, sample in zip(out, self.samples, strict=True):
             if soft and any(sample.votes):
                 votes = np.asarray(sample.votes, dtype=np.float32)
+                votes[sample.label] += 1e-3  # a tie goes to the label
                 row[:] = votes / votes.sum()
             else:
                 row[sample.label] = 1
@@ -110,7 +110,9 @@ def declared_labels(root: Path) -> tuple[str, ...] | None:
     file = root / "classes.txt"
     if not file.is_file():
         return None
-    return tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    return tuple(
+        line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+    )
 
 
 def read_labels(root: Path, folder: Path) -> tuple[str, ...]:
@@ -155,7 +157,7 @@ def read_table(root: Path, labels: tuple[str, ...]) -> dict[str, tuple[str, tupl
     if not file.is_file():
         return {}
     table = {}
-    with file.open(newline="") as stream:
+    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
         for number, row in enumerate(csv.DictReader(stream), start=2):
             try:
                 votes = tuple(int(v) for v in row["votes"].split())

@@ -106,6 +106,9 @@ class ReliabilityHead(nn.Module):
         tokens: Into how many tokens the embedding is cut for the attentive correction.
         attention_heads: Heads of that attention; must divide ``embedding / tokens``.
         delta: Steepness of the similarity to anchors, in units of distance.
+
+    Raises:
+        ValueError: If tokens and heads do not divide the embedding.
     """
 
     def __init__(
@@ -123,7 +126,12 @@ class ReliabilityHead(nn.Module):
     ) -> None:
         """Builds the head with fresh weights."""
         super().__init__()
-        self.num_classes, self.delta = num_classes, delta
+        if embedding % tokens or (embedding // tokens) % attention_heads:
+            raise ValueError(
+                f"{tokens} tokens with {attention_heads} heads do not divide an embedding of {embedding}: "
+                "embedding / tokens / attention_heads must be whole"
+            )
+        self.delta = delta
         self.tokens, self.attention_heads = tokens, attention_heads
         self.lend_encoder = False  # in training: only the anchors send gradients into the encoder
         self.reduce = nn.Linear(in_features, embedding)
@@ -157,7 +165,7 @@ class ReliabilityHead(nn.Module):
         attended = attended.transpose(1, 2).reshape(batch, -1)  # [B, D]
         return log_softmax(self.attentive(attended))
 
-    def balance(self, features: Tensor) -> Balance:
+    def forward(self, features: Tensor) -> Balance:
         """Maps the backbone's vectors ``[B, in_features]`` to all that the losses need."""
         embedding = self.reduce(features.float())  # [B, D]
         lent = embedding.detach() if self.training and self.lend_encoder else embedding
@@ -168,8 +176,6 @@ class ReliabilityHead(nn.Module):
         corrected = mix(primary, mix(geometric, attentive))  # 3.4.3
         return Balance(corrected, primary, geometric, attentive, logits, embedding)
 
-    forward = balance
-
 
 class LinearHead(nn.Module):
     """A linear classifier without correction: the corrected distribution is the primary one."""
@@ -177,7 +183,6 @@ class LinearHead(nn.Module):
     def __init__(self, in_features: int, num_classes: int) -> None:
         """Builds the classifier with fresh weights."""
         super().__init__()
-        self.num_classes = num_classes
         self.classify = nn.Linear(in_features, num_classes)
 
     def forward(self, features: Tensor) -> Balance:

@@ -36,7 +36,7 @@ HUFFMAN_ONLY = 2
 
 @dataclass(frozen=True)
 class SynthConfig:
-    """What to draw; two equal configurations give equal bytes.
+    """What to draw; two equal configurations give equal pixels.
 
     Attributes:
         images: Number of images, at least one a subject and class.
@@ -213,7 +213,8 @@ def write_dataset(
         Number of images a split.
 
     Raises:
-        DataError: If ``out`` already holds something. Nothing is left behind when writing fails.
+        DataError: If a class cannot be drawn or a split would lack one; nothing is left behind then.
+        InputError: If ``out`` already holds something.
     """
     unknown = [name for name in config.classes if name not in PROTOTYPES]
     if unknown:
@@ -232,8 +233,24 @@ def write_dataset(
                 table.writerow(row)
                 if progress:
                     progress(done)
+        refuse_empty_classes(config, root)
         write_contact_sheet(root, config.classes, root / "contact_sheet.png")
     return {split: sum(face.split == split for face in faces) for split in SPLIT_SHARES}
+
+
+def refuse_empty_classes(config: SynthConfig, root: Path) -> None:
+    """Refuses a data set in which a split lacks a class.
+
+    Raises:
+        DataError: If one does.
+    """
+    for split in SPLIT_SHARES:
+        for name in config.classes:
+            if not any((root / split / name).iterdir()):
+                raise DataError(
+                    f"{config.images} images with imbalance {config.imbalance:g} leave no {name!r} in {split}.",
+                    remedy="Draw more images, or with less imbalance.",
+                )
 
 
 def rows(config: SynthConfig, root: Path, faces: list[Face], workers: int) -> Iterator[tuple[str, ...]]:

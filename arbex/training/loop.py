@@ -32,7 +32,7 @@ from arbex.data.augmentation import Normalise, augmentation, training_side
 from arbex.data.folder import FaceSet, read_split, summary
 from arbex.data.loading import FaceDataset
 from arbex.data.sampler import RefinementSampler
-from arbex.errors import DataError, RunError
+from arbex.errors import RunError
 from arbex.evaluation import predict, scores
 from arbex.files import write_atomically
 from arbex.methods import load_method
@@ -154,7 +154,9 @@ class Trainer:
             per_class=settings.images_per_class,
             seed=settings.seed,
         )
-        loader = DataLoader(images, settings.batch_size, sampler=self.sampler, num_workers=0 if images.cached else 2)
+        lonely = len(self.sampler) % settings.batch_size == 1  # a batch of one has no batch statistics
+        workers = 0 if images.cached else 2
+        loader = DataLoader(images, settings.batch_size, sampler=self.sampler, num_workers=workers, drop_last=lonely)
         self.loader = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
     def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
@@ -283,6 +285,8 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     Raises:
         DataError, RunError: If data, output folder or settings cannot be used; nothing is written then.
     """
+    if request.out.exists() and not request.out.is_dir():
+        raise RunError(f"{request.out} is a file; a run is a folder.", remedy="Give another --out.")
     if not request.resume and request.out.exists() and any(request.out.iterdir()):
         raise RunError(
             f"{request.out} already holds something.",
@@ -292,8 +296,6 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
         raise RunError(f"There is no run {request.out} to resume.", remedy="Leave --resume out to start it.")
     images, validation = load_images(request, report)
     config = make_config(request, images.faces)
-    if images.faces.labels != validation.faces.labels:
-        raise DataError("Training and validation split have different classes.")
     if request.resume:
         check_resume(request.out, config)
     trainer = Trainer(config, images, validation)

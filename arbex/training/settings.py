@@ -8,10 +8,33 @@ from typing import Any
 
 from arbex.errors import InputError
 
+RANGES = (
+    ("epochs", 0, 10**6),
+    ("batch_size", 2, 10**5),
+    ("images_per_group", 1, 10**9),
+    ("images_per_class", 1, 10**9),
+    ("learning_rate", 1e-12, 10.0),
+    ("decay", 1e-6, 1.0),
+    ("weight_decay", 0.0, 1.0),
+    ("gradient_clip", 1e-6, 1e6),
+    ("label_smoothing", 0.0, 0.99),
+    ("dropout", 0.0, 0.99),
+    ("lambda_class", 0.0, 1e6),
+    ("lambda_parts", 0.0, 1e6),
+    ("lambda_tokens", 0.0, 1e6),
+    ("lambda_anchor", 0.0, 1e6),
+    ("lambda_centre", 0.0, 1e6),
+    ("seed", 0, 2**31),
+)
+"""Smallest and largest value of every number."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train; the defaults are those of section 4.3.
+    """How to train.
+
+    Section 4.3 gives epochs, optimiser, learning rate and decay, dropout and the quotas; Table 3 the smoothing.
+    Batch size, clipping and the weights of the losses are not in the paper.
 
     Attributes:
         epochs: Passes; each sees ``images_per_class`` images of every class.
@@ -62,6 +85,17 @@ class TrainSettings:
     images_per_class: int = 500
     seed: int = 0
     precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        """Refuses values with which nothing can be trained.
+
+        Raises:
+            InputError: If one is out of its range.
+        """
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name}={value} cannot be trained with.", allowed=f"Allowed is {low:g} to {high:g}.")
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""

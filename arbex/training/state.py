@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arbex.checkpoint import RESUME, read_metadata, read_weights, write_weights
+from arbex.checkpoint import RESUME, damaged, read_metadata, read_weights, write_weights
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,16 @@ def write_state(run: Path, state: TrainState, model: Mapping[str, Tensor], optim
 
 
 def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
-    """Restores the optimiser in place and returns the position and the model's weights."""
-    fields = json.loads(read_metadata(run / RESUME)["state"])
-    state = TrainState(fields["epoch"], fields["best_epoch"], tuple(fields["best_score"]))
+    """Restores the optimiser in place and returns the position and the model's weights.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    try:
+        fields = json.loads(read_metadata(run / RESUME)["state"])
+        state = TrainState(fields["epoch"], fields["best_epoch"], tuple(fields["best_score"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(run / RESUME, error) from error
     model: dict[str, Tensor] = {}
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in read_weights(run / RESUME).items():

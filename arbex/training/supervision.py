@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from arbex.models import Encoder, ExpressionClassifier
@@ -46,7 +47,13 @@ class DeepSupervision(nn.Module):
     def forward(self, images: Tensor) -> Supervised:
         """Answers for normalised images ``[B, 3, S, S]``."""
         if self.classify_tokens is None:
-            return Supervised(self.model.balance(images), None)
+            return Supervised(self.answer(self.model.encode(images)), None)
         tokens = self.model.encoder.tokens(images)  # type: ignore[operator]  # [B, T, D]
-        balance = self.model.head(self.model.encoder.fuse(tokens))  # type: ignore[operator]
-        return Supervised(balance, log_softmax(self.classify_tokens(tokens.flatten(1))))
+        balance = self.answer(self.model.encoder.fuse(tokens))  # type: ignore[operator]
+        return Supervised(balance, log_softmax(self.classify_tokens(tokens.flatten(1)).float()))
+
+    def answer(self, features: Tensor) -> Balance:
+        """Maps vectors ``[B, D]`` to the head's answer, in float32 whatever the encoder computed in."""
+        with torch.autocast(features.device.type, enabled=False):
+            balance: Balance = self.model.head(features.float())
+        return balance

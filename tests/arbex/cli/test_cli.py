@@ -18,11 +18,6 @@ from arbex.cli import COMMANDS, invoke
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def call(*arguments: object) -> tuple[int, str]:
-    """Runs a command in this process and returns its exit code and nothing else of it."""
-    return invoke([str(a) for a in arguments], "arbex"), ""
-
-
 @pytest.fixture
 def face(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (80, 70, 3), dtype=np.uint8)
@@ -77,7 +72,8 @@ def test_verify_json_has_the_promised_keys(bundles: Path, faces: Path, capfd: py
     keys |= {"top1_agreement", "top1_agreement_ci95", "ece_delta", "confidence_rank_correlation", "passed", "why"}
     assert all(set(a) == keys for b in outcome["bundles"] for a in b["artifacts"])
     assert len(executed) == 2
-    assert all(a["samples"] == 63 or a["samples"] > 32 for a in executed)
+    images = len(list((faces / "test").rglob("*.png")))
+    assert [a["samples"] for a in executed] == [images, images]
     assert all(a["ece_delta"] is not None for a in executed)
 
 
@@ -214,11 +210,43 @@ def test_mistakes_have_their_code_and_leave_nothing(
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
-def test_debug_shows_the_traceback():
-    from arbex.errors import DataError
+def test_debug_shows_the_traceback_and_keeps_the_code(capfd: pytest.CaptureFixture[str]):
+    assert invoke(["train", "--data", "/nowhere", "--debug"], "arbex") == 2
+    assert "Traceback" in capfd.readouterr().err
 
-    with pytest.raises(DataError):
-        invoke(["train", "--data", "/nowhere", "--debug"], "arbex")
+
+def test_no_command_shows_the_help(capfd: pytest.CaptureFixture[str]):
+    assert invoke([], "arbex") == 0
+    captured = capfd.readouterr()
+    assert "Commands:\n" in captured.out
+    assert captured.err == ""
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    for name in [m for m in sys.modules if m.startswith("arbex.training.loop")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    assert invoke(["train", "--data", "/nowhere"], "arbex") == 3
+    assert "pip install 'arbex[train]'" in capfd.readouterr().err
+
+
+def test_interruption_has_its_code(monkeypatch: pytest.MonkeyPatch):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runtimes.doctor.examine", interrupt)
+    assert invoke(["doctor"], "arbex") == 130
+
+
+def test_exporting_next_to_other_folders_does_not_touch_them(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "mine.txt").write_text("keep")
+    command = ["export", str(run), "--target", "cpu", "--precision", "fp32", "--out", str(tmp_path)]
+    assert invoke(command, "arbex") == 2
+    assert "already holds something" in capfd.readouterr().err
+    assert (tmp_path / "cpu" / "mine.txt").read_text() == "keep"
 
 
 def test_an_unexpected_error_is_one_paragraph_too(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):

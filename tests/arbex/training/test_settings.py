@@ -22,6 +22,9 @@ def test_values_take_the_type_of_the_default():
         ("learning_rate=fast", "not a number"),
         ("soft_targets=maybe", "neither true nor false"),
         ("schedule=step", "exponential, cosine"),
+        ("batch_size=0", "2 to 100000"),
+        ("images_per_class=0", "images_per_class=0"),
+        ("learning_rate=nan", "learning_rate=nan"),
     ],
 )
 def test_mistakes_are_explained(text: str, message: str):

@@ -1,0 +1,67 @@
+"""Data refinement: quotas, repetition, shares of processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbex.data.sampler import RefinementSampler
+
+LABELS = [0] * 90 + [1] * 9 + [2] * 1
+GROUPS = ["a"] * 50 + ["b"] * 50
+
+
+def make(**change: int) -> RefinementSampler:
+    return RefinementSampler(LABELS, GROUPS, **{"per_group": 512, "per_class": 30, "seed": 1, **change})
+
+
+def test_every_class_fills_its_quota_and_a_small_one_is_repeated():
+    drawn = list(make())
+    assert Counter(LABELS[i] for i in drawn) == {0: 30, 1: 30, 2: 30}
+    counts = Counter(drawn)
+    assert all(counts[i] in (3, 4) for i in range(90, 99))  # 30 draws of 9 images
+    assert max(counts[i] for i in range(90)) == 1  # a large class is not repeated
+    assert len(make()) == 90
+
+
+def test_a_group_gives_no_more_than_its_quota():
+    sampler = RefinementSampler([0] * 100, GROUPS, per_group=5, per_class=1000, seed=0)
+    drawn = set(sampler)
+    assert len([i for i in drawn if i < 50]) == 5
+    assert len([i for i in drawn if i >= 50]) == 5
+
+
+def test_images_without_a_group_are_on_their_own():
+    sampler = RefinementSampler([0] * 100, [""] * 100, per_group=5, per_class=100, seed=0)
+    assert len(set(sampler)) == 100
+
+
+def test_the_choice_depends_on_seed_and_epoch_alone():
+    sampler = make()
+    sampler.choose_epoch(3)
+    first = list(sampler)
+    sampler.choose_epoch(4)
+    assert list(sampler) != first
+    sampler.choose_epoch(3)
+    assert list(sampler) == first
+    assert list(make(seed=2)) != list(make())
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+def test_processes_share_the_choice_without_overlap(world: int):
+    whole = make().indices()
+    parts = [list(make(rank=rank, world_size=world)) for rank in range(world)]
+    assert sorted(np.concatenate(parts).tolist()) == sorted(whole.tolist())
+    assert [len(p) for p in parts] == [len(make(rank=rank, world_size=world)) for rank in range(world)]
+
+
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 40))
+def test_quotas_hold_for_any_numbers(classes: int, per_group: int, per_class: int):
+    labels = [i % classes for i in range(60)]
+    sampler = RefinementSampler(labels, [str(i % 4) for i in range(60)], per_group=per_group, per_class=per_class)
+    counts = Counter(labels[i] for i in sampler)
+    assert counts == dict.fromkeys(range(classes), per_class)

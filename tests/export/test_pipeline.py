@@ -1,0 +1,153 @@
+"""Export end to end: precisions, tables, archives, gates, all presets."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from arbex.checkpoint import load_run, open_run
+from arbex.errors import CheckFailed, DataError, RunError, UnsupportedError
+from arbex.reference import answer
+from arbex.training.loop import TrainRequest, train
+from arbex.training.settings import PRESET_SETTINGS, override
+from calibration import CalibrationTable
+from export.pipeline import ExportRequest, export, golden_images, write_calibration
+from export.targets import TARGETS, choose_precisions, choose_targets
+from runtimes import open_bundle
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path):
+    int8 = onnx.load(bundles / "jetson/artifacts/model.int8.onnx")
+    assert [(o.domain, o.version) for o in int8.opset_import if not o.domain] == [("", 18)]
+    zero_points = [
+        onnx.numpy_helper.to_array(i) for i in int8.graph.initializer if i.data_type == onnx.TensorProto.INT8
+    ]
+    scalars = [z for z in zero_points if z.ndim == 0]
+    assert scalars
+    assert all(z == 0 for z in scalars)
+    assert operators(bundles / "jetson/artifacts/model.int8.onnx")["QuantizeLinear"] > 20
+    assert operators(bundles / "jetson/artifacts/model.fp32.onnx")["LayerNormalization"] == 11
+    assert not list((bundles / "jetson/artifacts").glob("*.data"))
+
+
+def test_graphs_name_no_path_of_this_machine(bundles: Path):
+    for file in (p for p in bundles.rglob("*") if p.is_file() and p.suffix in (".onnx", ".tflite", ".json")):
+        assert str(Path(__file__).parent.parent.parent).encode() not in file.read_bytes(), file
+
+
+def test_the_head_of_the_core_ml_package_stays_in_float32(bundles: Path):
+    import coremltools
+
+    path = bundles / "iphone/artifacts/model.int8.mlpackage"
+    spec = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
+    block = next(iter(spec.mlProgram.functions["main"].block_specializations.values()))
+    float32, float16 = 11, 10  # MIL's DataType
+    kinds: dict[str, set[int]] = {}
+    for operation in block.operations:
+        kinds.setdefault(operation.type, set()).update(o.type.tensorType.dataType for o in operation.outputs)
+    assert kinds["exp"] == kinds["log"] == kinds["sqrt"] == {float32}
+    assert kinds["conv"] == {float16}
+    assert spec.description.input[0].type.imageType.width == 64
+
+
+def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path):
+    reports = export(ExportRequest(run, ["cpu", "android", "iphone"], tmp_path, ("fp16",)))
+    executed = [a for r in reports for a in r.artifacts if a.executed]
+    assert [a.artifact for a in executed] == ["model.fp16.onnx", "model.fp16.tflite"]
+    assert all(a.parity is not None and a.parity.mean_kl < 1e-4 for a in executed)
+    full = open_bundle(tmp_path / "android")
+    assert full.size(full.find("fp16")) < 1.2e6
+
+
+def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_path: Path):
+    table = write_calibration(run, str(faces), tmp_path / "table.json", samples=32)
+    assert CalibrationTable.load(tmp_path / "table.json") == table
+    export(ExportRequest(run, ["cpu"], tmp_path / "a", ("int8",), str(faces), samples=32))
+    export(ExportRequest(run, ["cpu"], tmp_path / "b", ("int8",), str(tmp_path / "table.json")))
+    a, b = (tmp_path / n / "cpu/artifacts/model.int8.onnx" for n in "ab")
+    pixels = golden_images(64)
+    with open_bundle(tmp_path / "a/cpu").open() as one, open_bundle(tmp_path / "b/cpu").open() as two:
+        assert np.array_equal(one.run(pixels).corrected, two.run(pixels).corrected)
+    assert operators(a) == operators(b)
+
+
+def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Path):
+    write_calibration(run, str(faces), tmp_path / "table.json", samples=14)
+    settings = override(PRESET_SETTINGS["tiny"], ["epochs=0", "seed=9"])
+    train(TrainRequest(str(faces), tmp_path / "other", "tiny", "arbex", settings))
+    request = ExportRequest(
+        tmp_path / "other", ["cpu"], tmp_path / "out", ("int8",), str(tmp_path / "table.json"), allow_untrained=True
+    )
+    with pytest.raises(DataError, match="another checkpoint"):
+        export(request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, tmp_path: Path):
+    export(ExportRequest(run, ["cpu"], tmp_path, ("fp32",)))
+    before = (tmp_path / "cpu/manifest.json").read_bytes()
+    with pytest.raises(CheckFailed, match="mean KL"):
+        export(ExportRequest(run, ["cpu"], tmp_path, ("int8",), samples=14, max_kl=0.0))
+    assert (tmp_path / "cpu/manifest.json").read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"cpu"}
+
+
+def test_an_archive_holds_the_bundle(run: Path, tmp_path: Path):
+    export(ExportRequest(run, ["cpu"], tmp_path, ("fp32",), archive=True))
+    with zipfile.ZipFile(tmp_path / "cpu.zip") as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert open_bundle(tmp_path / "unpacked/cpu").manifest.target == "cpu"
+    first = (tmp_path / "cpu.zip").read_bytes()
+    export(ExportRequest(run, ["cpu"], tmp_path, ("fp32",), archive=True))
+    assert (tmp_path / "cpu.zip").read_bytes() == first
+
+
+def test_targets_and_precisions_are_checked_by_table():
+    assert [t.name for t in choose_targets(["all"])] == list(TARGETS)
+    assert [t.name for t in choose_targets(["cpu", "jetson", "cpu"])] == ["cpu", "jetson"]
+    assert choose_precisions(TARGETS["jetson"], ()) == ("fp16", "int8")
+    assert choose_precisions(TARGETS["jetson"], ("int8", "fp32")) == ("fp32", "int8")
+    with pytest.raises(UnsupportedError, match="No target"):
+        choose_targets([])
+
+
+def test_golden_faces_are_the_same_every_time():
+    assert np.array_equal(golden_images(64), golden_images(64))
+    assert golden_images(64).shape == (32, 64, 64, 3)
+
+
+def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
+    origin = json.loads((bundles / "cpu/manifest.json").read_text())["provenance"]
+    assert not Path(origin["run"]).is_absolute()
+    assert (bundles / "cpu" / origin["run"]).resolve().joinpath("config.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "targets"), [("mobile", ["all"]), ("base", ["cpu", "jetson"])])
+def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[str], faces: Path, tmp_path: Path):
+    settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
+    run = tmp_path / "run"
+    train(TrainRequest(str(faces), run, preset, "arbex", settings))
+    with pytest.raises(RunError, match="never trained"):
+        export(ExportRequest(run, targets, tmp_path / "out", ("fp32",)))
+    request = ExportRequest(run, targets, tmp_path / "out", ("fp32", "int8"), samples=7, allow_untrained=True)
+    for report in export(request):
+        assert report.passed
+        for row in report.artifacts:
+            if row.executed and row.precision == "fp32":
+                assert row.parity is not None
+                assert row.parity.max_abs_error <= 1e-5
+    assert open_run(run).epoch == 0
+    one = golden_images(load_run(run).preprocessing.image_size)[:8]
+    together, alone = answer(load_run(run), one)[0], answer(load_run(run), one[:1])[0]
+    assert np.abs(together[:1] - alone).max() <= 1e-6

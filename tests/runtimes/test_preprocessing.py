@@ -1,0 +1,83 @@
+"""From pictures to faces: whole pictures, boxes, videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from arbex.errors import BackendError, DataError
+from runtimes.preprocessing import Detector, crop, faces
+
+YUNET = Path(__file__).parent.parent.parent.parent / "shared/data/yunet/face_detection_yunet_2026may.onnx"
+
+
+@pytest.fixture(scope="module")
+def astronaut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("real") / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+def test_without_a_detector_a_picture_is_one_face(astronaut: Path):
+    found = list(faces(astronaut, 64))
+    assert len(found) == 1
+    assert found[0].pixels.shape == (64, 64, 3)
+    assert found[0].box is None
+
+
+@pytest.mark.skipif(not YUNET.is_file(), reason="the detector's weights are not part of the repository")
+def test_yunet_finds_the_astronaut(astronaut: Path):
+    found = list(faces(astronaut, 64, Detector(YUNET)))
+    assert len(found) == 1
+    x, y, width, height = found[0].box or (0, 0, 0, 0)
+    assert 150 < x < 230
+    assert 50 < y < 120
+    assert 60 < width < 130
+    assert 70 < height < 160
+
+
+@pytest.mark.skipif(not YUNET.is_file(), reason="the detector's weights are not part of the repository")
+def test_a_picture_without_a_face_yields_nothing(tmp_path: Path):
+    Image.new("RGB", (200, 200), "white").save(tmp_path / "empty.png")
+    assert list(faces(tmp_path / "empty.png", 64, Detector(YUNET))) == []
+
+
+def test_a_crop_beyond_the_edge_repeats_the_edge():
+    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, 2)
+    cut = crop(pixels, (6, 6, 10, 10))  # a square of 13 around (11, 11): from 4 or 5 on, far beyond the edge
+    assert cut.shape == (13, 13, 3)
+    assert (cut[-1, -1] == 99).all()
+    assert (cut[-5:, -5:] == 99).all()
+
+
+def test_a_video_is_read_frame_by_frame(tmp_path: Path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 5, (32, 24))
+    for value in (0, 120, 250):
+        writer.write(np.full((24, 32, 3), (value, 0, 0), np.uint8))  # blue, as OpenCV orders channels
+    writer.release()
+    found = list(faces(path, 16))
+    assert [f.file for f in found] == [f"{path}#0", f"{path}#1", f"{path}#2"]
+    assert found[2].pixels[8, 8, 2] > 200 > 50 > found[2].pixels[8, 8, 0]  # blue is last in RGB
+
+
+def test_what_is_no_video_or_detector_is_refused(tmp_path: Path):
+    (tmp_path / "x.mp4").write_bytes(b"no video")
+    with pytest.raises(DataError, match="cannot be read as a video"):
+        list(faces(tmp_path / "x.mp4", 16))
+    with pytest.raises(DataError, match="OpenCV Zoo"):
+        Detector(tmp_path / "nowhere.onnx")
+    (tmp_path / "x.onnx").write_bytes(b"no network")
+    with pytest.raises(BackendError, match="refuses the detector"):
+        Detector(tmp_path / "x.onnx")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="holds no images"):
+        list(faces(tmp_path, 16))
