@@ -133,7 +133,7 @@ def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "targets"), [("mobile", ["all"]), ("base", ["cpu", "jetson"])])
+@pytest.mark.parametrize(("preset", "targets"), [("mobile", ["all"]), ("base", ["cpu"])])
 def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[str], faces: Path, tmp_path: Path):
     settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
     run = tmp_path / "run"
