@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -62,15 +63,17 @@ def trace(model: ExpressionClassifier) -> TracedModel:
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     core = Core(model).eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own use of what it has deprecated
             exported = torch.export.export(core, (example,), dynamic_shapes={"images": {0: batch}})
+            # The exported program shares its parameters with the model; later stages edit them.
+            program = copy.deepcopy(exported.module())
     except Exception as error:
         raise BackendError(
             f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
             remedy="The backbone must not branch on values or call .item() on shapes.",
         ) from error
-    # The exported program shares its parameters with the model; later stages edit them.
-    return TracedModel(copy.deepcopy(exported.module()), model.labels, model.preprocessing)
+    return TracedModel(program, model.labels, model.preprocessing)
 
 
 class InputStage(nn.Module):
