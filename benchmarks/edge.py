@@ -57,7 +57,8 @@ def latency(preset: str, threads: int) -> None:
         images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)
         with torch.inference_mode():
             reference = median_ms(lambda: model(images))
-        print(f"\n{preset}, {threads} thread(s)\n")
+        parameters = sum(p.numel() for p in model.parameters()) / 1e6
+        print(f"\n{preset}: {parameters:.2f} M parameters, {threads} thread(s)\n")
         print("| runtime | precision | p50 ms | of PyTorch | MB |\n|---|---|---|---|---|")
         print(f"| PyTorch | fp32 | {reference:.2f} | 1.00 | |")
         for name in ("cpu", "android"):

@@ -39,6 +39,7 @@ from quantize.recipe import INT8
 from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle
 from runtimes.manifest import NAME, Artifact, Thresholds
+from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, TestImages, verify_bundle
 
 GOLDEN_IMAGES = 32
@@ -333,7 +334,8 @@ def check_bundle(folder: Path, out: Path, extra: list[TestImages]) -> BundleRepo
     Raises:
         CheckFailed: If it does not pass.
     """
-    report = replace(verify_bundle(open_bundle(folder), extra), bundle=str(out))
+    with hidden_output():
+        report = replace(verify_bundle(open_bundle(folder), extra), bundle=str(out))
     if not report.passed:
         bad = next(a for a in report.artifacts if not a.passed)
         raise CheckFailed(

@@ -120,7 +120,7 @@ FROM_SCRATCH: dict[str, Any] = {
 }
 PRESET_SETTINGS = {
     # The paper fine-tunes pretrained backbones; the small presets start from nothing, in few epochs.
-    "tiny": TrainSettings(epochs=10, **FROM_SCRATCH),
+    "tiny": TrainSettings(epochs=8, **FROM_SCRATCH),
     "mobile": TrainSettings(epochs=60, **FROM_SCRATCH),
     "base": TrainSettings(),
 }
