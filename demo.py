@@ -72,7 +72,9 @@ def main() -> None:
     arbex(f"export {RUN} --target all --precision fp32 --precision int8 --out {BUNDLES}")
     bundles = " ".join(str(BUNDLES / name) for name in ("jetson", "iphone", "android", "rtx", "cpu"))
     arbex(f"verify {bundles} --data {FACES} --report {ROOT / 'parity.html'}")
-    arbex(f"verify {bundles} --data {LFW}")
+    # To a model that knows drawings only, real faces are foreign: many answers are close calls, and few of them may
+    # turn. The distributions must still be close.
+    arbex(f"verify {bundles} --data {LFW} --min-agreement 0.9")
     arbex(f"run {BUNDLES / 'cpu'} {ASTRONAUT}")
     arbex(f"run {BUNDLES / 'android'} {ASTRONAUT} --artifact int8")
     arbex(f"bench {BUNDLES / 'cpu'} {BUNDLES / 'android'}")

@@ -30,6 +30,14 @@ class Thresholds:
     mean_kl: float | None = None
     top1_agreement: float | None = None
 
+    def adjusted(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
+        """Returns the thresholds with other limits, where these are checked at all and others are given."""
+        return Thresholds(
+            self.max_abs_error,
+            self.mean_kl if None in (self.mean_kl, mean_kl) else mean_kl,
+            self.top1_agreement if None in (self.top1_agreement, top1_agreement) else top1_agreement,
+        )
+
 
 @dataclass(frozen=True)
 class Artifact:

@@ -27,6 +27,8 @@ class TestImages:
         images: uint8 ``[n, S, S, 3]``.
         expected: PyTorch's answers.
         labels: Classes [n], or nothing.
+        max_kl: Limit of the mean KL on these images, instead of the artefact's own.
+        min_agreement: Limit of the top-1 agreement on these images, instead of the artefact's own.
     """
 
     __test__ = False  # not a test case, whatever its name suggests
@@ -34,6 +36,8 @@ class TestImages:
     images: NDArray[np.uint8]
     expected: Prediction
     labels: NDArray[np.integer] | None = None
+    max_kl: float | None = None
+    min_agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,8 @@ def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImag
             name = runtime.name
             for test in tests:
                 parity = compare(test.expected, run_all(runtime, test.images), test.labels)
-                reasons += violations(parity, artifact.thresholds)
+                limits = artifact.thresholds.adjusted(mean_kl=test.max_kl, top1_agreement=test.min_agreement)
+                reasons += violations(parity, limits)
     except MissingPackageError as error:
         return ArtifactReport(*row, "none", False, True, str(error))
     except BackendError as error:

@@ -109,3 +109,11 @@ def test_nan_in_any_output_fails_at_every_precision(output: int):
     good = prediction([[0.6, 0.4]])
     bad = Prediction(*(a * np.nan if i == output else a for i, a in enumerate(good)))
     assert violations(compare(good, bad), Thresholds(mean_kl=1.0))
+
+
+def test_limits_can_be_adjusted_where_there_are_any():
+    int8 = Thresholds(mean_kl=5e-3, top1_agreement=0.98)
+    assert int8.adjusted(mean_kl=None, top1_agreement=0.9) == Thresholds(mean_kl=5e-3, top1_agreement=0.9)
+    assert int8.adjusted(mean_kl=1e-3, top1_agreement=None) == Thresholds(mean_kl=1e-3, top1_agreement=0.98)
+    fp32 = Thresholds(max_abs_error=1e-5)
+    assert fp32.adjusted(mean_kl=1.0, top1_agreement=0.0) == fp32
