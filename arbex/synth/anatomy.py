@@ -22,6 +22,16 @@ ANGLES = 2 * np.pi * np.arange(24) / 24
 CIRCLE: Points = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
 """A circle of radius 1."""
 
+FAINTEST_FOLD = 0.06
+"""Strength below which a skin fold does not show."""
+
+LIP = np.linspace(-1, 1, 29)
+"""Places along a lip of four segments, from corner to corner."""
+LIP_RAMP = np.sqrt(np.clip(1 - LIP**2, 0, None))[:, None]  # 0 at the corners
+CUPID = 1 - 0.22 * np.exp(-((LIP / 0.16) ** 2))[:, None]  # the dent in the middle of the upper lip
+EYE_X = np.linspace(-1, 1, 13)
+EYE_ARCH = np.sqrt(np.clip(1 - np.abs(EYE_X) ** 2.2, 0, None))
+
 
 @cache
 def basis(samples: int) -> tuple[Points, Points, Points, Points]:
@@ -106,10 +116,9 @@ def eye(identity: Identity, units: ActionUnits, side: int, gaze: tuple[float, fl
     lower = open_ * 0.8 * (1 + 0.25 * units["upper_lid_raiser"] - 0.9 * min(squeeze, 1.0)) * (1 - 0.5 * blink)
     centre = (identity.eye_distance * side, 0.0)
     slant = identity.eye_slant
-    x = np.linspace(-1, 1, 13)
-    arch = np.sqrt(np.clip(1 - np.abs(x) ** 2.2, 0, None))
+    x = EYE_X
     tilt = -slant * x  # outer corner up for a positive slant
-    top, bottom = -upper * arch + tilt, lower * arch + tilt
+    top, bottom = -upper * EYE_ARCH + tilt, lower * EYE_ARCH + tilt
     xs = centre[0] + side * half * x
     lids = np.vstack([np.stack([xs, top], 1), np.stack([xs, bottom], 1)[::-1]])
     ix, iy = gaze[0] * half, gaze[1] * open_ - 0.1 * open_
@@ -156,10 +165,8 @@ def mouth(identity: Identity, units: ActionUnits) -> Mouth:
     upper_inner = curve(left, (-x, mid_l - square + sag * 0.5), (0, top), (x, mid_r - square + sag * 0.5), right)
     lower_inner = curve(left, (-x, low_l + square + sag * 0.5), (0, bottom), (x, low_r + square + sag * 0.5), right)
     lower_inner[:, 1] = np.maximum(lower_inner[:, 1], upper_inner[:, 1])
-    ramp = np.sqrt(np.clip(1 - np.linspace(-1, 1, len(upper_inner)) ** 2, 0, None))[:, None]  # 0 at the corners
-    cupid = 1 - 0.22 * np.exp(-((np.linspace(-1, 1, len(upper_inner)) / 0.16) ** 2))[:, None]
-    upper_outer = upper_inner - [0, upper] * ramp * cupid
-    lower_outer = lower_inner + [0, lower] * ramp
+    upper_outer = upper_inner - [0, upper] * LIP_RAMP * CUPID
+    lower_outer = lower_inner + [0, lower] * LIP_RAMP
     return Mouth(
         outer=np.vstack([upper_outer, lower_outer[::-1]]),
         opening=np.vstack([upper_inner, lower_inner[::-1]]),
@@ -183,23 +190,29 @@ def nose(identity: Identity, units: ActionUnits) -> tuple[list[Points], Points]:
 
 
 def wrinkles(identity: Identity, units: ActionUnits, corners: Points) -> list[tuple[Points, float]]:
-    """Returns skin folds with their strength in 0..1."""
-    u, folds = units, []
+    """Returns the skin folds that show, with their strength in 0..1."""
+    folds: list[tuple[Points, float]] = []
+
+    def fold(strength: float, *knots: tuple[float, float]) -> None:
+        if strength > FAINTEST_FOLD:
+            folds.append((curve(*knots), strength))
+
+    u = units
     raised = min(u["inner_brow_raiser"], 1.0)
     y = -identity.brow_height - 0.22
     for i in range(3):
         reach = 0.30 + 0.25 * u["outer_brow_raiser"]
         level = y - 0.11 * i
-        folds.append((curve((-reach, level), (0, level - 0.03), (reach, level)), 0.65 * raised))
+        fold(0.65 * raised, (-reach, level), (0, level - 0.03), (reach, level))
     for side in (-1, 1):
         top, x = -identity.brow_height - 0.10, 0.055 * side
-        folds.append((curve((x, top), (x * 0.8, top + 0.16)), 0.9 * u["brow_lowerer"]))
+        fold(0.9 * u["brow_lowerer"], (x, top), (x * 0.8, top + 0.16))
         for i in range(2):
             y0 = 0.05 + 0.09 * i
-            folds.append((curve((0.02 * side, y0), (0.14 * side, y0 - 0.06)), u["nose_wrinkler"]))
+            fold(u["nose_wrinkler"], (0.02 * side, y0), (0.14 * side, y0 - 0.06))
         outer = (identity.eye_distance + identity.eye_width) * side
         for dy in (-0.05, 0.03):
-            folds.append((curve((outer + 0.05 * side, dy * 0.6), (outer + 0.16 * side, dy * 2)), u["cheek_raiser"]))
+            fold(u["cheek_raiser"], (outer + 0.05 * side, dy * 0.6), (outer + 0.16 * side, dy * 2))
         wing = (side * (identity.nose_width + 0.06), identity.nose_length - 0.06)
         corner = corners[0 if side < 0 else 1]
         end = (corner[0] + 0.10 * side, corner[1] - 0.02)
@@ -207,16 +220,15 @@ def wrinkles(identity: Identity, units: ActionUnits, corners: Points) -> list[tu
         depth = max(u["lip_corner_puller"], 0.9 * u["upper_lip_raiser"], 0.6 * u["nose_wrinkler"], 0.12)
         if side < 0:
             depth = max(depth, u["lip_corner_puller_left"])
-        folds.append((curve(wing, bulge, end), depth))
-        pouch = curve(
+        fold(depth, wing, bulge, end)
+        fold(
+            0.15 + 0.6 * u["cheek_raiser"],
             (side * (identity.eye_distance - 0.17), 0.13),
             (side * identity.eye_distance, 0.19),
             (side * (identity.eye_distance + 0.2), 0.12),
         )
-        folds.append((pouch, 0.15 + 0.6 * u["cheek_raiser"]))
     chin = identity.mouth_height + 0.24
-    folds.append((curve((-0.16, chin + 0.02), (0, chin - 0.02), (0.16, chin + 0.02)), 0.2 + 0.7 * u["chin_raiser"]))
-    if u["dimpler_left"] > 0.05:
-        x, y0 = corners[0]
-        folds.append((curve((x - 0.05, y0 - 0.08), (x - 0.09, y0), (x - 0.05, y0 + 0.07)), u["dimpler_left"]))
+    fold(0.2 + 0.7 * u["chin_raiser"], (-0.16, chin + 0.02), (0, chin - 0.02), (0.16, chin + 0.02))
+    x, y0 = corners[0]
+    fold(u["dimpler_left"], (x - 0.05, y0 - 0.08), (x - 0.09, y0), (x - 0.05, y0 + 0.07))
     return folds

@@ -1,9 +1,10 @@
-"""Draws a face: contours, projected by a pose, filled back to front."""
+"""Draws a face: contours are collected back to front, projected by a pose in one go, and painted."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,43 +41,65 @@ class Pose:
     blink: float = 0.0
 
 
+class Shape(NamedTuple):
+    """A contour ``[P, 2]`` in face coordinates, waiting to be painted: filled, or a line ``width`` pixels wide."""
+
+    points: Points
+    raised: float
+    colour: tuple[int, int, int, int]
+    width: int | None
+
+
 class Canvas:
-    """An RGB image on which contours in face coordinates are painted."""
+    """Collects contours in face coordinates, back to front, for an RGB image."""
 
     def __init__(self, image: Image.Image, pose: Pose) -> None:
-        """Wraps ``image``, whose pixels are drawn in place."""
+        """Will paint over ``image``, in place."""
         self.image = image
-        self.draw = ImageDraw.Draw(image, "RGBA")
         self.unit = pose.scale * image.width  # pixels a face unit
         self.pose = pose
-        yaw, pitch, roll = pose.yaw, pose.pitch, pose.roll
-        self.turn = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
-        self.tilt = np.array([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]]) * self.unit
-        self.centre = np.array(pose.shift) * self.unit + image.width / 2
+        self.shapes: list[Shape] = []
 
-    def project(self, points: Points, raised: float = 0.0) -> list[int]:
-        """Turns face coordinates ``[P, 2]`` into whole pixels x, y, x, y, …; ``raised`` is height above the skin."""
-        cos_yaw, sin_yaw, cos_pitch, sin_pitch = self.turn
+    def fill(self, points: Points, colour: Colour, opacity: float = 1.0, raised: float = 0.0) -> None:
+        """Adds the inside of a closed contour; ``raised`` is its height above the skin."""
+        self.shapes.append(Shape(points, raised, rgba(colour, opacity), None))
+
+    def stroke(self, points: Points, colour: Colour, width: float, opacity: float = 1.0, raised: float = 0.0) -> None:
+        """Adds a line; ``width`` is in face units."""
+        self.shapes.append(Shape(points, raised, rgba(colour, opacity), max(1, round(width * self.unit))))
+
+    def disc(self, centre: tuple[float, float], radius: tuple[float, float], colour: Colour, opacity: float) -> None:
+        """Adds an ellipse."""
+        self.fill(anatomy.CIRCLE * radius + centre, colour, opacity)
+
+    def project(self, points: Points, raised: NDArray[np.float64]) -> list[int]:
+        """Turns face coordinates ``[P, 2]`` at heights ``[P]`` above the skin into whole pixels, x and y in turn."""
+        pose = self.pose
+        cos_yaw, sin_yaw, sin_pitch = math.cos(pose.yaw), math.sin(pose.yaw), math.sin(pose.pitch)
+        cos_roll, sin_roll = math.cos(pose.roll), math.sin(pose.roll)
+        tilt = np.array([[cos_roll, -sin_roll], [sin_roll, cos_roll]]) * self.unit
         x, y = points[:, 0], points[:, 1] - 0.20
         z = 0.75 * np.sqrt(np.maximum(1 - (x / 1.2) ** 2 - (y / 1.7) ** 2, 0)) + raised
         across = x * cos_yaw + z * sin_yaw
-        down = y * cos_pitch + (z * cos_yaw - x * sin_yaw) * sin_pitch
-        pixels = across[:, None] * self.tilt[:, 0] + down[:, None] * self.tilt[:, 1] + self.centre
+        down = y * math.cos(pose.pitch) + (z * cos_yaw - x * sin_yaw) * sin_pitch
+        centre = np.array(pose.shift) * self.unit + self.image.width / 2
+        pixels = across[:, None] * tilt[:, 0] + down[:, None] * tilt[:, 1] + centre
         flat: list[int] = np.rint(pixels).astype(np.int64).ravel().tolist()
         return flat
 
-    def fill(self, points: Points, colour: Colour, opacity: float = 1.0, raised: float = 0.0) -> None:
-        """Paints the inside of a closed contour."""
-        self.draw.polygon(self.project(points, raised), fill=rgba(colour, opacity))
-
-    def stroke(self, points: Points, colour: Colour, width: float, opacity: float = 1.0, raised: float = 0.0) -> None:
-        """Paints a line; ``width`` is in face units."""
-        pixels = max(1, round(width * self.unit))
-        self.draw.line(self.project(points, raised), fill=rgba(colour, opacity), width=pixels, joint="curve")
-
-    def disc(self, centre: tuple[float, float], radius: tuple[float, float], colour: Colour, opacity: float) -> None:
-        """Paints an ellipse."""
-        self.fill(anatomy.CIRCLE * radius + centre, colour, opacity)
+    def paint(self) -> None:
+        """Paints every shape; all are projected at once, since a call costs more than its points."""
+        lengths = [len(shape.points) for shape in self.shapes]
+        heights = np.repeat([shape.raised for shape in self.shapes], lengths)
+        pixels = self.project(np.concatenate([shape.points for shape in self.shapes]), heights)
+        draw = ImageDraw.Draw(self.image, "RGBA")
+        start = 0
+        for shape, length in zip(self.shapes, lengths, strict=True):
+            contour, start = pixels[start : start + 2 * length], start + 2 * length
+            if shape.width is None:
+                draw.polygon(contour, fill=shape.colour)
+            else:
+                draw.line(contour, fill=shape.colour, width=shape.width, joint="curve")
 
 
 def rgba(colour: Colour, opacity: float) -> tuple[int, int, int, int]:
@@ -86,7 +109,7 @@ def rgba(colour: Colour, opacity: float) -> tuple[int, int, int, int]:
 
 
 def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: float) -> None:
-    """Paints neck, ears, skin and the hair behind the face; ``light`` in -1..1 comes from the left or right."""
+    """Draws neck, ears, skin and the hair behind the face; ``light`` in -1..1 comes from the left or right."""
     i, skin, dark = identity, identity.skin, tint(identity.skin, 0.72)
     if i.hair_length > 0:
         length = i.hair_length
@@ -112,7 +135,7 @@ def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: flo
 
 
 def draw_hair(canvas: Canvas, identity: Identity) -> None:
-    """Paints the hair above the face."""
+    """Draws the hair above the face."""
     i = identity
     if i.hair_length < 0:  # cropped: a cap only
         rim = [(0.95, -0.55), (0.72, -i.hairline - 0.12), (0, -i.hairline - 0.2), (-0.72, -i.hairline - 0.12)]
@@ -134,7 +157,7 @@ def draw_hair(canvas: Canvas, identity: Identity) -> None:
 
 
 def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
-    """Paints eyes, brows and glasses."""
+    """Draws eyes, brows and glasses."""
     i, pose = identity, canvas.pose
     lid = tint(i.skin, 0.62)
     for side in (-1, 1):
@@ -161,9 +184,8 @@ def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
         canvas.stroke(np.array([[-inner, 0.02], [0, -0.03], [inner, 0.02]]), (30, 30, 36), 0.03, 0.95, raised=0.12)
 
 
-def draw_mouth(canvas: Canvas, identity: Identity, units: ActionUnits) -> anatomy.Mouth:
-    """Paints lips, teeth and tongue and returns the mouth's contours."""
-    mouth = anatomy.mouth(identity, units)
+def draw_mouth(canvas: Canvas, identity: Identity, mouth: anatomy.Mouth) -> None:
+    """Draws lips, teeth and tongue."""
     canvas.fill(mouth.outer, identity.lips, raised=0.02)
     if mouth.gap > 0.012:
         canvas.fill(mouth.opening, (52, 18, 20), raised=0.02)
@@ -179,18 +201,16 @@ def draw_mouth(canvas: Canvas, identity: Identity, units: ActionUnits) -> anatom
             canvas.disc(tongue, (0.45 * identity.mouth_width, 0.035 + 0.05 * mouth.gap), (178, 84, 88), 0.9)
     else:
         canvas.stroke(mouth.line, tint(identity.lips, 0.45), 0.024, raised=0.02)
-    return mouth
 
 
 def draw_skin(canvas: Canvas, identity: Identity, units: ActionUnits, corners: Points) -> None:
-    """Paints the nose, the folds and the cheeks."""
+    """Draws the nose, the folds and the cheeks."""
     shade = tint(identity.skin, 0.6)
     for side in (-1, 1):
         bulge = 0.12 + 0.35 * units["cheek_raiser"]
         canvas.disc((side * 0.56, 0.40), (0.22, 0.13), between(identity.skin, (214, 110, 96), 0.5), bulge)
     for points, strength in anatomy.wrinkles(identity, units, corners):
-        if strength > 0.06:
-            canvas.stroke(points, shade, 0.022 + 0.014 * strength, min(1.0, 0.75 * strength))
+        canvas.stroke(points, shade, 0.022 + 0.014 * strength, min(1.0, 0.75 * strength))
     strokes, nostrils = anatomy.nose(identity, units)
     for points in strokes:
         canvas.stroke(points, shade, 0.024, 0.7, raised=0.16)
@@ -201,16 +221,17 @@ def draw_skin(canvas: Canvas, identity: Identity, units: ActionUnits, corners: P
 def draw(
     identity: Identity, units: ActionUnits, pose: Pose, light: float, background: Image.Image
 ) -> NDArray[np.uint8]:
-    """Paints a face over ``background``, a square of ``SUPERSAMPLING`` times the wanted side.
+    """Draws a face over ``background``, a square of ``SUPERSAMPLING`` times the wanted side.
 
     Returns:
         uint8 RGB ``[S, S, 3]``.
     """
     canvas = Canvas(background, pose)
     draw_head(canvas, identity, units, light)
-    corners = anatomy.mouth(identity, units).corners
-    draw_skin(canvas, identity, units, corners)
-    draw_mouth(canvas, identity, units)
+    mouth = anatomy.mouth(identity, units)
+    draw_skin(canvas, identity, units, mouth.corners)
+    draw_mouth(canvas, identity, mouth)
     draw_hair(canvas, identity)
     draw_eyes(canvas, identity, units)
+    canvas.paint()
     return np.asarray(canvas.image.reduce(SUPERSAMPLING))
