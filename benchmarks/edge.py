@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 
 from arbex.checkpoint import load_run
-from arbex.synth import SynthConfig, draw_face, write_dataset
-from arbex.synth.dataset import plan
+from arbex.synth import SynthConfig, write_dataset
 from arbex.training.loop import TrainRequest, train
 from arbex.training.settings import PRESET_SETTINGS, override
 from export.pipeline import ExportRequest, export

@@ -13,22 +13,28 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+DEBUG = "ARBEX_DEBUG"
+
 
 @contextmanager
 def hidden_output() -> Iterator[None]:
     """Sends what native code and Python write to stdout and stderr into a file that vanishes.
 
-    Python warnings are dropped too. Exceptions pass through. For commands only: it concerns the whole process,
-    other threads included.
+    Python warnings are dropped too. Exceptions pass through. While the variable ``ARBEX_DEBUG`` is set, as
+    ``--debug`` does, everything is shown, on stderr. For commands only: it concerns the whole process, other threads
+    included.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
+    debug = DEBUG in os.environ
     with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        if not debug:
+            warnings.simplefilter("ignore")
         try:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
+            os.dup2(2 if debug else sink.fileno(), 1)
+            if not debug:
+                os.dup2(sink.fileno(), 2)
             yield
         finally:
             sys.stdout.flush()

@@ -6,6 +6,7 @@ import what is heavy when they run, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -76,6 +77,8 @@ def missing_package(error: ModuleNotFoundError, arguments: list[str]) -> Missing
 def invoke(arguments: list[str], program: str) -> int:
     """Runs a command line and returns its exit code."""
     debug = "--debug" in arguments
+    if debug:
+        os.environ["ARBEX_DEBUG"] = "1"  # read by runtimes.vendor_output, which must not be imported for --help
     try:
         result: Any = root.main([a for a in arguments if a != "--debug"], prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -100,6 +103,9 @@ def invoke(arguments: list[str], program: str) -> int:
     except Exception as error:
         message = f"Unexpected {type(error).__name__}: {error} Run again with --debug to see where."
         return fail(message, UNEXPECTED, debug=debug)
+    finally:
+        if debug:
+            del os.environ["ARBEX_DEBUG"]
 
 
 def main() -> None:

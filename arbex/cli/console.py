@@ -63,7 +63,12 @@ def fail(message: str, code: int, *, debug: bool = False) -> int:
 
 def debug_option(command: Command) -> Command:
     """Adds ``--debug``, which the entry point takes out of the arguments before click sees them."""
-    return click.option("--debug", is_flag=True, expose_value=False, help="Show where an error came from.")(command)
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        help="Show where an error came from, and what vendors' tools print.",
+    )(command)
 
 
 def json_option(command: Command) -> Command:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from arbex.images import find_images
 from arbex.spec import EXPRESSIONS, SPLITS, digest_json
 
 HELD_OUT = 10
-"""Without a validation split, every 10th training image of a class is held out for it."""
+"""Without a validation split, every 10th person is held out for it; without names, every 10th image of a class."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
     Args:
         data: ``PATH`` or ``LAYOUT:PATH``.
         split: ``train``, ``val`` or ``test``. A folder without splits serves as any. Where only ``val`` is
-            missing, it is every 10th training image of a class.
+            missing, it is every 10th person of the training split (where ``labels.csv`` names people, whose images
+            must not lie on both sides) or every 10th training image of a class.
         labels: The model's class order, which the data set must then have.
         hold_out: For training: where no validation split exists, ``train`` and ``val`` are disjoint.
 
@@ -187,7 +189,7 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
     """
     root = find_root(data)
     folder, train = split_folder(root, split), split_folder(root, "train")
-    keep = None  # which of every HELD_OUT images: all, the first, or the others
+    keep = None  # all images, or only those held out (True), or only the others (False)
     if split == "val" and (folder is None or (folder == root and hold_out)):
         folder, keep = train, True
     elif split == "train" and hold_out and split_folder(root, "val") in (None, root):
@@ -204,25 +206,50 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
             f"{folder} holds {len(labels)} class folders; a classifier needs at least 2.",
             allowed="Expected is <class>/<image>.",
         )
+    samples = read_samples(root, folder, labels)
+    if keep is not None:
+        part = tuple(s for s, held in zip(samples, held_out(samples), strict=True) if held == keep)
+        check_every_class(part, labels, f"the {split} part of {folder}, which was split by people")
+        samples = part
+    return FaceSet(root, split, labels, samples)
+
+
+def read_samples(root: Path, folder: Path, labels: tuple[str, ...]) -> tuple[Sample, ...]:
+    """Returns the images below the class folders of ``folder``, with what ``labels.csv`` knows of them."""
     table, samples = read_table(root, labels), []
     for label, name in enumerate(labels):
-        for file in class_files(folder, name, keep):
+        for file in find_images(folder / name) if (folder / name).is_dir() else []:
             group, votes = table.get(file.relative_to(root).as_posix(), ("", ()))
             samples.append(Sample(file, label, group, votes))
-    return FaceSet(root, split, labels, tuple(samples))
+    check_every_class(samples, labels, str(folder))
+    return tuple(samples)
 
 
-def class_files(folder: Path, name: str, keep: bool | None) -> list[Path]:
-    """Returns the images of a class: all, or every ``HELD_OUT``-th (``keep``), or the others."""
-    files = find_images(folder / name) if (folder / name).is_dir() else []
-    if keep is not None:
-        files = [f for i, f in enumerate(files) if (i % HELD_OUT == 0) == keep]
-    if not files:
-        raise DataError(
-            f"The class {name!r} has no images in {folder}.",
-            remedy="Add images of it, or remove the class from every split and from classes.txt.",
-        )
-    return files
+def held_out(samples: Sequence[Sample]) -> Iterator[bool]:
+    """Says of each image whether it is held out for validation."""
+    people = set(sorted({s.group for s in samples} - {""})[::HELD_OUT])
+    seen: Counter[int] = Counter()
+    for sample in samples:
+        if sample.group:
+            yield sample.group in people
+        else:
+            yield seen[sample.label] % HELD_OUT == 0
+            seen[sample.label] += 1
+
+
+def check_every_class(samples: Sequence[Sample], labels: tuple[str, ...], where: str) -> None:
+    """Refuses images among which a class is missing.
+
+    Raises:
+        DataError: If one is.
+    """
+    present = {s.label for s in samples}
+    for label, name in enumerate(labels):
+        if label not in present:
+            raise DataError(
+                f"The class {name!r} has no images in {where}.",
+                remedy="Add images of it, or remove the class from every split and from classes.txt.",
+            )
 
 
 def summary(faces: FaceSet) -> str:

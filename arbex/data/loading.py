@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from arbex import images
 from arbex.data.folder import FaceSet
+from arbex.errors import DataError
 
 CACHE_LIMIT = 2 << 30
 """Bytes of decoded images that are kept in memory; a larger set is decoded anew for every epoch."""
@@ -67,3 +68,17 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
             return self.pixels[index], self.targets[index]
         pixels = images.load(self.faces.samples[index].file, self.side)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1), self.targets[index]
+
+
+def batches(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the batches of a loader.
+
+    Raises:
+        DataError: If an image cannot be read. A worker process sends its error with a traceback as its message; here
+            the message is the error's own again.
+    """
+    try:
+        yield from loader
+    except DataError as error:
+        _, _, message = str(error).rpartition(f"{DataError.__name__}: ")
+        raise DataError(message.strip()) from error

@@ -11,7 +11,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from arbex.checkpoint import (
 )
 from arbex.data.augmentation import Normalise, augmentation, training_side
 from arbex.data.folder import FaceSet, read_split, summary
-from arbex.data.loading import FaceDataset
+from arbex.data.loading import FaceDataset, batches
 from arbex.data.sampler import RefinementSampler
 from arbex.errors import RunError
 from arbex.evaluation import predict, scores
@@ -157,7 +157,9 @@ class Trainer:
         lonely = len(self.sampler) % settings.batch_size == 1  # a batch of one has no batch statistics
         workers = 0 if images.cached else 2
         loader = DataLoader(images, settings.batch_size, sampler=self.sampler, num_workers=workers, drop_last=lonely)
-        self.loader = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        self.loader = cast(
+            "DataLoader[tuple[Tensor, Tensor]]", self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        )
 
     def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
         """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]`` and returns its losses."""
@@ -181,7 +183,7 @@ class Trainer:
         self.model.train()
         sums: dict[str, float] = {}
         steps = len(self.loader)
-        for i, (pixels, targets) in enumerate(self.loader):
+        for i, (pixels, targets) in enumerate(batches(self.loader)):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.settings, number - 1 + i / steps)
             for name, value in self.step(pixels, targets).items():

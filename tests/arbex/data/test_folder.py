@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,24 @@ def test_without_validation_a_tenth_of_training_is_held_out(tmp_path: Path):
     val = read_split(str(root), "val", hold_out=True)
     assert (len(train.samples), len(val.samples)) == (27, 4)
     assert not {s.file for s in train.samples} & {s.file for s in val.samples}
+
+
+def test_people_are_held_out_whole(faces: Path, tmp_path: Path):
+    """The images of one person on both sides would make validation look better than it is."""
+    root = tmp_path / "faces"
+    shutil.copytree(faces, root, ignore=shutil.ignore_patterns("val"))
+    train = read_split(str(root), "train", hold_out=True)
+    val = read_split(str(root), "val", hold_out=True)
+    assert not {s.group for s in train.samples} & {s.group for s in val.samples}
+    assert len(train.samples) + len(val.samples) == len(read_split(str(root), "train").samples)
+
+
+def test_a_class_that_one_person_alone_shows_cannot_be_held_out(tmp_path: Path):
+    root = make(tmp_path, {"train/a": 4, "train/b": 4})
+    rows = [f"train/{c}/{i:02d}.png,train,{'ann' if c == 'a' else 'bob'},{c},{c}," for c in "ab" for i in range(4)]
+    (root / "labels.csv").write_text("file,split,subject,label,true_label,votes\n" + "\n".join(rows))
+    with pytest.raises(DataError, match="'a' has no images in the train part"):
+        read_split(str(root), "train", hold_out=True)
 
 
 def test_a_folder_without_splits_is_one_split(tmp_path: Path):

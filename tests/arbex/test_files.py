@@ -1,0 +1,79 @@
+"""Nothing half-written is left behind, whatever happens while writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arbex.errors import InputError
+from arbex.files import staged_folder, write_atomically
+
+
+def test_an_atomic_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path):
+    write_atomically(tmp_path / "a.txt", "old")
+    write_atomically(tmp_path / "a.txt", b"new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_atomically(tmp_path / "a.txt", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("arbex.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_writing_into_a_missing_folder_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="cannot be written: No such file"):
+        write_atomically(tmp_path / "none" / "a.txt", "x")
+
+
+def test_a_staged_folder_appears_whole(tmp_path: Path):
+    out = tmp_path / "deep" / "out"
+    with staged_folder(out) as stage:
+        (stage / "a").write_text("x")
+        assert not out.exists()
+    assert (out / "a").read_text() == "x"
+    assert [p.name for p in out.parent.iterdir()] == ["out"]
+
+
+def test_a_failed_stage_vanishes_and_keeps_the_old_folder(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "key").write_text("old")
+
+    def interrupted() -> None:
+        with staged_folder(out, replace_if="key") as stage:
+            (stage / "key").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (out / "key").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_is_replaced_only_where_it_holds_the_key(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("mine")
+    with pytest.raises(InputError, match="already holds something"), staged_folder(out, replace_if="key"):
+        pass
+    (out / "key").touch()
+    with staged_folder(out, replace_if="key") as stage:
+        (stage / "key").touch()
+    assert [p.name for p in out.iterdir()] == ["key"]
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path):
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="is a file"), staged_folder(tmp_path / "out"):
+        pass
