@@ -1,0 +1,92 @@
+"""``arbex import-weights``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from arbex.weights.importing import Imported
+
+SHOWN = 5
+
+
+@click.command("import-weights")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--labels", metavar="A,B,…", help="Class names in the order of the checkpoint's outputs.")
+@json_option
+@debug_option
+def import_weights(file: Path, out: Path, labels: str | None, as_json: bool) -> None:
+    """Make a run of the published weights in FILE: POSTER++, IR50 or MobileFaceNet.
+
+    Nothing in FILE is executed. A backbone alone gives an untrained run; train --init does the same within a training.
+    """
+    from arbex.weights import importing
+
+    names = None if labels is None else tuple(name.strip() for name in labels.split(","))
+    try:
+        imported = importing.import_weights(file, out, labels=names)
+    except importing.LabelsWantedError as wanted:
+        if not sys.stdin.isatty() or as_json:
+            raise
+        likely = ",".join(importing.RAF_DB) if wanted.classes == len(importing.RAF_DB) else None
+        answer = click.prompt(f"The {wanted.classes} classes in order", default=likely, err=True)
+        names = tuple(name.strip() for name in answer.split(","))
+        imported = importing.import_weights(file, out, labels=names)
+    if as_json:
+        print_json(to_json(imported))
+        return
+    show(imported)
+
+
+def to_json(imported: Imported) -> dict[str, object]:
+    """Returns what was done, with the name of every tensor."""
+    matching = imported.matching
+    return {
+        "run": str(imported.run),
+        "source": matching.source.name,
+        "labels": list(imported.labels),
+        "trained": imported.trained,
+        "coverage": matching.coverage,
+        "matched": matching.renamed,
+        "ignored": list(matching.unused),
+        "unknown": list(matching.unknown),
+        "missing": list(matching.missing),
+        "conflicts": [str(conflict) for conflict in matching.conflicts],
+    }
+
+
+def show(imported: Imported) -> None:
+    """Prints counts, examples and the next command."""
+    matching = imported.matching
+    values = sum(tensor.numel() for tensor in matching.tensors.values())
+    click.echo(
+        f"{imported.run}: {matching.source.name}, {values / 1e6:.2f} M values, {matching.coverage:.1%} of the part"
+    )
+    rows = (
+        ("matched", len(matching.renamed), ""),
+        ("ignored", len(matching.unused), some(matching.unused)),
+        ("unknown", len(matching.unknown), some(matching.unknown)),
+        ("missing", len(matching.missing), some(matching.missing)),
+        ("shape conflicts", len(matching.conflicts), some([str(c) for c in matching.conflicts])),
+    )
+    print_table(("tensors", "number", "for example"), [[name, str(n), example] for name, n, example in rows])
+    click.echo(f"classes: {', '.join(imported.labels)}")
+    run = imported.run
+    if imported.trained:
+        following = f"arbex evaluate {run} --data DATA, then: arbex export {run} --target all --calibration DATA"
+    else:
+        following = f"arbex train --data DATA --preset base --init {run}"
+    Console().line(f"Next: {following}")
+
+
+def some(names: tuple[str, ...] | list[str]) -> str:
+    """Returns the first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,1 @@
+"""Published weights: reading their files without running code in them, and finding their place in the encoder."""

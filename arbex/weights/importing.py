@@ -1,0 +1,108 @@
+"""A published checkpoint becomes a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from arbex.checkpoint import BEST, LAST, METRICS, RunConfig, build_model, write_config, write_weights
+from arbex.errors import InputError
+from arbex.files import staged_folder, write_atomically
+from arbex.models import PRESETS
+from arbex.spec import EXPRESSIONS, Preprocessing, digest_file
+from arbex.training.settings import PRESET_SETTINGS
+from arbex.weights.matching import Matching, fill, recognise
+from arbex.weights.torch_file import WeightsFile, read_weights_file
+
+CLASSIFIER = "VIT.head.linear.weight"
+RAF_DB = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+"""Order of RAF-DB's folders 1 to 7, on which the best-known POSTER++ checkpoint was trained."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        run: The folder that was written.
+        matching: Which tensors went where.
+        labels: Class names of the run.
+        trained: Whether encoder and classifier are both trained; a backbone alone gives an untrained run.
+    """
+
+    run: Path
+    matching: Matching
+    labels: tuple[str, ...]
+    trained: bool
+
+
+class LabelsWantedError(InputError):
+    """A checkpoint does not name its classes."""
+
+    def __init__(self, file: Path, classes: int) -> None:
+        """Asks for as many names as the classifier has outputs."""
+        self.classes = classes
+        super().__init__(
+            f"{file} has {classes} classes and does not say in which order.",
+            allowed=f"RAF-DB's order, the likely one for 7 classes, is: --labels {','.join(RAF_DB)}.",
+            remedy="Give --labels with the names in the order of the folders it was trained on.",
+        )
+
+
+def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = None) -> Imported:
+    """Writes a run with the weights of POSTER++, IR50 or MobileFaceNet, in preset ``base``.
+
+    A whole POSTER++ checkpoint gives a trained run of method ``poster``. A backbone gives an untrained run of method
+    ``arbex`` to train on.
+
+    Args:
+        path: The file.
+        out: Folder of the run; must not hold anything.
+        labels: Class names in the order of the classifier's outputs.
+
+    Raises:
+        LabelsWantedError: If the file has a classifier and ``labels`` are missing.
+        RunError: If the file cannot be read or does not fit.
+        InputError: If ``labels`` or ``out`` cannot be used.
+    """
+    file = read_weights_file(path)
+    whole = recognise(file).covers == "encoder."
+    labels = choose_labels(file, labels)
+    config = RunConfig(
+        preset="base",
+        method="poster" if whole else "arbex",
+        labels=labels,
+        encoder=PRESETS["base"],
+        anchors=10,
+        preprocessing=Preprocessing(PRESETS["base"].image_size),
+        settings=PRESET_SETTINGS["base"],
+        data={"weights": path.name, "weights_digest": digest_file(path)},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.settings.seed)
+        model = build_model(config)
+    matching = fill(model, file)
+    trained = all(name in matching.tensors for name in model.state_dict() if name.startswith("head."))
+    metadata = {"epoch": str((file.epoch or 1) if trained else 0)}
+    with staged_folder(out) as stage:
+        for name in (BEST, LAST):
+            write_weights(stage / name, model.state_dict(), metadata)
+        write_atomically(stage / METRICS, "")
+        write_config(stage, config)
+    return Imported(out, matching, labels, trained)
+
+
+def choose_labels(file: WeightsFile, labels: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Returns the class names of the run, checked against the file's classifier where it has one."""
+    if labels is not None and (len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels)):
+        raise InputError(f"--labels {','.join(labels)} cannot be used.", allowed="At least 2 different names.")
+    if CLASSIFIER not in file.tensors:
+        return labels or EXPRESSIONS
+    classes = len(file.tensors[CLASSIFIER])
+    if labels is None:
+        raise LabelsWantedError(file.path, classes)
+    if len(labels) != classes:
+        raise InputError(f"--labels has {len(labels)} names; the classifier in {file.path} has {classes} outputs.")
+    return labels

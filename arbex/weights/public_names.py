@@ -1,0 +1,142 @@
+"""Where the tensors of published checkpoints belong in an :class:`~arbex.models.ExpressionClassifier`.
+
+Names as the public repositories save them: POSTER++ (``Talented-Q/POSTER_V2``), IR50 of face.evoLVe in two forms (a
+body for each stage, or one flat body), MobileFaceNet of ``cunjian/pytorch_face_landmark``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+IR50_DEPTHS = (3, 4, 14, 3)
+"""Blocks of each stage; the fourth is not part of the encoder."""
+
+UNUSED = ""
+"""In place of a name: the tensor is known and has no use here."""
+
+PARTS = {"expand": "conv", "depthwise": "conv_dw", "project": "project"}
+LAYERS = {"conv": 0, "bn": 1, "prelu": 2}
+LANDMARK_STEM = {"conv1": "stem.0", "conv2_dw": "stem.1", "conv_6_sep": "last"}
+LANDMARK_FIRST = {"conv_23": 0, "conv_34": 1, "conv_45": 2}
+LANDMARK_REST = {"conv_3": 0, "conv_4": 1, "conv_5": 2}
+
+LEVEL = {
+    "norm": "norm_in",
+    "qkv": "attention.key_value",
+    "proj": "attention.project",
+    "gamma1": "attention_scale",
+    "gamma2": "mlp_scale",
+    "mlp.fc1": "mlp.0",
+    "mlp.fc2": "mlp.2",
+}
+FUSION = {
+    "norm1": "norm_attention",
+    "attn.qkv": "query_key_value",
+    "attn.proj": "project",
+    "norm2": "norm_mlp",
+    "mlp.fc1": "mlp.0",
+    "mlp.fc2": "mlp.2",
+}
+SINGLE = {
+    "last_face_conv": "landmark_last.0",
+    "embed_q.0": "embed.0.0.0",
+    "embed_q.1": "embed.0.1.0",
+    "embed_k.0": "embed.1.0",
+    "embed_v.proj": "embed.2.0",
+    "VIT.cls_token": "class_token",
+    "VIT.pos_embed": "position",
+    "VIT.norm": "norm",
+    "VIT.se_block.linear1": "gate.squeeze",
+    "VIT.se_block.linear2": "gate.excite",
+}
+DEAD = re.compile(r"VIT\.(patch_embed|CON1|IRLinear\d|eca_block|blocks\.\d+\.conv)\.|attn\d\.relative_position_index$")
+"""In every POSTER++ checkpoint, never in its forward pass; or, the last, computed again here."""
+
+
+def image_name(name: str) -> str | None:
+    """Returns the name below ``encoder.image`` of a tensor of IR50, ``UNUSED``, or nothing if it is unknown."""
+    if name.startswith("output_layer."):
+        return UNUSED
+    if found := re.fullmatch(r"input_layer\.([0-2])\.(\w+)", name):
+        return f"stem.{found[1]}.{found[2]}"
+    if not (found := re.fullmatch(r"body([1-4]?)\.(\d+)\.(res|shortcut)_layer\.(\d)\.(\w+)", name)):
+        return None
+    stage, block = (int(found[1]) - 1, int(found[2])) if found[1] else stage_of(int(found[2]))
+    if stage >= 3:
+        return UNUSED
+    branch = "residual" if found[3] == "res" else "shortcut"
+    return f"stages.{stage}.{block}.{branch}.{found[4]}.{found[5]}"
+
+
+def stage_of(block: int) -> tuple[int, int]:
+    """Returns stage and position in it of a block of one flat body."""
+    for stage, depth in enumerate(IR50_DEPTHS):
+        if block < depth:
+            return stage, block
+        block -= depth
+    return len(IR50_DEPTHS), block
+
+
+def landmark_name(name: str) -> str | None:
+    """Returns the name below ``encoder.landmarks`` of a tensor of MobileFaceNet, ``UNUSED``, or nothing."""
+    if name.startswith("output_layer."):
+        return UNUSED
+    if found := re.fullmatch(r"(conv1|conv2_dw|conv_6_sep)\.(conv|bn|prelu)\.(\w+)", name):
+        return f"{LANDMARK_STEM[found[1]]}.{LAYERS[found[2]]}.{found[3]}"
+    unit = r"(conv|conv_dw|project)\.(conv|bn|prelu)\.(\w+)"
+    if found := re.fullmatch(rf"(conv_23|conv_34|conv_45)\.{unit}", name):
+        place = f"levels.{LANDMARK_FIRST[found[1]]}.0"
+    elif found := re.fullmatch(rf"(conv_[345])\.model\.(?P<i>\d+)\.{unit}", name):
+        place = f"levels.{LANDMARK_REST[found[1]]}.{int(found['i']) + 1}"
+    else:
+        return None
+    part, layer, leaf = found.groups()[-3:]
+    return f"{place}.{next(ours for ours, public in PARTS.items() if public == part)}.{LAYERS[layer]}.{leaf}"
+
+
+def poster_name(name: str) -> str | None:
+    """Returns the name in the classifier of a tensor of a whole POSTER++ checkpoint, ``UNUSED``, or nothing."""
+    for prefix, ours, inner in (
+        ("ir_back.", "encoder.image.", image_name),
+        ("face_landback.", "encoder.landmarks.", landmark_name),
+    ):
+        if name.startswith(prefix):
+            return below(ours, inner)(name.removeprefix(prefix))
+    if DEAD.match(name):
+        return UNUSED
+    if found := re.fullmatch(r"VIT\.head\.linear\.(weight|bias)", name):
+        return f"head.classify.{found[1]}"
+    return below("encoder.", fusion_name)(name)
+
+
+def fusion_name(name: str) -> str | None:
+    """Returns the name below ``encoder`` of what lies behind the backbones of POSTER++, or nothing."""
+    stem, _, leaf = name.rpartition(".")
+    if name in SINGLE:
+        return SINGLE[name]
+    if stem in SINGLE:
+        return f"{SINGLE[stem]}.{leaf}"
+    if found := re.fullmatch(r"conv([123])", stem):
+        return f"reduce.{int(found[1]) - 1}.0.{leaf}"
+    if found := re.fullmatch(r"attn([123])\.relative_position_bias_table", name):
+        return f"levels.{int(found[1]) - 1}.attention.position.table"
+    if found := re.fullmatch(r"ffn([123])\.(gamma[12])", name):
+        return f"levels.{int(found[1]) - 1}.{LEVEL[found[2]]}"
+    if found := re.fullmatch(r"ffn([123])\.norm", stem):
+        return f"levels.{int(found[1]) - 1}.norm_mlp.{leaf}"
+    if found := re.fullmatch(r"(?:window|attn|ffn)([123])\.(norm|qkv|proj|mlp\.fc[12])", stem):
+        return f"levels.{int(found[1]) - 1}.{LEVEL[found[2]]}.{leaf}"
+    if found := re.fullmatch(r"VIT\.blocks\.(\d+)\.(norm[12]|attn\.(?:qkv|proj)|mlp\.fc[12])", stem):
+        return f"fusion.{found[1]}.{FUSION[found[2]]}.{leaf}"
+    return None
+
+
+def below(prefix: str, rename: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Returns a rule whose answers lie below ``prefix``."""
+
+    def renamed(name: str) -> str | None:
+        answer = rename(name)
+        return f"{prefix}{answer}" if answer else answer
+
+    return renamed

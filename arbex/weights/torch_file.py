@@ -1,0 +1,152 @@
+"""Reading weights files that strangers wrote. A torch file is a pickle: nothing of it is ever run here.
+
+``torch.load(weights_only=True)`` builds tensors and containers and looks every other name up in a table instead of
+importing it. Training scripts leave objects of their own beside the weights; the table maps their names to
+:class:`Inert`. Any other name is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from arbex.errors import RunError
+
+SCRIPT_MODULES = ("__main__", "main", "main_8")
+"""Modules of training scripts, whose classes hold logs: POSTER++ pickles its recorders of accuracy."""
+
+STAND_INS = (
+    "argparse.Namespace",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
+"""Harmless names beside weights, read as :class:`Inert` too: their values are of no use here."""
+
+MOST_NAMES = 32
+NESTED = ("state_dict", "model_state_dict", "model", "net")
+"""Under which keys training scripts put the weights."""
+
+
+class Inert:
+    """Takes the place of a pickled object; keeps nothing and does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> Inert:
+        """Accepts whatever the object was made from."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Forgets it."""
+
+    def __setstate__(self, _: object) -> None:
+        """Forgets what the object held."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file holds.
+
+    Attributes:
+        path: The file.
+        tensors: Weights by name, on the CPU, without the prefix ``module.`` of data-parallel training.
+        epoch: Finished epochs, if the file says so.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    epoch: int | None
+
+
+def read_weights_file(path: Path) -> WeightsFile:
+    """Reads a torch file (of any age) or a safetensors file.
+
+    Raises:
+        RunError: If it is missing, damaged, holds no weights, or names what only running its code could make.
+    """
+    if not path.is_file():
+        raise RunError(f"The weights file {path} does not exist.", remedy="Check the path.")
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    content = load_without_code(path)
+    if isinstance(content, Mapping) and {"state", "param_groups"} <= set(content):
+        raise RunError(
+            f"{path} holds the state of an optimiser and no weights.",
+            remedy="POSTER++ writes that into its model_best.pth; the weights are in the file without 'best'.",
+        )
+    epoch = content.get("epoch") if isinstance(content, Mapping) else None
+    tensors = find_tensors(path, content)
+    return WeightsFile(path, tensors, epoch if isinstance(epoch, int) and epoch > 0 else None)
+
+
+def load_without_code(path: Path) -> Any:
+    """Unpickles a torch file with stand-ins for all but tensors and containers."""
+    names = list(STAND_INS)
+    while True:
+        try:
+            with torch.serialization.safe_globals([(Inert, name) for name in names]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            name = foreign_name(error)
+            if name and name.rpartition(".")[0] in SCRIPT_MODULES and name not in names and len(names) < MOST_NAMES:
+                names.append(name)
+                continue
+            raise refusal(path, name, error) from error
+        except Exception as error:  # a hostile file can provoke any
+            raise refusal(path, None, error) from error
+
+
+def foreign_name(error: UnpicklingError) -> str | None:
+    """Returns the name that the unpickler refused, if that was the reason."""
+    found = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
+    return found[1] if found else None
+
+
+def refusal(path: Path, name: str | None, error: Exception) -> RunError:
+    """Returns the error for a file that cannot be read as weights."""
+    if name:
+        return RunError(
+            f"{path} is refused: it holds {name}, which only running code of the file could make.",
+            allowed="Read are tensors, containers, NumPy values and the classes of a training script.",
+            remedy="If you trust it, save the weights alone where it was made: torch.save(model.state_dict(), …).",
+        )
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunError(f"{path} cannot be read as a torch file: {reason}", remedy="Download or copy it again.")
+
+
+def find_tensors(path: Path, content: Any) -> dict[str, Tensor]:
+    """Returns the weights in what a torch file held."""
+    for key in NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    items = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(name).removeprefix("module."): value.detach() for name, value in items if isinstance(value, Tensor)}
+    if not tensors:
+        raise RunError(
+            f"{path} holds no weights, but {type(content).__name__}.",
+            allowed=f"Expected are tensors by name, or a dictionary with them under one of: {', '.join(NESTED)}.",
+        )
+    return tensors
+
+
+def read_safetensors(path: Path) -> WeightsFile:
+    """Reads a safetensors file; ``epoch`` comes from its metadata."""
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            tensors = {name.removeprefix("module."): stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            metadata = stream.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is damaged: {error}.", remedy="Download or copy it again.") from error
+    epoch = json.loads(metadata["epoch"]) if metadata.get("epoch", "").isdigit() else None
+    return WeightsFile(path, tensors, epoch or None)
