@@ -48,7 +48,8 @@ def test_a_damaged_image_of_a_streamed_set_is_named_in_one_sentence(
     monkeypatch.setattr(loading, "CACHE_LIMIT", 0)
     images = FaceDataset(read_split(str(broken), "train"), 16)
     with pytest.raises(DataError) as caught:
-        list(batches(DataLoader(images, 2, num_workers=workers)))
+        # Not forked: this process may have loaded libraries with threads.
+        list(batches(DataLoader(images, 2, num_workers=workers, multiprocessing_context="spawn" if workers else None)))
     assert str(caught.value).startswith(f"{broken / 'train' / 'b' / '1.png'} cannot be read as an image")
     assert "Traceback" not in str(caught.value)
 
