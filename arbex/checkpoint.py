@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from arbex import __version__
 from arbex.errors import RunError
 from arbex.files import write_atomically
 from arbex.methods import load_method
 from arbex.models import Encoder, EncoderConfig, ExpressionClassifier
+from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
 from arbex.spec import Preprocessing, digest_file
 from arbex.training.settings import TrainSettings
 
@@ -51,7 +52,7 @@ class RunConfig:
     preset: str
     method: str
     labels: tuple[str, ...]
-    encoder: EncoderConfig
+    encoder: EncoderConfig | BackboneConfig
     anchors: int
     preprocessing: Preprocessing
     settings: TrainSettings
@@ -81,7 +82,7 @@ class RunConfig:
             preset=value["preset"],
             method=value["method"],
             labels=tuple(value["labels"]),
-            encoder=EncoderConfig.from_json(value["encoder"]),
+            encoder=(BackboneConfig if value["preset"] == PRESET else EncoderConfig).from_json(value["encoder"]),
             anchors=value["anchors"],
             preprocessing=Preprocessing.from_json(value["preprocessing"]),
             settings=TrainSettings.from_json(value["settings"]),
@@ -89,11 +90,42 @@ class RunConfig:
         )
 
 
-def build_model(config: RunConfig) -> ExpressionClassifier:
-    """Returns a freshly initialised model."""
-    encoder = Encoder(config.encoder)
-    head = load_method(config.method).build_head(encoder.out_features, len(config.labels), anchors=config.anchors)
+def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> ExpressionClassifier:
+    """Returns a freshly initialised model.
+
+    Args:
+        config: What to build.
+        backbone: For a run with a backbone of its own: the callable that builds it, or its name, which must be the
+            one that the run remembers. A name in a file alone never makes code run.
+
+    Raises:
+        RunError: If the backbone is missing or another one.
+    """
+    encoder = build_encoder(config.encoder, backbone)
+    out_features = config.encoder.out_features
+    head = load_method(config.method).build_head(out_features, len(config.labels), anchors=config.anchors)
     return ExpressionClassifier(encoder, head, config.labels, config.preprocessing)
+
+
+def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
+    """Returns the encoder of a run, or the user's backbone in its place."""
+    if isinstance(config, EncoderConfig):
+        return Encoder(config)
+    if backbone is None or (isinstance(backbone, str) and backbone != config.backbone):
+        named = f", not {backbone}" if backbone else ""
+        raise RunError(
+            f"The run was trained on the backbone {config.backbone}{named}, whose code is needed to load it.",
+            remedy=f"If you trust that code, add: --backbone {config.backbone} (in Python: load_run(…, backbone=…)).",
+        )
+    factory = import_backbone(backbone) if isinstance(backbone, str) else backbone
+    module, found = measure(config.backbone, factory, config.image_size)
+    if found != config:
+        raise RunError(
+            f"The backbone {config.backbone} returns vectors of {found.out_features}; the run has "
+            f"{config.out_features}.",
+            remedy="Use the code that the run was trained with.",
+        )
+    return module
 
 
 def write_config(run: Path, config: RunConfig) -> None:
@@ -193,8 +225,12 @@ def open_run(path: str | Path) -> Run:
     return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST))
 
 
-def load_run(path: str | Path) -> ExpressionClassifier:
+def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:
     """Returns the model of a run with its best weights, in eval mode, with ``.labels`` and ``.preprocessing``.
+
+    Args:
+        path: Folder of the run.
+        backbone: For a run on a backbone of its own: the callable that builds it, or its name.
 
     Raises:
         RunError: If the run is missing, incomplete or damaged, or the weights do not fit its configuration.
@@ -203,7 +239,7 @@ def load_run(path: str | Path) -> ExpressionClassifier:
     config = read_config(run)
     tensors = read_weights(run / BEST)
     with torch.random.fork_rng(devices=[]):  # building draws initial weights; the caller's generator stays put
-        model = build_model(config)
+        model = build_model(config, backbone)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from arbex.data.augmentation import Normalise
 from arbex.data.folder import read_split
 from arbex.data.loading import FaceDataset
 from arbex.models import ExpressionClassifier
+from arbex.models.custom import Backbone
 from arbex.progress import SILENT, Reporter
 
 ECE_BINS = 15
@@ -69,8 +70,10 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dic
     }
 
 
-def evaluate(run: str, data: str, split: str = "test", *, report: Reporter = SILENT) -> dict[str, Any]:
-    """Measures a run on one split of a data set.
+def evaluate(
+    run: str, data: str, split: str = "test", *, backbone: Backbone | str | None = None, report: Reporter = SILENT
+) -> dict[str, Any]:
+    """Measures a run on one split of a data set; ``backbone`` as for ``load_run``.
 
     Returns:
         ``scores`` of the corrected distribution, the same of the primary one under ``primary``, the standard
@@ -79,7 +82,7 @@ def evaluate(run: str, data: str, split: str = "test", *, report: Reporter = SIL
     Raises:
         RunError, DataError: If run or data cannot be used or do not belong together.
     """
-    model = load_run(run)
+    model = load_run(run, backbone=backbone)
     faces = read_split(data, split, labels=model.labels)
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, progress=step)

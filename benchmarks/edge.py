@@ -16,7 +16,8 @@ import torch
 
 from arbex.checkpoint import load_run
 from arbex.synth import SynthConfig, write_dataset
-from arbex.training.loop import TrainRequest, train
+from arbex.training.configuration import TrainRequest
+from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
 from export.pipeline import ExportRequest, export
 from runtimes.benchmark import benchmark

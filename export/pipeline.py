@@ -22,6 +22,7 @@ from arbex.errors import CheckFailed, DataError, RunError
 from arbex.files import staged_folder
 from arbex.images import resize
 from arbex.models import ExpressionClassifier
+from arbex.models.custom import Backbone
 from arbex.progress import SILENT, Reporter
 from arbex.reference import answer
 from arbex.spec import EXPRESSIONS, Preprocessing
@@ -62,6 +63,7 @@ class ExportRequest:
         allow_untrained: Export weights that were never trained.
         builder: ``torch-tensorrt`` compiles the jetson engines on this machine's GPU.
         archive: Also write each bundle as one ``.zip`` file.
+        backbone: For a run on a backbone of its own, as for ``load_run``.
     """
 
     run: Path
@@ -75,6 +77,7 @@ class ExportRequest:
     allow_untrained: bool = False
     builder: str = "onnx"
     archive: bool = False
+    backbone: Backbone | str | None = None
 
 
 def golden_images(side: int) -> NDArray[np.uint8]:
@@ -307,7 +310,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     require_packages({format_name for target in targets for format_name in target.formats})
     if request.builder == "torch-tensorrt":
         require_gpu()
-    model = load_run(request.run)
+    model = load_run(request.run, backbone=request.backbone)
     report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
     traced = trace(model)
     calibrated = prepare_int8(request, run, traced, report) if "int8" in precisions else None
@@ -347,10 +350,16 @@ def check_bundle(folder: Path, out: Path, extra: list[TestImages]) -> BundleRepo
 
 
 def write_calibration(
-    run_path: Path, data: str, out: Path, *, samples: int = DEFAULT_SAMPLES, report: Reporter = SILENT
+    run_path: Path,
+    data: str,
+    out: Path,
+    *,
+    samples: int = DEFAULT_SAMPLES,
+    backbone: Backbone | str | None = None,
+    report: Reporter = SILENT,
 ) -> CalibrationTable:
     """Calibrates a run and writes its table, for ``export --calibration FILE``."""
     run = open_run(run_path)
-    table, _ = calibrate_run(run, trace(load_run(run_path)), data, samples, report)
+    table, _ = calibrate_run(run, trace(load_run(run_path, backbone=backbone)), data, samples, report)
     table.save(out)
     return table

@@ -71,6 +71,12 @@ def debug_option(command: Command) -> Command:
     )(command)
 
 
+def backbone_option(command: Command) -> Command:
+    """Adds ``--backbone``, by which the user vouches for code that a run only names."""
+    text = "Callable that builds the run's own backbone, if it has one."
+    return click.option("--backbone", metavar="MODULE:CALLABLE", help=text)(command)
+
+
 def json_option(command: Command) -> Command:
     """Adds ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(command)

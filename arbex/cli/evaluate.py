@@ -6,20 +6,21 @@ from typing import Any
 
 import click
 
-from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+from arbex.cli.console import Console, backbone_option, debug_option, json_option, print_json, print_table
 
 
 @click.command()
 @click.argument("run", type=click.Path())
 @click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@backbone_option
 @json_option
 @debug_option
-def evaluate(run: str, data: str, split: str, as_json: bool) -> None:
+def evaluate(run: str, data: str, split: str, backbone: str | None, as_json: bool) -> None:
     """Measure RUN on labelled images: both distributions, overall and by class."""
     from arbex.evaluation import evaluate as measure
 
-    result = measure(run, data, split, report=Console())
+    result = measure(run, data, split, backbone=backbone, report=Console())
     if as_json:
         print_json(result)
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arbex.cli.console import Console, debug_option
+from arbex.cli.console import Console, backbone_option, debug_option
 
 if TYPE_CHECKING:
     from runtimes.verification import BundleReport
@@ -49,6 +49,7 @@ CALIBRATORS = ("minmax",)
 )
 @click.option("--allow-untrained", is_flag=True, help="Export random weights.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
+@backbone_option
 @debug_option
 def export(
     run: Path | None,
@@ -63,6 +64,7 @@ def export(
     builder: str,
     allow_untrained: bool,
     archive: bool,
+    backbone: str | None,
 ) -> None:
     """Turn RUN into a bundle for each target.
 
@@ -102,6 +104,7 @@ def export(
         allow_untrained,
         builder,
         archive,
+        backbone,
     )
     show(export_run(request, report=console))
     console.line(f"Next: arbex verify {out}/{chosen[0].name} --data IMAGES, arbex bench {out}/{chosen[0].name}")
@@ -120,8 +123,9 @@ def show(reports: list[BundleReport]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
 @click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True)
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), default="minmax", show_default=True)
+@backbone_option
 @debug_option
-def calibrate(run: Path, data: str, out: Path, samples: int, calibrator: str) -> None:
+def calibrate(run: Path, data: str, out: Path, samples: int, calibrator: str, backbone: str | None) -> None:
     """Write a calibration table of RUN, reusable with export --calibration FILE."""
     from runtimes.vendor_output import hidden_output
 
@@ -130,6 +134,6 @@ def calibrate(run: Path, data: str, out: Path, samples: int, calibrator: str) ->
     with hidden_output():
         from export.pipeline import write_calibration
 
-    table = write_calibration(run, data, out, samples=samples, report=console)
+    table = write_calibration(run, data, out, samples=samples, backbone=backbone, report=console)
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

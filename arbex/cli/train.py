@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -13,24 +14,36 @@ from arbex.cli.console import Console, debug_option
 @click.command()
 @click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one under runs/]")
-@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), default="tiny", show_default=True)
+@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: tiny]")
 @click.option("--method", default="arbex", show_default=True, help="arbex or poster.")
 @click.option("--epochs", type=click.IntRange(min=0), help="0 writes the untrained model.  [default: the preset's]")
 @click.option("--anchors", type=click.IntRange(min=1), default=10, show_default=True, help="Anchors a class.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--windows", metavar="A,B,C", help="Side of the attention window a level.  [default: the preset's]")
+@click.option("--init", multiple=True, type=click.Path(path_type=Path), help="RUN or FILE to start from; repeatable.")
+@click.option("--teacher", type=click.Path(path_type=Path), metavar="RUN", help="Learn from the answers of RUN too.")
+@click.option("--teacher-backbone", metavar="MODULE:CALLABLE", help="The teacher's own backbone, if it has one.")
+@click.option("--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a module from images to vectors.")
+@click.option("--devices", type=click.IntRange(min=1), help="Processes on this machine.  [default: torchrun's, else 1]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
 @debug_option
 def train(
     data: str,
     out: Path | None,
-    preset: str,
+    preset: str | None,
     method: str,
     epochs: int | None,
     anchors: int,
     image_size: int | None,
     seed: int,
+    windows: str | None,
+    init: tuple[Path, ...],
+    teacher: Path | None,
+    teacher_backbone: str | None,
+    backbone: str | None,
+    devices: int | None,
     resume: bool,
     assignments: tuple[str, ...],
 ) -> None:
@@ -44,6 +57,9 @@ def train(
 
     from arbex.training.settings import PRESET_SETTINGS, override
 
+    if preset and backbone:
+        raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")
+    preset = preset or ("custom" if backbone else "tiny")
     settings = override(replace(PRESET_SETTINGS[preset], seed=seed), assignments)
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
@@ -52,15 +68,43 @@ def train(
         out = Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}")
         console.line(f"writing to {out} (--out)")
     from arbex.methods import load_method
-    from arbex.training.loop import TrainRequest
+    from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train as train_model
 
     load_method(method)
-    request = TrainRequest(data, out, preset, method, settings, anchors, image_size, resume)
+    request = TrainRequest(
+        data,
+        out,
+        preset,
+        method,
+        settings,
+        anchors,
+        image_size,
+        resume,
+        windows=parse_windows(windows),
+        init=init,
+        teacher=teacher,
+        backbone=backbone,
+        teacher_backbone=teacher_backbone,
+        devices=devices,
+    )
     state = train_model(request, report=console)
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
+        return  # one of several processes; the first one speaks
     if state.best_epoch:
         accuracy = state.best_score[0]
         click.echo(f"{out}: best epoch {state.best_epoch}, accuracy {accuracy:.3f} on validation")
     else:
         click.echo(f"{out}: untrained")
     console.line(f"Next: arbex evaluate {out} --data {data}, then: arbex export {out} --target all")
+
+
+def parse_windows(text: str | None) -> tuple[int, int, int] | None:
+    """Reads three numbers with commas between them."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise click.BadParameter(f"{text!r} is not three whole numbers, such as 14,7,7.", param_hint="--windows")
+    one, two, three = (int(part) for part in parts)
+    return one, two, three

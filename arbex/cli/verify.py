@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+from arbex.cli.console import Console, backbone_option, debug_option, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from runtimes.bundle import Bundle
     from runtimes.verification import TestImages
+
+
+class Reference(NamedTuple):
+    """The run to compare with, where the user names it, and the code of its backbone."""
+
+    run: Path | None
+    backbone: str | None
 
 
 @click.command()
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also write FILE.html, .md or .xml (JUnit).",
 )
+@backbone_option
 @json_option
 @debug_option
 def verify(
@@ -44,6 +52,7 @@ def verify(
     max_kl: float | None,
     min_agreement: float | None,
     reference: Path | None,
+    backbone: str | None,
     report_file: Path | None,
     as_json: bool,
 ) -> int:
@@ -75,7 +84,7 @@ def verify(
         if data:
             key = bundle.manifest.provenance["checkpoint"], bundle.side
             if key not in known:
-                known[key] = test_images(bundle, data, split, limit, reference, console)
+                known[key] = test_images(bundle, data, split, limit, Reference(reference, backbone), console)
             extra.append(replace(known[key], max_kl=max_kl, min_agreement=min_agreement))
         with hidden_output():
             results.append(verify_bundle(bundle, extra).to_json())
@@ -91,7 +100,7 @@ def verify(
 
 
 def test_images(
-    bundle: Bundle, data: str, split: str, limit: int | None, reference: Path | None, console: Console
+    bundle: Bundle, data: str, split: str, limit: int | None, reference: Reference, console: Console
 ) -> TestImages:
     """Reads images, and asks PyTorch for its answers."""
     from runtimes.base import Prediction
@@ -106,7 +115,7 @@ def test_images(
 test_images.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name suggests
 
 
-def reference_answers(bundle: Bundle, files: list[Path], reference: Path | None, console: Console) -> Any:
+def reference_answers(bundle: Bundle, files: list[Path], reference: Reference, console: Console) -> Any:
     """Returns PyTorch's answers for image files, and the decoded images."""
     import numpy as np
 
@@ -114,13 +123,13 @@ def reference_answers(bundle: Bundle, files: list[Path], reference: Path | None,
     from runtimes.preprocessing import load
 
     origin = bundle.manifest.provenance
-    run = reference or Path(os.path.relpath(bundle.path / origin["run"]))
+    run = reference.run or Path(os.path.relpath(bundle.path / origin["run"]))
     try:
         from arbex.checkpoint import load_run, open_run
         from arbex.reference import answer
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "comparing with PyTorch on --data", extra="train") from error
-    if not reference and not run.is_dir():
+    if not reference.run and not run.is_dir():
         raise RunError(
             f"{bundle.path} was exported from {run}, which is not here.",
             remedy="Give the run with --reference RUN, or leave --data out to check the golden vectors only.",
@@ -131,7 +140,7 @@ def reference_answers(bundle: Bundle, files: list[Path], reference: Path | None,
             remedy="Give the run it came from with --reference RUN, or export again.",
         )
     pixels = np.stack([load(file, bundle.side) for file in files])
-    return answer(load_run(run), pixels, report=console), pixels
+    return answer(load_run(run, backbone=reference.backbone), pixels, report=console), pixels
 
 
 def figure(value: float | None, form: str) -> str:

@@ -35,16 +35,18 @@ class Normalise(nn.Module):
         return (images.float() / 255 - self.mean) / self.std
 
 
-def augmentation(image_size: int) -> nn.Module:
+def augmentation(image_size: int, *, heavy: bool = True) -> nn.Module:
     """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]``.
 
     Random crop, horizontal flip, rotation, colour and noise, which may leave [0, 1] a little. Draws from torch's
-    global generator.
+    global generator. Unless ``heavy``, it only cuts out the centre.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kornia's import touches deprecated parts of torch
         import kornia.augmentation as K  # noqa: N812 - its users' name for it
 
+        if not heavy:
+            return nn.Sequential(K.CenterCrop((image_size, image_size)))
         return nn.Sequential(
             K.RandomRotation(degrees=10.0, p=0.5),
             K.RandomCrop((image_size, image_size)),

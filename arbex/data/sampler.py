@@ -13,7 +13,7 @@ class RefinementSampler:
 
     Up to ``per_group`` images of each person or video go into a pool; from the pool, ``per_class`` images of
     each class are drawn. A class with fewer images in the pool is repeated. The choice depends on seed and
-    epoch alone; with several processes each takes its own share of it.
+    epoch alone; with several processes each takes its own share of it, and what cannot be shared out is left.
 
     Args:
         labels: Class of every image [n].
@@ -55,8 +55,8 @@ class RefinementSampler:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Number of images that this process sees in an epoch."""
-        return -(-(self.per_class * len(self.classes) - self.rank) // self.world_size)
+        """Number of images that this process sees in an epoch: the same for all, so that they keep step."""
+        return self.per_class * len(self.classes) // self.world_size
 
     def indices(self) -> NDArray[np.int64]:
         """Returns the positions of the epoch's images for all processes, in random order."""
@@ -79,4 +79,4 @@ class RefinementSampler:
 
     def __iter__(self) -> Iterator[int]:
         """Yields the positions for this process."""
-        return iter(self.indices()[self.rank :: self.world_size].tolist())
+        return iter(self.indices()[self.rank :: self.world_size][: len(self)].tolist())

@@ -74,6 +74,11 @@ class EncoderConfig:
         side = self.image_size // self.subsample
         return side // 4, side // 8, side // 16
 
+    @property
+    def out_features(self) -> int:
+        """Width of the vector that the encoder returns."""
+        return self.embed_dim
+
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""
         return asdict(self)

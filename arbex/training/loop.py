@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,15 +21,16 @@ from arbex.checkpoint import (
     BEST,
     LAST,
     METRICS,
-    RESUME,
     RunConfig,
     build_model,
+    load_run,
+    open_run,
     read_config,
     write_config,
     write_weights,
 )
 from arbex.data.augmentation import Normalise, augmentation, training_side
-from arbex.data.folder import FaceSet, read_split, summary
+from arbex.data.folder import read_split, summary
 from arbex.data.loading import FaceDataset, batches
 from arbex.data.sampler import RefinementSampler
 from arbex.errors import RunError
@@ -37,71 +38,20 @@ from arbex.evaluation import predict, scores
 from arbex.files import write_atomically
 from arbex.methods import load_method
 from arbex.methods.base import cross_entropy
-from arbex.models import PRESETS, ExpressionClassifier
+from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
-from arbex.spec import Preprocessing
+from arbex.spec import digest_file
+from arbex.training.configuration import TrainRequest, check_resume, make_config
+from arbex.training.devices import average, make_fabric, share_of_batch, synchronise_norms
+from arbex.training.distillation import Teacher
 from arbex.training.settings import TrainSettings
 from arbex.training.state import TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
+from arbex.weights.matching import fill, recognise
+from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What to train.
-
-    Attributes:
-        data: ``PATH`` or ``LAYOUT:PATH``.
-        out: Folder of the run.
-        preset: ``tiny``, ``mobile`` or ``base``.
-        method: Name of a method.
-        settings: How to train.
-        anchors: Anchors a class.
-        image_size: Side of the input, or the preset's.
-        resume: Continue the run in ``out``.
-    """
-
-    data: str
-    out: Path
-    preset: str
-    method: str
-    settings: TrainSettings
-    anchors: int = 10
-    image_size: int | None = None
-    resume: bool = False
-
-
-def make_config(request: TrainRequest, faces: FaceSet) -> RunConfig:
-    """Returns the configuration of a new run.
-
-    Raises:
-        RunError: If the image size does not fit the preset.
-    """
-    preset = PRESETS[request.preset]
-    size = request.image_size or preset.image_size
-    windows = [w * size / preset.image_size for w in preset.windows]
-    if size % (16 * preset.subsample) or any(w != int(w) or w < 1 for w in windows):
-        raise RunError(
-            f"The image size {size} does not fit the preset {request.preset!r}.",
-            allowed=f"Its own is {preset.image_size}; others must be multiples of {16 * preset.subsample} that scale "
-            f"its windows {preset.windows} to whole cells.",
-        )
-    one, two, three = (int(w) for w in windows)
-    # Nothing here is pretrained: a frozen landmark backbone would stay random.
-    encoder = replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=False)
-    data = {"path": str(faces.root.resolve()), "train_digest": faces.digest}
-    return RunConfig(
-        request.preset,
-        request.method,
-        faces.labels,
-        encoder,
-        request.anchors,
-        Preprocessing(size),
-        request.settings,
-        data,
-    )
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -128,23 +78,34 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
 class Trainer:
     """One training run: the model, its optimiser and the data, set up on a device."""
 
-    def __init__(self, config: RunConfig, images: FaceDataset, validation: FaceDataset) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: RunConfig,
+        images: FaceDataset,
+        validation: FaceDataset,
+        *,
+        backbone: str | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
         """Builds everything from the configuration; the same seed gives the same weights."""
-        from lightning_fabric import Fabric
-
         settings = config.settings
-        self.config, self.settings, self.validation = config, settings, validation
-        self.fabric: Fabric = Fabric(devices=1, precision=settings.precision)  # type: ignore[arg-type]
+        self.fabric, self.config, self.settings, self.validation = fabric, config, settings, validation
         torch.manual_seed(settings.seed)
-        self.raw: ExpressionClassifier = build_model(config)
+        self.raw: ExpressionClassifier = build_model(config, backbone)
+        self.teacher = teacher.to(fabric.device) if teacher else None
         self.supervised = DeepSupervision(self.raw, tokens=settings.lambda_tokens > 0)
+        if fabric.world_size > 1:
+            synchronise_norms(self.supervised, fabric.device)
+        if settings.compile:
+            self.supervised.compile()
         groups = parameter_groups(self.supervised, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
         self.method = load_method(config.method)
         self.method.set_up(self.raw.head, settings)
         size = config.preprocessing.image_size
-        self.augment = augmentation(size).to(self.fabric.device)
+        self.augment = augmentation(size, heavy=settings.augmentation).to(self.fabric.device)
         self.normalise = Normalise(config.preprocessing).to(self.fabric.device)
         samples = images.faces.samples
         self.sampler = RefinementSampler(
@@ -153,22 +114,28 @@ class Trainer:
             per_group=settings.images_per_group,
             per_class=settings.images_per_class,
             seed=settings.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
         )
-        lonely = len(self.sampler) % settings.batch_size == 1  # a batch of one has no batch statistics
+        share = share_of_batch(settings.batch_size, fabric.world_size)
+        lonely = len(self.sampler) % share == 1  # a batch of one has no batch statistics
         workers = 0 if images.cached else 2
-        loader = DataLoader(images, settings.batch_size, sampler=self.sampler, num_workers=workers, drop_last=lonely)
+        loader = DataLoader(images, share, sampler=self.sampler, num_workers=workers, drop_last=lonely)
         self.loader = cast(
             "DataLoader[tuple[Tensor, Tensor]]", self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
         )
 
     def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
         """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]`` and returns its losses."""
-        images = self.normalise(self.augment(pixels.float() / 255) * 255)
-        balance, tokens = self.model(images)
+        images = self.augment(pixels.float() / 255) * 255
+        balance, tokens = self.model(self.normalise(images))
         losses = self.method.losses(self.raw.head, balance, targets, self.settings)
         if tokens is not None:
             of_tokens = cross_entropy(tokens, targets, self.settings.label_smoothing)
             losses["tokens"] = self.settings.lambda_tokens * of_tokens
+        if self.teacher is not None:
+            answers, embeddings = self.settings.lambda_distil, self.settings.lambda_distil_embedding
+            losses |= self.teacher.losses(images, balance, answers=answers, embeddings=embeddings)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
@@ -178,7 +145,7 @@ class Trainer:
 
     def epoch(self, number: int, done: Step) -> dict[str, float]:
         """Trains epoch ``number`` (from 1) and returns the mean of its losses."""
-        torch.manual_seed(self.settings.seed * 1_000_003 + number)
+        torch.manual_seed(self.settings.seed * 1_000_003 + number + 7_919 * self.fabric.global_rank)
         self.sampler.choose_epoch(number)
         self.model.train()
         sums: dict[str, float] = {}
@@ -189,7 +156,7 @@ class Trainer:
             for name, value in self.step(pixels, targets).items():
                 sums[name] = sums.get(name, 0.0) + value
             done(i + 1)
-        means = {name: value / steps for name, value in sums.items()}
+        means = average(self.fabric, {name: value / steps for name, value in sums.items()})
         if not math.isfinite(means["loss"]):
             raise RunError(
                 f"The loss of epoch {number} is {means['loss']}.",
@@ -215,35 +182,57 @@ def keep_metrics(run: Path, epochs: int) -> None:
     write_atomically(run / METRICS, "".join(f"{line}\n" for line in lines[:epochs]))
 
 
-def check_resume(run: Path, config: RunConfig) -> None:
-    """Refuses to resume a run that was started with something else.
-
-    Raises:
-        RunError: If there is nothing to resume or it differs in more than the number of epochs.
-    """
-    if not (run / RESUME).is_file():
-        raise RunError(f"{run} holds nothing to resume.", remedy="Train it anew without --resume.")
-    old, new = read_config(run).to_json(), config.to_json()
-    old["settings"]["epochs"] = new["settings"]["epochs"]
-    for key in ("preset", "method", "labels", "encoder", "anchors", "settings", "data"):
-        if old[key] != new[key]:
-            raise RunError(
-                f"{run} was started with other values of {key!r}.",
-                remedy="Resume with the arguments of the first call, or train into a new folder.",
-            )
-
-
 def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, FaceDataset]:
     """Reads and decodes the training and the validation split."""
     train = read_split(request.data, "train", hold_out=True)
     validation = read_split(request.data, "val", labels=train.labels, hold_out=True)
     report.line(f"train: {summary(train)}")
     report.line(f"val:   {summary(validation)}")
-    size = request.image_size or PRESETS[request.preset].image_size
+    side = request.side
     with report.bar("reading train", len(train.samples)) as step:
-        images = FaceDataset(train, training_side(size), soft=request.settings.soft_targets, progress=step)
+        images = FaceDataset(train, training_side(side), soft=request.settings.soft_targets, progress=step)
     with report.bar("reading val", len(validation.samples)) as step:
-        return images, FaceDataset(validation, size, progress=step)
+        return images, FaceDataset(validation, side, progress=step)
+
+
+def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
+    """Reads the teacher, if there is one.
+
+    Raises:
+        RunError: If it cannot be read or answers for other classes.
+    """
+    if request.teacher is None:
+        return None
+    model = load_run(request.teacher, backbone=request.teacher_backbone)
+    if model.labels != labels:
+        raise RunError(
+            f"The teacher {request.teacher} answers for {', '.join(model.labels)}; the data has {', '.join(labels)}.",
+            remedy="Train both on the same classes in the same order.",
+        )
+    return Teacher(model, request.settings.temperature)
+
+
+def initial_weights(request: TrainRequest) -> list[WeightsFile]:
+    """Reads the files and runs of ``--init``."""
+    return [read_weights_file(path / BEST if path.is_dir() else path) for path in request.init]
+
+
+def origins(request: TrainRequest, files: list[WeightsFile]) -> dict[str, str]:
+    """Returns the digests of what a run starts from."""
+    found = {}
+    if files:
+        found["init"] = ",".join(digest_file(file.path) for file in files)
+    if request.teacher is not None:
+        found["teacher"] = open_run(request.teacher).digest
+    return found
+
+
+def brings_landmarks(file: WeightsFile) -> bool:
+    """Says whether a file holds trained weights of the landmark backbone."""
+    if file.path.name == BEST:
+        encoder = read_config(file.path.parent).encoder
+        return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
+    return "encoder.landmarks.".startswith(recognise(file).covers)
 
 
 def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: dict[str, Any]) -> TrainState:
@@ -262,15 +251,26 @@ def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: dict[st
     return state
 
 
-def start(request: TrainRequest, config: RunConfig, trainer: Trainer) -> TrainState:
+def start(request: TrainRequest, trainer: Trainer, files: list[WeightsFile], report: Reporter) -> TrainState:
     """Makes a new run with its initial weights, or restores the one to resume."""
-    run = request.out
+    run, config = request.out, trainer.config
     if request.resume:
         state, weights = read_state(run, trainer.optimizer)
         trainer.supervised.load_state_dict(weights)
-        keep_metrics(run, state.epoch)
-        write_config(run, config)
+        if trainer.fabric.is_global_zero:
+            keep_metrics(run, state.epoch)
+            write_config(run, config)
         return state
+    for file in files:
+        matching = fill(trainer.raw, file)
+        report.line(f"{file.path}: {matching.source.name}, {len(matching.tensors)} tensors taken over (--init)")
+    if trainer.fabric.is_global_zero:
+        write_start(run, config, trainer)
+    return TrainState()
+
+
+def write_start(run: Path, config: RunConfig, trainer: Trainer) -> None:
+    """Writes a run as it is before the first epoch."""
     run.mkdir(parents=True, exist_ok=True)
     weights = trainer.raw.state_dict()
     for name in (BEST, LAST):
@@ -278,34 +278,59 @@ def start(request: TrainRequest, config: RunConfig, trainer: Trainer) -> TrainSt
     write_atomically(run / METRICS, "")
     write_state(run, TrainState(), trainer.supervised.state_dict(), trainer.optimizer)
     write_config(run, config)
-    return TrainState()
+
+
+def check_folder(request: TrainRequest) -> None:
+    """Refuses a folder that cannot take a run, or holds none to resume.
+
+    Raises:
+        RunError: If so.
+    """
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
+    if not request.resume and out.exists() and any(out.iterdir()):
+        raise RunError(
+            f"{out} already holds something.",
+            remedy="Continue it with --resume, give another --out, or remove it first.",
+        )
+    if request.resume and not out.is_dir():
+        raise RunError(f"There is no run {out} to resume.", remedy="Leave --resume out to start it.")
 
 
 def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     """Trains a model and writes its run; with 0 epochs, writes the initialised model.
 
+    Started by ``torchrun``, or with several devices, every process trains on its share of each batch; the first one
+    writes.
+
     Raises:
-        DataError, RunError: If data, output folder or settings cannot be used; nothing is written then.
+        DataError, RunError, InputError: If data, output folder or settings cannot be used; nothing is written then.
     """
-    if request.out.exists() and not request.out.is_dir():
-        raise RunError(f"{request.out} is a file; a run is a folder.", remedy="Give another --out.")
-    if not request.resume and request.out.exists() and any(request.out.iterdir()):
-        raise RunError(
-            f"{request.out} already holds something.",
-            remedy="Continue it with --resume, give another --out, or remove it first.",
-        )
-    if request.resume and not request.out.is_dir():
-        raise RunError(f"There is no run {request.out} to resume.", remedy="Leave --resume out to start it.")
+    check_folder(request)
+    fabric = make_fabric(request.devices, request.settings.precision)
+    if not fabric.is_global_zero:
+        report = SILENT
     images, validation = load_images(request, report)
-    config = make_config(request, images.faces)
+    files = initial_weights(request)
+    teacher = load_teacher(request, images.faces.labels)
+    landmarks = any(brings_landmarks(file) for file in files)
+    config = make_config(request, images.faces, origins(request, files), landmarks=landmarks)
     if request.resume:
         check_resume(request.out, config)
-    trainer = Trainer(config, images, validation)
-    state = start(request, config, trainer)
+    trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)
+    state = start(request, trainer, files, report)
     for number in range(state.epoch + 1, request.settings.epochs + 1):
-        started = time.monotonic()
-        with report.bar(f"epoch {number}/{request.settings.epochs}", len(trainer.loader)) as step:
-            losses = trainer.epoch(number, step)
+        state = run_epoch(request, trainer, state, number, report)
+    return state
+
+
+def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number: int, report: Reporter) -> TrainState:
+    """Trains and validates one epoch, writes it, and returns the new state to every process."""
+    started = time.monotonic()
+    with report.bar(f"epoch {number}/{request.settings.epochs}", len(trainer.loader)) as step:
+        losses = trainer.epoch(number, step)
+    if trainer.fabric.is_global_zero:
         metrics: dict[str, Any] = {**losses, **trainer.validate(), "seconds": time.monotonic() - started}
         metrics["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
         state = write_epoch(request.out, trainer, state, metrics)
@@ -313,4 +338,4 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
             f"epoch {number}: loss {metrics['loss']:.3f}, val accuracy {metrics['val_accuracy']:.3f} "
             f"(primary {metrics['val_primary_accuracy']:.3f}), {metrics['seconds']:.1f} s"
         )
-    return state
+    return trainer.fabric.broadcast(state)

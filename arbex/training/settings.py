@@ -24,6 +24,9 @@ RANGES = (
     ("lambda_tokens", 0.0, 1e6),
     ("lambda_anchor", 0.0, 1e6),
     ("lambda_centre", 0.0, 1e6),
+    ("lambda_distil", 0.0, 1e6),
+    ("lambda_distil_embedding", 0.0, 1e6),
+    ("temperature", 0.1, 100.0),
     ("seed", 0, 2**31),
 )
 """Smallest and largest value of every number."""
@@ -60,8 +63,13 @@ class TrainSettings:
         bounded_anchor_loss: ``False`` is the unbounded form as printed.
         images_per_group: Quota of a person or video an epoch (4.2.2).
         images_per_class: Quota of a class an epoch (4.2.2).
+        lambda_distil: With a teacher: weight of the divergence of the corrected distributions.
+        lambda_distil_embedding: With a teacher: weight of the divergence of the embeddings' neighbourhoods.
+        temperature: With a teacher: how far the distributions are flattened before they are compared.
+        augmentation: ``False`` cuts out the centre of each image instead of varying it.
         seed: Of initial weights, choice of images and augmentation.
         precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
+        compile: Compile the model with ``torch.compile``; the first steps take minutes then.
     """
 
     epochs: int = 1000
@@ -83,8 +91,13 @@ class TrainSettings:
     bounded_anchor_loss: bool = True
     images_per_group: int = 512
     images_per_class: int = 500
+    lambda_distil: float = 1.0
+    lambda_distil_embedding: float = 0.5
+    temperature: float = 3.0
+    augmentation: bool = True
     seed: int = 0
     precision: str = "32-true"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values with which nothing can be trained.
@@ -123,6 +136,8 @@ PRESET_SETTINGS = {
     "tiny": TrainSettings(epochs=8, **FROM_SCRATCH),
     "mobile": TrainSettings(epochs=60, **FROM_SCRATCH),
     "base": TrainSettings(),
+    # A backbone that is not ours, mostly a pretrained one.
+    "custom": TrainSettings(epochs=60, batch_size=32, schedule="cosine", weight_decay=0.01),
 }
 
 CHOICES = {

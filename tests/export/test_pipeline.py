@@ -14,7 +14,8 @@ import pytest
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import CheckFailed, DataError, RunError, UnsupportedError
 from arbex.reference import answer
-from arbex.training.loop import TrainRequest, train
+from arbex.training.configuration import TrainRequest
+from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
 from calibration import CalibrationTable
 from export.pipeline import ExportRequest, export, golden_images, write_calibration

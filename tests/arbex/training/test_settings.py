@@ -16,7 +16,7 @@ def test_values_take_the_type_of_the_default():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch=3", "one of: batch_size"),
+        ("epoch=3", "one of: augmentation"),
         ("epochs", "name=value"),
         ("epochs=many", "whole number"),
         ("learning_rate=fast", "not a number"),

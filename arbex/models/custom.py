@@ -1,0 +1,106 @@
+"""Any backbone in place of the encoder: a module from images to a vector.
+
+A run names the callable that builds its backbone. Reading a run never imports what it names: whoever loads it names
+the callable again, or passes it, and so decides which code runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from arbex.errors import InputError
+
+Backbone: TypeAlias = Callable[[], nn.Module]
+"""Returns a module from normalised images ``[B, 3, S, S]`` to vectors ``[B, F]``."""
+
+PRESET = "custom"
+"""What stands for the preset of a run with such a backbone."""
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """A backbone as a run remembers it.
+
+    Attributes:
+        backbone: ``package.module:callable``.
+        image_size: Side of the input in pixels.
+        out_features: Width of its vector.
+    """
+
+    backbone: str
+    image_size: int
+    out_features: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> BackboneConfig:
+        """Builds the value from what ``to_json`` returned."""
+        return cls(str(value["backbone"]), int(value["image_size"]), int(value["out_features"]))
+
+
+def import_backbone(name: str) -> Backbone:
+    """Imports ``package.module:callable``, also from the working folder. Call it with what the user named only.
+
+    Raises:
+        InputError: If it cannot be imported or called.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon or not module or not attribute:
+        raise InputError(f"The backbone {name!r} is not known.", allowed="Expected is package.module:callable.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        factory = import_module(module)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"The backbone {name!r} cannot be imported: {error}.",
+            remedy="Install its package, or call arbex from the folder that holds the module.",
+        ) from error
+    if not callable(factory):
+        raise InputError(f"The backbone {name!r} is {type(factory).__name__}, not a callable.")
+    return factory
+
+
+def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, BackboneConfig]:
+    """Builds a backbone and measures its vector.
+
+    Raises:
+        InputError: If it is no module from images to vectors.
+    """
+    module = factory()
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"The backbone {name!r} returned {type(module).__name__}.", allowed="Expected is an nn.Module."
+        )
+    images = torch.zeros(2, 3, image_size, image_size)
+    training = module.training
+    try:
+        with torch.no_grad():
+            vector = module.eval()(images)
+    except Exception as error:  # whatever a foreign module raises
+        raise InputError(
+            f"The backbone {name!r} cannot take images {list(images.shape)}: {str(error).splitlines()[0]}",
+            remedy="Give the side it wants with --image-size.",
+        ) from error
+    module.train(training)
+    if not isinstance(vector, Tensor) or vector.dim() != 2 or len(vector) != len(images):
+        found = list(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
+        raise InputError(
+            f"The backbone {name!r} returned {found} for images {list(images.shape)}.",
+            allowed="Expected is one vector an image, [B, F]. Wrap the module if it returns more.",
+        )
+    return module, BackboneConfig(name, image_size, vector.shape[1])

@@ -1,0 +1,133 @@
+"""What to train, and the configuration of the run that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from arbex.checkpoint import RESUME, RunConfig, read_config
+from arbex.data.folder import FaceSet
+from arbex.errors import RunError
+from arbex.models import PRESETS, EncoderConfig
+from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
+from arbex.spec import Preprocessing
+from arbex.training.settings import TrainSettings
+
+CUSTOM_SIZE = 224
+"""Side of the input of a backbone that is not ours, unless the user says otherwise."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train.
+
+    Attributes:
+        data: ``PATH`` or ``LAYOUT:PATH``.
+        out: Folder of the run.
+        preset: ``tiny``, ``mobile`` or ``base``; ``custom`` with a backbone.
+        method: Name of a method.
+        settings: How to train.
+        anchors: Anchors a class.
+        image_size: Side of the input, or the preset's.
+        resume: Continue the run in ``out``.
+        windows: Side of the attention window at each level, in map cells, or the preset's.
+        init: Runs, or files of published weights, to start from; later ones win.
+        teacher: A run to distil from.
+        backbone: ``package.module:callable`` in place of the encoder.
+        teacher_backbone: The same of the teacher, where it has one.
+        devices: Processes on this machine; by default what ``torchrun`` started, else one.
+    """
+
+    data: str
+    out: Path
+    preset: str
+    method: str
+    settings: TrainSettings
+    anchors: int = 10
+    image_size: int | None = None
+    resume: bool = False
+    windows: tuple[int, int, int] | None = None
+    init: tuple[Path, ...] = ()
+    teacher: Path | None = None
+    backbone: str | None = None
+    teacher_backbone: str | None = None
+    devices: int | None = None
+
+    @property
+    def side(self) -> int:
+        """Side of the input in pixels."""
+        return self.image_size or (CUSTOM_SIZE if self.backbone else PRESETS[self.preset].image_size)
+
+
+def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], *, landmarks: bool) -> RunConfig:
+    """Returns the configuration of a run.
+
+    Args:
+        request: What to train.
+        faces: The training images.
+        origins: Digests of what the run starts from.
+        landmarks: Whether weights for the landmark backbone are given.
+
+    Raises:
+        RunError, InputError: If image size, windows or backbone do not fit.
+    """
+    return RunConfig(
+        PRESET if request.backbone else request.preset,
+        request.method,
+        faces.labels,
+        backbone_config(request) if request.backbone else encoder_config(request, landmarks=landmarks),
+        request.anchors,
+        Preprocessing(request.side),
+        request.settings,
+        {"path": str(faces.root.resolve()), "train_digest": faces.digest, **origins},
+    )
+
+
+def backbone_config(request: TrainRequest) -> BackboneConfig:
+    """Measures the user's backbone."""
+    name = request.backbone or ""
+    with torch.random.fork_rng(devices=[]):
+        return measure(name, import_backbone(name), request.side)[1]
+
+
+def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig:
+    """Returns the preset's encoder for the wanted image size and windows."""
+    preset, size = PRESETS[request.preset], request.side
+    grown = [w * size / preset.image_size for w in preset.windows]
+    if size % (16 * preset.subsample) or (not request.windows and any(w != int(w) or w < 1 for w in grown)):
+        raise RunError(
+            f"The image size {size} does not fit the preset {request.preset!r}.",
+            allowed=f"Its own is {preset.image_size}; others must be multiples of {16 * preset.subsample} that scale "
+            f"its windows {preset.windows} to whole cells.",
+        )
+    one, two, three = request.windows or (int(w) for w in grown)
+    # A landmark backbone without weights of its own learns with the rest: frozen, it would stay random.
+    frozen = preset.freeze_landmarks and landmarks
+    encoder = replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
+    for window, side in zip(encoder.windows, encoder.level_sizes, strict=True):
+        if window < 1 or side % window:
+            raise RunError(
+                f"The windows {encoder.windows} do not fit maps of {encoder.level_sizes} cells.",
+                allowed="Each must divide the side of its level's map.",
+            )
+    return encoder
+
+
+def check_resume(run: Path, config: RunConfig) -> None:
+    """Refuses to resume a run that was started with something else.
+
+    Raises:
+        RunError: If there is nothing to resume or it differs in more than the number of epochs.
+    """
+    if not (run / RESUME).is_file():
+        raise RunError(f"{run} holds nothing to resume.", remedy="Train it anew without --resume.")
+    old, new = read_config(run).to_json(), config.to_json()
+    old["settings"]["epochs"] = new["settings"]["epochs"]
+    for key in ("preset", "method", "labels", "encoder", "anchors", "settings", "data"):
+        if old[key] != new[key]:
+            raise RunError(
+                f"{run} was started with other values of {key!r}.",
+                remedy="Resume with the arguments of the first call, or train into a new folder.",
+            )
