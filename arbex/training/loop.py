@@ -97,6 +97,8 @@ class Trainer:
         self.supervised = DeepSupervision(self.raw, tokens=settings.lambda_tokens > 0)
         if fabric.world_size > 1:
             synchronise_norms(self.supervised, fabric.device)
+        self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.supervised.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         if settings.compile:
             self.supervised.compile()
         groups = parameter_groups(self.supervised, settings.weight_decay)
@@ -128,7 +130,7 @@ class Trainer:
     def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
         """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]`` and returns its losses."""
         images = self.augment(pixels.float() / 255) * 255
-        balance, tokens = self.model(self.normalise(images))
+        balance, tokens = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
         losses = self.method.losses(self.raw.head, balance, targets, self.settings)
         if tokens is not None:
             of_tokens = cross_entropy(tokens, targets, self.settings.label_smoothing)

@@ -69,6 +69,7 @@ class TrainSettings:
         augmentation: ``False`` cuts out the centre of each image instead of varying it.
         seed: Of initial weights, choice of images and augmentation.
         precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
+        channels_last: Keep images and kernels in the order that convolutions compute in; pays with bf16-mixed.
         compile: Compile the model with ``torch.compile``; the first steps take minutes then.
     """
 
@@ -97,6 +98,7 @@ class TrainSettings:
     augmentation: bool = True
     seed: int = 0
     precision: str = "32-true"
+    channels_last: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
