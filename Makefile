@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python demo.py
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ COMMANDS = {
     "verify": ("arbex.cli.verify:verify", "Check bundles against PyTorch."),
     "run": ("arbex.cli.run:run", "Classify images with a bundle."),
     "bench": ("arbex.cli.bench:bench", "Time what runs here."),
-    "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle is made of."),
+    "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle or a run is made of."),
     "doctor": ("arbex.cli.doctor:doctor", "Show which backends work here."),
 }
 """From a command's name to ``module:function`` and its line in the list."""

@@ -6,15 +6,27 @@ from pathlib import Path
 
 import click
 
-from arbex.cli.console import debug_option, json_option, print_json, print_table, size
+from arbex.cli.console import backbone_option, debug_option, json_option, print_json, print_table, size
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|RUN", type=click.Path(path_type=Path))
+@backbone_option
 @json_option
 @debug_option
-def inspect(bundle: Path, as_json: bool) -> None:
-    """Show what BUNDLE holds, made from what, by what. Its integrity is checked first."""
+def inspect(path: Path, backbone: str | None, as_json: bool) -> None:
+    """Show what a bundle holds, made from what, by what; or what the model of a run costs.
+
+    A bundle's integrity is checked first.
+    """
+    if (path / "config.json").is_file() and not (path / "manifest.json").is_file():
+        inspect_run(path, backbone, as_json)
+    else:
+        inspect_bundle(path, as_json)
+
+
+def inspect_bundle(bundle: Path, as_json: bool) -> None:
+    """Shows a bundle."""
     from runtimes.bundle import open_bundle
 
     opened = open_bundle(bundle)
@@ -39,4 +51,41 @@ def inspect(bundle: Path, as_json: bool) -> None:
     print_table(
         ("artefact", "precision", "format", "size"),
         [[a.name, a.precision, a.format, size(sizes[a.name])] for a in manifest.artifacts],
+    )
+
+
+def inspect_run(path: Path, backbone: str | None, as_json: bool) -> None:
+    """Shows a run, and what its model costs by part."""
+    from dataclasses import asdict
+
+    from arbex.checkpoint import load_run, open_run
+    from arbex.models.cost import measure_cost
+
+    run = open_run(path)
+    config = run.config
+    cost = measure_cost(load_run(path, backbone=backbone))
+    if as_json:
+        total = {"parameters": cost.parameters, "macs": cost.macs}
+        print_json(
+            {
+                "run": str(path),
+                "checkpoint": run.digest,
+                "epoch": run.epoch,
+                **config.to_json(),
+                **total,
+                "cost": asdict(cost),
+            }
+        )
+        return
+    trained = f"best epoch {run.epoch}" if run.epoch else "untrained"
+    click.echo(f"{path}: {config.preset}, method {config.method}, {trained}")
+    click.echo(f"checkpoint: {run.digest}")
+    click.echo(f"input:      {config.preprocessing.image_size} x {config.preprocessing.image_size} RGB")
+    click.echo(f"classes:    {', '.join(config.labels)}")
+    click.echo()
+    rows = [[part.part, f"{part.parameters / 1e6:.3f}", f"{part.macs / 1e6:.1f}"] for part in cost.parts]
+    rows.append(["all", f"{cost.parameters / 1e6:.3f}", f"{cost.macs / 1e6:.1f}"])
+    print_table(("part", "M parameters", "MMAC"), rows)
+    click.echo(
+        f"\nmemory at batch 1, float32: {size(cost.weight_bytes)} weights, {size(cost.activation_bytes)} activations"
     )

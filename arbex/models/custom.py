@@ -81,7 +81,13 @@ def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, B
     Raises:
         InputError: If it is no module from images to vectors.
     """
-    module = factory()
+    try:
+        module = factory()
+    except Exception as error:  # whatever foreign code raises
+        raise InputError(
+            f"The backbone {name!r} cannot be built: {type(error).__name__}: {error}.",
+            allowed="Expected is a callable without arguments.",
+        ) from error
     if not isinstance(module, nn.Module):
         raise InputError(
             f"The backbone {name!r} returned {type(module).__name__}.", allowed="Expected is an nn.Module."

@@ -229,10 +229,10 @@ def origins(request: TrainRequest, files: list[WeightsFile]) -> dict[str, str]:
     return found
 
 
-def brings_landmarks(file: WeightsFile) -> bool:
-    """Says whether a file holds trained weights of the landmark backbone."""
-    if file.path.name == BEST:
-        encoder = read_config(file.path.parent).encoder
+def brings_landmarks(path: Path, file: WeightsFile) -> bool:
+    """Says whether a run or a file holds trained weights of the landmark backbone."""
+    if path.is_dir():
+        encoder = read_config(path).encoder
         return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
     return "encoder.landmarks.".startswith(recognise(file).covers)
 
@@ -316,7 +316,7 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     images, validation = load_images(request, report)
     files = initial_weights(request)
     teacher = load_teacher(request, images.faces.labels)
-    landmarks = any(brings_landmarks(file) for file in files)
+    landmarks = any(brings_landmarks(path, file) for path, file in zip(request.init, files, strict=True))
     config = make_config(request, images.faces, origins(request, files), landmarks=landmarks)
     if request.resume:
         check_resume(request.out, config)

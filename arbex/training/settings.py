@@ -93,7 +93,7 @@ class TrainSettings:
     images_per_group: int = 512
     images_per_class: int = 500
     lambda_distil: float = 1.0
-    lambda_distil_embedding: float = 0.5
+    lambda_distil_embedding: float = 0.05
     temperature: float = 3.0
     augmentation: bool = True
     seed: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -68,13 +68,14 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
         InputError: If ``labels`` or ``out`` cannot be used.
     """
     file = read_weights_file(path)
-    whole = recognise(file).covers == "encoder."
+    covers = recognise(file).covers
+    whole, brings_landmarks = covers == "encoder.", "encoder.landmarks.".startswith(covers)
     labels = choose_labels(file, labels)
     config = RunConfig(
         preset="base",
         method="poster" if whole else "arbex",
         labels=labels,
-        encoder=PRESETS["base"],
+        encoder=replace(PRESETS["base"], freeze_landmarks=brings_landmarks),
         anchors=10,
         preprocessing=Preprocessing(PRESETS["base"].image_size),
         settings=PRESET_SETTINGS["base"],

@@ -7,7 +7,6 @@ importing it. Training scripts leave objects of their own beside the weights; th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,5 +147,5 @@ def read_safetensors(path: Path) -> WeightsFile:
             metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is damaged: {error}.", remedy="Download or copy it again.") from error
-    epoch = json.loads(metadata["epoch"]) if metadata.get("epoch", "").isdigit() else None
+    epoch = int(metadata["epoch"]) if metadata.get("epoch", "").isdecimal() else 0
     return WeightsFile(path, tensors, epoch or None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,46 +18,61 @@ import torch
 from arbex.checkpoint import load_run
 
 KILLS = 10
-SETTINGS = ["--epochs", "6", "--set", "images_per_class=24", "--set", "batch_size=24"]
+SETTINGS = ["--epochs", "4", "--set", "images_per_class=24", "--set", "batch_size=24"]
 
 
-def command(faces: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "arbex", "train", "--data", str(faces), "--out", str(out), *SETTINGS]
+def start(faces: Path, out: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "arbex", "train", "--data", str(faces), "--out", str(out), *SETTINGS, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
 
 
 def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def assert_equal(whole: Path, parts: Path) -> None:
+    assert losses(parts) == pytest.approx(losses(whole), abs=1e-6)
+    a, b = load_run(whole).state_dict(), load_run(parts).state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def wait_for(process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits until a process touches its run, or ends."""
+    before = newest(folder)
+    while process.poll() is None and newest(folder) == before:
+        time.sleep(0.002)
+
+
+def newest(folder: Path) -> float:
+    return max((os.stat(entry).st_mtime_ns for entry in os.scandir(folder)), default=0) if folder.is_dir() else 0
+
+
 def test_ten_kills_change_nothing(faces: Path, tmp_path: Path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    started = time.monotonic()
-    subprocess.run(command(faces, whole), check=True, capture_output=True)
-    duration = time.monotonic() - started
-    moments = random.Random(0)
-    kills = 0
+    process = start(faces, whole)
+    wait_for(process, whole)
+    began = time.monotonic()
+    finish(process)
+    duration = time.monotonic() - began  # of the training proper
+    moments, kills, finished = random.Random(0), 0, 0
     while kills < KILLS:
-        resume = ["--resume"] if (parts / "resume.safetensors").is_file() else []
-        if not resume and parts.is_dir():  # killed before there was anything to resume
-            for file in parts.iterdir():
-                file.unlink()
-        process = subprocess.Popen(
-            [*command(faces, parts), *resume], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        try:
-            _, errors = process.communicate(timeout=moments.uniform(0.3, 1.0) * duration)
-            assert process.returncode == 0, errors
-        except subprocess.TimeoutExpired:
+        process = start(faces, parts, *(["--resume"] if (parts / "resume.safetensors").is_file() else []))
+        wait_for(process, parts)
+        time.sleep(moments.uniform(0, 0.6) * duration)
+        if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-            continue
-        if kills < KILLS:  # finished early: the moments left are those of another training
-            assert losses(parts) == pytest.approx(losses(whole), abs=1e-6)
-            for file in parts.iterdir():
-                file.unlink()
-    if (parts / "resume.safetensors").is_file():
-        subprocess.run([*command(faces, parts), "--resume"], check=True, capture_output=True)
-        assert losses(parts) == pytest.approx(losses(whole), abs=1e-6)
-        a, b = load_run(whole).state_dict(), load_run(parts).state_dict()
-        assert all(torch.equal(a[name], b[name]) for name in a)
+        else:
+            finish(process)
+            assert_equal(whole, parts)
+            finished += 1
+        if finished and process.returncode == 0 or not (parts / "resume.safetensors").is_file():
+            shutil.rmtree(parts, ignore_errors=True)  # over, or killed before there was anything to resume
+    finish(start(faces, parts, *(["--resume"] if (parts / "resume.safetensors").is_file() else [])))
+    assert_equal(whole, parts)

@@ -1,0 +1,117 @@
+"""What a model costs: parameters and operations by part, memory of one answer."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from arbex.models.classifier import ExpressionClassifier
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """Cost of one part of a model.
+
+    Attributes:
+        part: Its name in the model, such as ``encoder.image``.
+        parameters: Number of weights.
+        macs: Multiply-accumulate operations of one image, in convolutions, linear layers and attention.
+    """
+
+    part: str
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a model at batch 1.
+
+    Attributes:
+        parts: By part, in the order of the model.
+        weight_bytes: Weights and buffers as they are.
+        activation_bytes: Most memory that intermediate values take at once.
+    """
+
+    parts: tuple[PartCost, ...]
+    weight_bytes: int
+    activation_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights of the whole model."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of the whole model."""
+        return sum(part.macs for part in self.parts)
+
+
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows the memory of every tensor that is made while it is active."""
+
+    def __init__(self) -> None:
+        """Starts with nothing."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs an operation and counts what it made."""
+        out = func(*args, **(kwargs or {}))
+        for value in tree_leaves(out):
+            if isinstance(value, Tensor):
+                self.follow(value.untyped_storage())
+        self.peak = max(self.peak, sum(self.live.values()))
+        return out
+
+    def follow(self, storage: torch.UntypedStorage) -> None:
+        """Counts a storage until it is freed."""
+        key = storage._cdata
+        if key not in self.live:
+            self.live[key] = storage.nbytes()
+            weakref.finalize(storage, self.live.pop, key, None)
+
+
+def parts_of(model: ExpressionClassifier) -> Iterator[tuple[str, list[nn.Module]]]:
+    """Yields the parts of a model: the children of its encoder, and the head."""
+    for name, child in model.encoder.named_children():
+        yield f"encoder.{name}", [child]
+    yield "head", [model.head]
+
+
+@torch.no_grad()
+def measure_cost(model: ExpressionClassifier) -> Cost:
+    """Measures a model with one image of zeros; it stays in eval mode."""
+    model.eval()
+    side = model.preprocessing.image_size
+    image = torch.zeros(1, 3, side, side)
+    # The counter sees attention only in its plain form.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(image)
+    counts = {name: sum(by_operation.values()) // 2 for name, by_operation in counter.get_flop_counts().items()}
+    root = type(model).__name__
+    parts = [
+        PartCost(
+            name, sum(p.numel() for module in modules for p in module.parameters()), counts.get(f"{root}.{name}", 0)
+        )
+        for name, modules in parts_of(model)
+    ]
+    rest = sum(p.numel() for p in model.parameters()) - sum(part.parameters for part in parts)
+    other = counts["Global"] - sum(part.macs for part in parts)
+    if rest or other:
+        parts.append(PartCost("other", rest, other))
+    with PeakMemory() as memory:
+        model(image)
+    weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
+    return Cost(tuple(parts), weights, memory.peak)

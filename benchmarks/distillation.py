@@ -1,0 +1,59 @@
+"""What a teacher is worth: the same small student with and without one, over several seeds.
+
+    python -m benchmarks.distillation --data faces --out runs/distillation
+
+Trains a teacher of preset ``tiny`` for long, then students of few steps, and prints the accuracy of each on the test
+split. A teacher or student that lies in ``--out`` already is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from arbex.cli.console import Console
+from arbex.evaluation import evaluate
+from arbex.training.configuration import TrainRequest
+from arbex.training.loop import train
+from arbex.training.settings import PRESET_SETTINGS, override
+
+STUDENT = ["epochs=6", "images_per_class=400"]
+
+
+def trained(data: str, out: Path, assignments: list[str], teacher: Path | None = None) -> dict[str, float]:
+    """Trains a run unless it is there, and returns its figures on the test split."""
+    if not (out / "metrics.jsonl").is_file():
+        settings = override(PRESET_SETTINGS["tiny"], assignments)
+        train(TrainRequest(data, out, "tiny", "arbex", settings, teacher=teacher), report=Console())
+    return evaluate(str(out), data)
+
+
+def main() -> None:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--teacher-epochs", type=int, default=20)
+    parser.add_argument("--set", action="append", default=[], help="Further settings of the students.")
+    arguments = parser.parse_args()
+    teacher = arguments.out / "teacher"
+    best = trained(arguments.data, teacher, [f"epochs={arguments.teacher_epochs}"])
+    figures: dict[str, list[dict[str, float]]] = {"alone": [], "with teacher": []}
+    for seed in range(arguments.seeds):
+        for name, given in (("alone", None), ("with teacher", teacher)):
+            out = arguments.out / f"{name.replace(' ', '-')}-{seed}"
+            settings = [*STUDENT, f"seed={seed}", *arguments.set]
+            figures[name].append(trained(arguments.data, out, settings, given))
+    print(f"teacher: accuracy {best['accuracy']:.3f}, nll {best['nll']:.3f}\n")
+    print("| student | accuracy by seed | mean | nll, mean |\n|---|---|---|---|")
+    for name, rows in figures.items():
+        accuracies = [row["accuracy"] for row in rows]
+        by_seed = ", ".join(f"{a:.3f}" for a in accuracies)
+        nll = statistics.mean(row["nll"] for row in rows)
+        print(f"| {name} | {by_seed} | {statistics.mean(accuracies):.3f} | {nll:.3f} |")
+
+
+if __name__ == "__main__":
+    main()

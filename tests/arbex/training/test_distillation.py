@@ -1,0 +1,93 @@
+"""Distillation: divergences by hand, a teacher that stays as it is, and a student that listens."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbex.checkpoint import load_run, open_run
+from arbex.errors import RunError
+from arbex.models.head import log_softmax
+from arbex.training.configuration import TrainRequest
+from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbours, soften
+from arbex.training.loop import train
+from arbex.training.settings import PRESET_SETTINGS, override
+
+QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8"])
+
+
+def test_divergence_of_two_coins():
+    teacher, student = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
+    assert divergence(teacher, student).item() == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
+    assert divergence(teacher, teacher).item() == 0
+
+
+def test_a_temperature_of_two_takes_square_roots():
+    p = torch.tensor([[0.64, 0.36]])
+    assert soften(p.log(), 2.0).exp().squeeze().tolist() == pytest.approx([0.8 / 1.4, 0.6 / 1.4])
+
+
+@given(st.floats(0.2, 10), st.lists(st.floats(-5, 5), min_size=2, max_size=8))
+def test_softened_probabilities_sum_to_one_and_keep_their_order(temperature: float, logits: list[float]):
+    log_p = log_softmax(torch.tensor([logits], dtype=torch.float64))
+    softened = soften(log_p, temperature)
+    assert softened.exp().sum().item() == pytest.approx(1)
+    difference = log_p[..., None] - log_p[..., None, :]
+    assert ((softened[..., None] - softened[..., None, :]) * difference >= -1e-9).all()
+
+
+def test_neighbours_depend_on_angles_alone():
+    embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    log_p = neighbours(embedding)
+    assert log_p.shape == (3, 2)
+    ratio = math.exp((math.sqrt(0.5) - 0.0) / SIMILARITY_TEMPERATURE)  # the first: third to second
+    assert log_p[0].exp().tolist() == pytest.approx([1 / (1 + ratio), ratio / (1 + ratio)])
+    turned = 3 * embedding @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    wider = torch.cat([turned, torch.zeros(3, 5)], 1)
+    assert torch.allclose(neighbours(wider), log_p, atol=1e-5)
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path):
+    teacher = Teacher(load_run(run), temperature=3.0)
+    images = torch.rand(4, 3, 64, 64) * 255
+    student = load_run(run)
+    balance = student.balance(teacher.normalise(images))
+    losses = teacher.losses(images, balance, answers=1.0, embeddings=1.0)
+    assert set(losses) == {"distil", "distil_embedding"}
+    assert all(abs(value.item()) < 1e-5 for value in losses.values())
+
+
+def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path):
+    teacher = Teacher(load_run(run), temperature=3.0).train()
+    assert not teacher.model.training
+    assert teacher.balance(torch.rand(2, 3, 96, 96) * 255).corrected.shape == (2, 7)
+    assert not any(p.requires_grad for p in teacher.parameters())
+
+
+def test_a_student_moves_towards_its_teacher(faces: Path, run: Path, tmp_path: Path):
+    """Trained on nothing but the teacher's answers, a student of another seed comes closer to them."""
+    only = ["lambda_class=0", "lambda_parts=0", "lambda_tokens=0", "lambda_anchor=0", "lambda_centre=0", "seed=5"]
+    settings = override(QUICK, ["epochs=6", "images_per_class=32", "batch_size=16", "encoder_gradient=all", *only])
+    train(TrainRequest(str(faces), tmp_path / "student", "tiny", "arbex", settings, teacher=run))
+    rows = [json.loads(line) for line in (tmp_path / "student" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["distil"] < 0.8 * rows[0]["distil"]
+    assert rows[-1]["distil_embedding"] < rows[0]["distil_embedding"]
+    assert open_run(tmp_path / "student").config.data["teacher"] == open_run(run).digest
+
+
+def test_a_teacher_of_other_classes_is_refused(faces: Path, run: Path, tmp_path: Path):
+    config = json.loads((run / "config.json").read_text())
+    config["labels"] = config["labels"][::-1]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps(config))
+    (other / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
+    with pytest.raises(RunError, match="The teacher .* answers for surprise"):
+        train(TrainRequest(str(faces), tmp_path / "run", "tiny", "arbex", QUICK, teacher=other))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,123 @@
+"""Any backbone under the head: trained, exported to every target, and never run on the word of a file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from arbex.checkpoint import load_run, open_run
+from arbex.cli import invoke
+from arbex.errors import InputError, RunError
+from arbex.models import ReliabilityHead
+from arbex.training.configuration import TrainRequest
+from arbex.training.loop import train
+from arbex.training.settings import PRESET_SETTINGS, override
+from export.pipeline import ExportRequest, export
+from runtimes.bundle import open_bundle
+from tests.export import architectures
+
+QUICK = override(PRESET_SETTINGS["custom"], ["epochs=1", "images_per_class=16", "batch_size=16"])
+
+
+def name(architecture: str) -> str:
+    return f"tests.export.architectures:{architecture}"
+
+
+def train_on(architecture: str, faces: Path, out: Path) -> None:
+    train(TrainRequest(str(faces), out, "custom", "arbex", QUICK, image_size=64, backbone=name(architecture)))
+
+
+@pytest.fixture(scope="module")
+def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "vit"
+    train_on("vit", faces, out)
+    return out
+
+
+@pytest.mark.parametrize("architecture", ["vit", "convnext", "mobilevit"])
+def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    train_on(architecture, faces, run)
+    # After eight steps every answer is a close call, which int8 may turn: the distributions are what is judged.
+    request = ExportRequest(
+        run,
+        ["all"],
+        tmp_path,
+        ("fp32", "int8"),
+        samples=32,
+        max_kl=0.01,
+        min_agreement=0.6,
+        backbone=name(architecture),
+    )
+    reports = export(request)
+    assert {Path(report.bundle).name for report in reports} == {"jetson", "iphone", "android", "rtx", "cpu"}
+    for report in reports:
+        assert report.passed
+        for artifact in report.artifacts:
+            limit = 1e-5 if artifact.precision == "fp32" else 0.2
+            assert artifact.parity is None or artifact.parity.max_abs_error < limit
+        assert any(artifact.executed for artifact in report.artifacts) or "iphone" in report.bundle
+    bundle = open_bundle(tmp_path / "cpu")
+    # The model tells images apart, so parity means something.
+    assert bundle.golden().expected.corrected.std(0).max() > 1e-3
+    assert bundle.manifest.provenance["preset"] == "custom"
+
+
+def test_the_head_is_the_same_for_any_backbone(vit_run: Path):
+    model = load_run(vit_run, backbone=architectures.vit)
+    assert isinstance(model.head, ReliabilityHead)
+    assert model.head.reduce.in_features == 64
+    by_name = load_run(vit_run, backbone=name("vit"))
+    assert set(by_name.state_dict()) == set(model.state_dict())
+
+
+def test_reading_a_run_runs_none_of_the_code_it_names(vit_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Path(shutil.copytree(vit_run, tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["encoder"]["backbone"] = "evil:build"
+    (run / "config.json").write_text(json.dumps(config))
+    (tmp_path / "evil.py").write_text("open('ran', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="If you trust that code, add: --backbone evil:build"):
+        load_run(run)
+    with pytest.raises(RunError, match="not tests.export.architectures:vit"):
+        load_run(run, backbone=name("vit"))
+    assert open_run(run).config.encoder.backbone == "evil:build"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_commands_ask_for_the_backbone(vit_run: Path, faces: Path, capfd: pytest.CaptureFixture[str]):
+    assert invoke(["evaluate", str(vit_run), "--data", str(faces)], "arbex") == 2
+    assert f"add: --backbone {name('vit')}" in capfd.readouterr().err
+    assert invoke(["evaluate", str(vit_run), "--data", str(faces), "--backbone", name("vit"), "--json"], "arbex") == 0
+    assert json.loads(capfd.readouterr().out)["n"] > 0
+
+
+def test_weights_of_another_backbone_are_refused(vit_run: Path):
+    with pytest.raises(RunError, match="do not fit"):
+        load_run(vit_run, backbone=architectures.convnext)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ("nothing", "Expected is package.module:callable"),
+        ("no_such_package:build", "cannot be imported"),
+        (name("missing"), "cannot be imported"),
+        (name("Tensor.__doc__"), "not a callable"),
+        (name("no_module"), "returned str"),
+        (name("no_vector"), r"one vector an image, \[B, F\]"),
+    ],
+)
+def test_what_is_no_backbone_is_refused(backbone: str, message: str, faces: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=message):
+        train(TrainRequest(str(faces), tmp_path / "run", "custom", "arbex", QUICK, image_size=64, backbone=backbone))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_a_backbone_wants_is_asked_for(faces: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="--image-size"):
+        train(TrainRequest(str(faces), tmp_path / "run", "custom", "arbex", QUICK, image_size=80, backbone=name("vit")))
