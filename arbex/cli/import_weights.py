@@ -13,7 +13,7 @@ from arbex.cli.console import Console, debug_option, json_option, print_json, pr
 if TYPE_CHECKING:
     from arbex.weights.importing import Imported
 
-SHOWN = 5
+SHOWN = 2
 
 
 @click.command("import-weights")
