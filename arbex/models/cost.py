@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +83,18 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weakref.finalize(storage, self.live.pop, key, None)
 
 
-def parts_of(model: ExpressionClassifier) -> Iterator[tuple[str, list[nn.Module]]]:
+def parts_of(model: ExpressionClassifier) -> Iterator[tuple[str, nn.Module]]:
     """Yields the parts of a model: the children of its encoder, and the head."""
     for name, child in model.encoder.named_children():
-        yield f"encoder.{name}", [child]
-    yield "head", [model.head]
+        yield f"encoder.{name}", child
+    yield "head", model.head
+
+
+def macs_of(name: str, module: nn.Module, counts: Mapping[str, int]) -> int:
+    """Returns the operations of a module; a list of modules is never called itself, but its members are."""
+    if isinstance(module, nn.ModuleList):
+        return sum(macs_of(f"{name}.{i}", child, counts) for i, child in enumerate(module))
+    return counts.get(name, 0)
 
 
 @torch.no_grad()
@@ -102,10 +109,8 @@ def measure_cost(model: ExpressionClassifier) -> Cost:
     counts = {name: sum(by_operation.values()) // 2 for name, by_operation in counter.get_flop_counts().items()}
     root = type(model).__name__
     parts = [
-        PartCost(
-            name, sum(p.numel() for module in modules for p in module.parameters()), counts.get(f"{root}.{name}", 0)
-        )
-        for name, modules in parts_of(model)
+        PartCost(name, sum(p.numel() for p in module.parameters()), macs_of(f"{root}.{name}", module, counts))
+        for name, module in parts_of(model)
     ]
     rest = sum(p.numel() for p in model.parameters()) - sum(part.parameters for part in parts)
     other = counts["Global"] - sum(part.macs for part in parts)

@@ -120,8 +120,12 @@ def refusal(path: Path, name: str | None, error: Exception) -> RunError:
             allowed="Read are tensors, containers, NumPy values and the classes of a training script.",
             remedy="If you trust it, save the weights alone where it was made: torch.save(model.state_dict(), …).",
         )
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return RunError(f"{path} cannot be read as a torch file: {reason}", remedy="Download or copy it again.")
+    # Not torch's own message: it advises to read the file in the way that runs its code.
+    return RunError(
+        f"{path} cannot be read as a torch file ({type(error).__name__}).",
+        allowed="Expected is a file of torch.save, or .safetensors.",
+        remedy="Download or copy it again.",
+    )
 
 
 def find_tensors(path: Path, content: Any) -> dict[str, Tensor]:

@@ -51,6 +51,10 @@ def test_base_costs_what_the_public_network_does():
     cost = measure_cost(model)
     assert cost.parameters == pytest.approx(43.75e6, rel=1e-3)
     assert cost.macs == pytest.approx(8.59e9, rel=0.02)
+    macs = {part.part: part.macs for part in cost.parts}
+    assert macs["encoder.reduce"] == 9 * (64**2 * 28**2 + 128**2 * 14**2 + 256**2 * 7**2)
+    assert macs["encoder.levels"] > 0
+    assert macs.get("other", 0) == 0
 
 
 def test_inspect_shows_the_cost_of_a_run(run: Path, capfd: pytest.CaptureFixture[str]):
