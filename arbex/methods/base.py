@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -14,6 +15,18 @@ def cross_entropy(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """Returns the mean cross-entropy of log-probabilities [B, N] with smoothed targets [B, N]."""
     smooth = (1 - smoothing) * targets + smoothing / targets.shape[-1]
     return -(smooth * log_p).sum(-1).mean()
+
+
+class Answer(NamedTuple):
+    """A distribution that learns classes.
+
+    Attributes:
+        log_p: Log-probabilities [B, N].
+        weight: Of its loss.
+    """
+
+    log_p: Tensor
+    weight: float
 
 
 class Method(ABC):
@@ -30,6 +43,10 @@ class Method(ABC):
         for module in head.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
+
+    def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
+        """Returns the distributions that a teacher shows its own answers to."""
+        return (Answer(balance.corrected, settings.lambda_class),)
 
     @abstractmethod
     def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:

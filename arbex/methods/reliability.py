@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from arbex.methods.base import Method, cross_entropy
+from arbex.methods.base import Answer, Method, cross_entropy
 from arbex.models.head import Balance, ReliabilityHead
 from arbex.training.settings import TrainSettings
 
@@ -61,6 +61,11 @@ class Reliability(Method):
         super().set_up(head, settings)
         assert isinstance(head, ReliabilityHead)
         head.lend_encoder = settings.encoder_gradient == "anchors"
+
+    def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
+        """Returns the corrected distribution and, where they learn each for itself, its three parts."""
+        parts = (balance.primary, balance.geometric, balance.attentive) if settings.lambda_parts else ()
+        return (*super().answers(balance, settings), *(Answer(part, settings.lambda_parts) for part in parts))
 
     def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
         """Returns class, anchor and centre loss, each with its weight; the centre loss is divided by D."""

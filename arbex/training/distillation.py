@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arbex.data.augmentation import Normalise
+from arbex.methods.base import Answer
 from arbex.models import ExpressionClassifier
 from arbex.models.head import Balance, log_softmax
 
@@ -43,15 +46,16 @@ class Teacher(nn.Module):
     Args:
         model: The teacher. It sees images at its own size.
         temperature: Above 1 it shows how the teacher ranks the classes that it holds unlikely.
+        embedding: Weight of the divergence of the distributions over neighbours in the embedding.
     """
 
-    def __init__(self, model: ExpressionClassifier, temperature: float) -> None:
+    def __init__(self, model: ExpressionClassifier, temperature: float, embedding: float) -> None:
         """Freezes the teacher."""
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.normalise = Normalise(model.preprocessing)
         self.side = model.preprocessing.image_size
-        self.temperature = temperature
+        self.temperature, self.embedding = temperature, embedding
 
     def train(self, mode: bool = True) -> Teacher:
         """Stays in eval mode."""
@@ -64,17 +68,19 @@ class Teacher(nn.Module):
             images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", antialias=True)
         return self.model.balance(self.normalise(images))
 
-    def losses(self, images: Tensor, student: Balance, *, answers: float, embeddings: float) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, answers: Iterable[Answer], embedding: Tensor) -> dict[str, Tensor]:
         """Returns the weighted divergences of a batch.
 
         Args:
             images: What the student saw, ``[B, 3, S, S]`` in 0..255.
-            student: What it answered.
-            answers: Weight of the divergence of the corrected distributions.
-            embeddings: Weight of the divergence of the distributions over neighbours in the embedding.
+            answers: The student's distributions; all of them learn from the teacher's corrected distribution.
+            embedding: The student's embedding [B, D].
         """
         teacher, t = self.balance(images), self.temperature
-        of_answers = divergence(soften(teacher.corrected, t), soften(student.corrected, t))
-        of_embeddings = divergence(neighbours(teacher.embedding), neighbours(student.embedding))
-        # Gradients through softened answers shrink by the temperature squared.
-        return {"distil": answers * t**2 * of_answers, "distil_embedding": embeddings * of_embeddings}
+        wanted = soften(teacher.corrected, t)
+        each = [answer.weight * divergence(wanted, soften(answer.log_p, t)) for answer in answers]
+        return {
+            # Gradients through softened answers shrink by the temperature squared.
+            "distil": t**2 * torch.stack(each).sum(),
+            "distil_embedding": self.embedding * divergence(neighbours(teacher.embedding), neighbours(embedding)),
+        }

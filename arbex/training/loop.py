@@ -37,7 +37,7 @@ from arbex.errors import RunError
 from arbex.evaluation import predict, scores
 from arbex.files import write_atomically
 from arbex.methods import load_method
-from arbex.methods.base import cross_entropy
+from arbex.methods.base import Answer, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import digest_file
@@ -73,6 +73,11 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
     share = progress / settings.epochs
     warm_up = min(1.0, share / 0.05 + 0.02)
     return settings.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def scaled(losses: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
+    """Returns the losses times a factor."""
+    return {name: factor * value for name, value in losses.items()}
 
 
 class Trainer:
@@ -129,21 +134,27 @@ class Trainer:
 
     def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
         """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]`` and returns its losses."""
-        images = self.augment(pixels.float() / 255) * 255
-        balance, tokens = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
-        losses = self.method.losses(self.raw.head, balance, targets, self.settings)
-        if tokens is not None:
-            of_tokens = cross_entropy(tokens, targets, self.settings.label_smoothing)
-            losses["tokens"] = self.settings.lambda_tokens * of_tokens
-        if self.teacher is not None:
-            answers, embeddings = self.settings.lambda_distil, self.settings.lambda_distil_embedding
-            losses |= self.teacher.losses(images, balance, answers=answers, embeddings=embeddings)
+        losses = self.losses(self.augment(pixels.float() / 255) * 255, targets)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.settings.gradient_clip)
         self.optimizer.step()
         return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
+
+    def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Returns the weighted losses of augmented images ``[B, 3, S, S]`` in 0..255 and targets ``[B, N]``."""
+        settings = self.settings
+        balance, tokens = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
+        losses = self.method.losses(self.raw.head, balance, targets, settings)
+        answers = self.method.answers(balance, settings)
+        if tokens is not None:
+            losses["tokens"] = settings.lambda_tokens * cross_entropy(tokens, targets, settings.label_smoothing)
+            answers = (*answers, Answer(tokens, settings.lambda_tokens))
+        if self.teacher is None:
+            return losses
+        taught = self.teacher.losses(images, answers, balance.embedding)
+        return scaled(losses, 1 - settings.distil_share) | scaled(taught, settings.distil_share)
 
     def epoch(self, number: int, done: Step) -> dict[str, float]:
         """Trains epoch ``number`` (from 1) and returns the mean of its losses."""
@@ -211,7 +222,7 @@ def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | No
             f"The teacher {request.teacher} answers for {', '.join(model.labels)}; the data has {', '.join(labels)}.",
             remedy="Train both on the same classes in the same order.",
         )
-    return Teacher(model, request.settings.temperature)
+    return Teacher(model, request.settings.distil_temperature, request.settings.distil_embedding)
 
 
 def initial_weights(request: TrainRequest) -> list[WeightsFile]:

@@ -24,9 +24,9 @@ RANGES = (
     ("lambda_tokens", 0.0, 1e6),
     ("lambda_anchor", 0.0, 1e6),
     ("lambda_centre", 0.0, 1e6),
-    ("lambda_distil", 0.0, 1e6),
-    ("lambda_distil_embedding", 0.0, 1e6),
-    ("temperature", 0.1, 100.0),
+    ("distil_share", 0.0, 1.0),
+    ("distil_embedding", 0.0, 1e6),
+    ("distil_temperature", 0.1, 100.0),
     ("seed", 0, 2**31),
 )
 """Smallest and largest value of every number."""
@@ -63,9 +63,9 @@ class TrainSettings:
         bounded_anchor_loss: ``False`` is the unbounded form as printed.
         images_per_group: Quota of a person or video an epoch (4.2.2).
         images_per_class: Quota of a class an epoch (4.2.2).
-        lambda_distil: With a teacher: weight of the divergence of the corrected distributions.
-        lambda_distil_embedding: With a teacher: weight of the divergence of the embeddings' neighbourhoods.
-        temperature: With a teacher: how far the distributions are flattened before they are compared.
+        distil_share: With a teacher: its share of the loss; the rest is the labels'.
+        distil_embedding: With a teacher: weight, within its share, of the divergence of the embeddings' neighbourhoods.
+        distil_temperature: With a teacher: how far the distributions are flattened before they are compared.
         augmentation: ``False`` cuts out the centre of each image instead of varying it.
         seed: Of initial weights, choice of images and augmentation.
         precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
@@ -92,9 +92,9 @@ class TrainSettings:
     bounded_anchor_loss: bool = True
     images_per_group: int = 512
     images_per_class: int = 500
-    lambda_distil: float = 1.0
-    lambda_distil_embedding: float = 0.05
-    temperature: float = 3.0
+    distil_share: float = 0.9
+    distil_embedding: float = 0.05
+    distil_temperature: float = 3.0
     augmentation: bool = True
     seed: int = 0
     precision: str = "32-true"

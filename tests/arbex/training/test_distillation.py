@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
+from arbex.methods.base import Answer
 from arbex.models.head import log_softmax
 from arbex.training.configuration import TrainRequest
 from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbours, soften
@@ -54,17 +55,46 @@ def test_neighbours_depend_on_angles_alone():
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path):
-    teacher = Teacher(load_run(run), temperature=3.0)
+    teacher = Teacher(load_run(run), temperature=3.0, embedding=1.0)
     images = torch.rand(4, 3, 64, 64) * 255
     student = load_run(run)
     balance = student.balance(teacher.normalise(images))
-    losses = teacher.losses(images, balance, answers=1.0, embeddings=1.0)
+    losses = teacher.losses(images, [Answer(balance.corrected, 1.0)], balance.embedding)
     assert set(losses) == {"distil", "distil_embedding"}
     assert all(abs(value.item()) < 1e-5 for value in losses.values())
 
 
+def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path):
+    teacher = Teacher(load_run(run), temperature=1.0, embedding=0.5)
+    images = torch.rand(4, 3, 64, 64) * 255
+    balance = teacher.balance(images)
+    uniform = torch.full((4, 7), 1 / 7).log()
+    distance = divergence(balance.corrected, uniform).item()
+    losses = teacher.losses(images, [Answer(uniform, 1.0), Answer(uniform, 0.25)], balance.embedding.roll(1, 0))
+    assert losses["distil"].item() == pytest.approx(1.25 * distance, rel=1e-4)
+    apart = divergence(neighbours(balance.embedding), neighbours(balance.embedding.roll(1, 0))).item()
+    assert losses["distil_embedding"].item() == pytest.approx(0.5 * apart, rel=1e-4)
+
+
+def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Path, tmp_path: Path):
+    """The first epoch's losses are those of the labels alone times what is left of them."""
+
+    def first(name: str, *assignments: str, teacher: Path | None = None) -> dict[str, float]:
+        settings = override(QUICK, ["epochs=1", "learning_rate=1e-12", "weight_decay=0", *assignments])
+        train(TrainRequest(str(faces), tmp_path / name, "tiny", "arbex", settings, teacher=teacher))
+        losses: dict[str, float] = json.loads((tmp_path / name / "metrics.jsonl").read_text())
+        return losses
+
+    alone, shared = first("alone"), first("shared", "distil_share=0.75", teacher=run)
+    for name in ("class", "parts", "tokens", "anchor", "centre"):
+        assert shared[name] == pytest.approx(0.25 * alone[name], rel=1e-5)
+    parts = ("class", "parts", "tokens", "anchor", "centre", "distil", "distil_embedding")
+    assert shared["loss"] == pytest.approx(sum(shared[name] for name in parts), rel=1e-5)
+    assert min(shared["distil"], shared["distil_embedding"]) > 0
+
+
 def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path):
-    teacher = Teacher(load_run(run), temperature=3.0).train()
+    teacher = Teacher(load_run(run), temperature=3.0, embedding=1.0).train()
     assert not teacher.model.training
     assert teacher.balance(torch.rand(2, 3, 96, 96) * 255).corrected.shape == (2, 7)
     assert not any(p.requires_grad for p in teacher.parameters())
@@ -72,8 +102,8 @@ def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path):
 
 def test_a_student_moves_towards_its_teacher(faces: Path, run: Path, tmp_path: Path):
     """Trained on nothing but the teacher's answers, a student of another seed comes closer to them."""
-    only = ["lambda_class=0", "lambda_parts=0", "lambda_tokens=0", "lambda_anchor=0", "lambda_centre=0", "seed=5"]
-    settings = override(QUICK, ["epochs=6", "images_per_class=32", "batch_size=16", "encoder_gradient=all", *only])
+    only = ["distil_share=1", "encoder_gradient=all", "seed=5"]
+    settings = override(QUICK, ["epochs=6", "images_per_class=32", "batch_size=16", *only])
     train(TrainRequest(str(faces), tmp_path / "student", "tiny", "arbex", settings, teacher=run))
     rows = [json.loads(line) for line in (tmp_path / "student" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["distil"] < 0.8 * rows[0]["distil"]
