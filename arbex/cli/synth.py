@@ -16,7 +16,7 @@ from arbex.cli.console import Console, debug_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal images everywhere.")
 @click.option("--image-size", type=int, default=128, show_default=True, help="Side in pixels.")
 @click.option("--imbalance", type=float, default=1.0, show_default=True, help="Most frequent over rarest class.")
-@click.option("--label-noise", type=float, default=0.0, show_default=True, help="Share of wrong labels.")
+@click.option("--label-noise", type=float, default=0.0, show_default=True, help="Share of wrong labels in train.")
 @click.option("--ambiguity", type=float, default=0.1, show_default=True, help="Share of mixed expressions.")
 @click.option("--eighth", type=click.Choice(["contempt", "other"]), help="Add an eighth class.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; one a core by default.")

@@ -44,7 +44,8 @@ class SynthConfig:
         seed: Of everything random.
         image_size: Side of the images in pixels, 32 to 1024.
         imbalance: How many times as frequent the most frequent class is as the rarest, at least 1.
-        label_noise: Probability that an image carries a wrong majority label, 0 to 1.
+        label_noise: Probability that an image for training carries a wrong majority label, 0 to 1. Validation and
+            test keep true ones, and the pixels are the same at every level.
         ambiguity: Probability that an image mixes two expressions, 0 to 1.
         classes: Class names in order.
     """
@@ -174,11 +175,11 @@ def draw_face(config: SynthConfig, face: Face) -> Drawn:
         capture.occlude(picture, rng)
         clean = np.asarray(picture)
     votes = annotators.vote(annotators.perceived(shares, intensity, config.classes), rng)
-    if rng.random() < config.label_noise:
-        votes = annotators.mislabel(votes, rng)
+    label = annotators.majority(votes, face.truth)
+    wrong = rng.random() < config.label_noise
+    if wrong and face.split == "train":
+        votes = annotators.mislabel(votes, np.random.default_rng([config.seed, 5, face.index]))
         label = int(votes.argmax())
-    else:
-        label = annotators.majority(votes, face.truth)
     return Drawn(face, capture.expose(clean, light, rng), label, votes)
 
 

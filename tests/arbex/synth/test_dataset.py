@@ -85,8 +85,18 @@ def test_imbalance_is_the_ratio_of_classes():
 def test_label_noise_is_the_share_of_wrong_labels():
     clean = SynthConfig(700, 10, image_size=32, ambiguity=0.0, label_noise=0.0)
     noisy = SynthConfig(700, 10, image_size=32, ambiguity=0.0, label_noise=0.4)
-    changed = [draw_face(clean, face).label != draw_face(noisy, face).label for face in plan(clean)[:200]]
+    training = [face for face in plan(clean) if face.split == "train"]
+    changed = [draw_face(clean, face).label != draw_face(noisy, face).label for face in training[:200]]
     assert np.mean(changed) == pytest.approx(0.4, abs=0.1)
+
+
+def test_label_noise_spares_the_pixels_and_the_splits_that_measure():
+    clean = SynthConfig(70, 5, image_size=32, label_noise=0.0)
+    noisy = SynthConfig(70, 5, image_size=32, label_noise=1.0)
+    for face in plan(clean):
+        right, wrong = draw_face(clean, face), draw_face(noisy, face)
+        assert np.array_equal(right.image, wrong.image)
+        assert (right.label != wrong.label) == (face.split == "train")
 
 
 def test_ambiguous_faces_divide_the_annotators():
