@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from arbex.progress import Reporter
+from calibration.table import TensorRange
 from export.coreml_package import write_coreml
 from export.half import to_half
 from export.litert_model import write_litert
@@ -22,7 +23,8 @@ from export.rtx_engine import write_engine
 from export.targets import HALF_ACTIVATIONS, SUFFIXES, Target
 from export.torch_tensorrt_engine import write_torch_tensorrt
 from export.trace import InputStage, TracedModel
-from quantize.program import QuantizedProgram
+from quantize.program import quantize
+from quantize.recipe import CPU, Recipe
 from runtimes.coreml_package import read_package
 from runtimes.vendor_output import hidden_output
 
@@ -33,19 +35,21 @@ class Lowering:
 
     Attributes:
         traced: The one program.
-        quantized: Its INT8 form, where one is asked for.
+        ranges: What calibration found, where INT8 is asked for.
         head_weight: Weight of the head's first linear layer.
         folder: Work folder.
         report: Takes a line a file.
         made: Files by what distinguishes them.
+        converted: INT8 programs by recipe and whether weights are folded.
     """
 
     traced: TracedModel
-    quantized: QuantizedProgram | None
+    ranges: Mapping[str, TensorRange]
     head_weight: NDArray[np.float32]
     folder: Path
     report: Reporter
     made: dict[tuple[str, str, bool], Path] = field(default_factory=dict)
+    converted: dict[tuple[str, bool], GraphModule] = field(default_factory=dict)
 
     def artifact(self, target: Target, format: str, precision: str) -> Path:  # noqa: A002 - the field's word
         """Returns the file of a format and precision for a target, making it at first."""
@@ -73,12 +77,14 @@ class Lowering:
             "tensorrt-engine": self.tensorrt_engine,
         }
 
-    def program(self, precision: str, *, folded: bool = True) -> GraphModule:
-        """Returns the program of a precision, in float32 where it is not int8."""
+    def program(self, precision: str, recipe: Recipe, *, fold: bool = True) -> GraphModule:
+        """Returns the program of a precision, in float32 where it is not int8; each is converted once."""
         if precision != "int8":
             return self.traced.program
-        assert self.quantized is not None
-        return self.quantized.folded if folded else self.quantized.unfolded
+        key = (recipe.name, fold)
+        if key not in self.converted:
+            self.converted[key] = quantize(self.traced.program, self.ranges, recipe, self.traced.side, fold=fold)
+        return self.converted[key]
 
     def deployed(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:
         """Returns a program with the normalisation in front."""
@@ -86,17 +92,18 @@ class Lowering:
 
     def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes ONNX, strongly typed."""
-        program = self.program(precision)
-        write_onnx(self.deployed(to_half(program) if half else program), self.traced.side, path)
+        program = self.program(precision, target.recipe)
+        deployed = self.deployed(to_half(program) if half else program)
+        write_onnx(deployed, self.traced.side, path, unsigned=target.recipe == CPU)
 
     def mlpackage(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes a Core ML package; beside float32, everything before the head computes in float16."""
-        deployed = self.deployed(self.program(precision), nhwc=False)
+        deployed = self.deployed(self.program(precision, target.recipe), nhwc=False)
         write_coreml(deployed, self.traced.side, path, half=half, head_weight=self.head_weight)
 
     def tflite(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes LiteRT."""
-        deployed = self.deployed(self.program(precision, folded=False))
+        deployed = self.deployed(self.program(precision, target.recipe, fold=False))
         write_litert(deployed, self.traced.side, path, half=half, quantized=precision == "int8")
 
     def rtx_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
@@ -105,7 +112,7 @@ class Lowering:
 
     def tensorrt_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Compiles an engine with torch-tensorrt, on the GPU of this machine."""
-        program = self.program(precision)
+        program = self.program(precision, target.recipe)
         write_torch_tensorrt(self.deployed(to_half(program) if half else program), self.traced.side, path)
 
 

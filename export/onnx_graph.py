@@ -18,10 +18,14 @@ OPSET = 18
 """TensorRT 10.3 and 11.4 both read it, and LayerNormalization is one operator from 17 on."""
 
 
-def translations() -> dict[Any, Callable[..., Any]]:
-    """Returns how quantised operators of a program become ONNX: int8 zero points, constant scales.
+def translations(unsigned: bool) -> dict[Any, Callable[..., Any]]:
+    """Returns how quantised operators of a program become ONNX: constant scales and zero points.
 
     The names of the functions' parameters are those of the torch operators; the exporter goes by them.
+
+    Args:
+        unsigned: Store activations as uint8 with zero points moved by 128, which are the same numbers. ONNX Runtime
+            on x86 fuses no convolution with int8 activations.
     """
     from onnx.numpy_helper import from_array
     from onnxscript import opset18 as op
@@ -29,11 +33,14 @@ def translations() -> dict[Any, Callable[..., Any]]:
     def scalar(value: float, dtype: type[np.generic]) -> Any:
         return op.Constant(value=from_array(np.array(value, dtype=dtype)))
 
+    def zero(point: int) -> Any:
+        return scalar(point + 128, np.uint8) if unsigned else scalar(point, np.int8)
+
     def quantize(x, scale, zero_point, quant_min, quant_max, dtype):  # type: ignore[no-untyped-def]  # noqa: ANN001
-        return op.QuantizeLinear(x, scalar(scale, np.float32), scalar(zero_point, np.int8))
+        return op.QuantizeLinear(x, scalar(scale, np.float32), zero(zero_point))
 
     def dequantize(x, scale, zero_point, quant_min, quant_max, dtype, out_dtype=None):  # type: ignore[no-untyped-def]  # noqa: ANN001
-        return op.DequantizeLinear(x, scalar(scale, np.float32), scalar(zero_point, np.int8))
+        return op.DequantizeLinear(x, scalar(scale, np.float32), zero(zero_point))
 
     def dequantize_channels(  # type: ignore[no-untyped-def]
         x,  # noqa: ANN001
@@ -55,13 +62,14 @@ def translations() -> dict[Any, Callable[..., Any]]:
     }
 
 
-def write_onnx(deployed: nn.Module, side: int, path: Path) -> None:
+def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = False) -> None:
     """Writes a program as ONNX.
 
     Args:
         deployed: From uint8 ``[B, S, S, 3]`` to the three outputs.
         side: S.
         path: The file to write.
+        unsigned: Store quantised activations as uint8.
 
     Raises:
         MissingPackageError: If onnx, onnxscript or onnxsim is not installed.
@@ -72,7 +80,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path) -> None:
         import onnxsim
         import torch.ao.quantization.fx._decomposed  # noqa: F401 - registers the quantised operators
 
-        table = translations()
+        table = translations(unsigned)
     except ImportError as error:
         raise MissingPackageError(error.name or "onnx", "export to ONNX", extra="export") from error
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)

@@ -35,8 +35,7 @@ from export.lowering import Lowering, content_of
 from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets, require_packages
 from export.torch_tensorrt_engine import require_gpu
 from export.trace import TracedModel, trace
-from quantize.program import QuantizedProgram, calibrate, quantize
-from quantize.recipe import INT8
+from quantize.program import calibrate
 from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle
 from runtimes.manifest import NAME, Artifact, Thresholds
@@ -150,7 +149,7 @@ def calibrate_run(
     chosen = load_samples(data, traced.labels, traced.side, count=samples, report=report)
     batches = list(normalised_batches(chosen.images, traced.preprocessing))
     with report.bar("calibrating", len(batches)) as step:
-        ranges = calibrate(traced.program, counted(batches, step), INT8)
+        ranges = calibrate(traced.program, counted(batches, step))
     table = CalibrationTable(ranges, run.digest, traced.preprocessing.digest, (chosen.digest,), len(chosen.images))
     return table, chosen
 
@@ -164,24 +163,20 @@ def counted(batches: Sequence[Tensor], step: Any) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What INT8 export needs: the program, its table and, unless a table was given, the images."""
+    """What INT8 export needs: the table and, unless one was given, the images behind it."""
 
-    program: QuantizedProgram
     table: CalibrationTable
     images: CalibrationSet | None
 
 
 def prepare_int8(request: ExportRequest, run: Run, traced: TracedModel, report: Reporter) -> Calibrated:
-    """Calibrates, or reads a table, and converts."""
-    images = None
+    """Calibrates, or reads a table."""
     if request.calibration and Path(request.calibration).is_file():
-        table = load_table(Path(request.calibration), run)
-    else:
-        data = calibration_data(request, run)
-        if not request.calibration:
-            report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
-        table, images = calibrate_run(run, traced, data, request.samples, report)
-    return Calibrated(quantize(traced.program, table.ranges, INT8, traced.side), table, images)
+        return Calibrated(load_table(Path(request.calibration), run), None)
+    data = calibration_data(request, run)
+    if not request.calibration:
+        report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
+    return Calibrated(*calibrate_run(run, traced, data, request.samples, report))
 
 
 def provenance_of(run: Run, calibrated: Calibrated | None) -> dict[str, Any]:
@@ -204,7 +199,6 @@ def provenance_of(run: Run, calibrated: Calibrated | None) -> dict[str, Any]:
             "calibrator": table.calibrator,
             "samples": list(table.samples),
         }
-        origin["recipe"] = INT8.to_json()
     return origin
 
 
@@ -255,6 +249,8 @@ def write_bundle(
                 thresholds = thresholds_for(request, precision)
                 content = content_of(copy, format_name)
                 artifacts.append(Artifact(f"artifacts/{made.name}", format_name, precision, thresholds, content))
+        if "calibration" in origin:
+            origin = {**origin, "recipe": target.recipe.to_json()}
         origin = {**origin, "run": os.path.relpath(request.run.resolve(), out.resolve())}
         seal_bundle(folder, target, traced.labels, traced.preprocessing, tuple(artifacts), golden, origin)
         report = check_bundle(folder, out, extra)
@@ -320,7 +316,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     reports = []
     with tempfile.TemporaryDirectory(prefix="arbex-export-") as work:
         lowering = Lowering(
-            traced, calibrated.program if calibrated else None, first_linear(model.head), Path(work), report
+            traced, calibrated.table.ranges if calibrated else {}, first_linear(model.head), Path(work), report
         )
         for target in targets:
             reports.append(write_bundle(request, target, lowering, golden, origin, extra))

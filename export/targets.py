@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from arbex.errors import MissingPackageError, UnsupportedError
 from arbex.spec import PRECISIONS
+from quantize.recipe import ACCELERATOR, CPU, Recipe
 from runtimes.manifest import Thresholds
 
 
@@ -20,20 +21,22 @@ class Target:
         formats: Formats of its artefacts, in the order in which they are made.
         default: Precisions when none is asked for.
         device: What it is, for people.
+        recipe: How INT8 is placed in its graphs.
     """
 
     name: str
     formats: tuple[str, ...]
     default: tuple[str, ...]
     device: str
+    recipe: Recipe
 
 
 TARGETS = {
-    "jetson": Target("jetson", ("onnx",), ("fp16", "int8"), "NVIDIA Jetson with TensorRT 10 or 11"),
-    "iphone": Target("iphone", ("mlpackage",), ("fp16", "int8"), "iPhone or iPad with iOS 17 or later"),
-    "android": Target("android", ("tflite",), ("fp32", "int8"), "Android phone or ARM board with LiteRT"),
-    "rtx": Target("rtx", ("onnx", "rtx-engine"), ("fp16", "int8"), "PC with an RTX GPU, through TensorRT-RTX"),
-    "cpu": Target("cpu", ("onnx",), ("fp32", "int8"), "any CPU, through ONNX Runtime"),
+    "jetson": Target("jetson", ("onnx",), ("fp16", "int8"), "NVIDIA Jetson with TensorRT 10 or 11", ACCELERATOR),
+    "iphone": Target("iphone", ("mlpackage",), ("fp16", "int8"), "iPhone or iPad with iOS 17 or later", ACCELERATOR),
+    "android": Target("android", ("tflite",), ("fp32", "int8"), "Android phone or ARM board with LiteRT", CPU),
+    "rtx": Target("rtx", ("onnx", "rtx-engine"), ("fp16", "int8"), "PC with an RTX GPU and TensorRT-RTX", ACCELERATOR),
+    "cpu": Target("cpu", ("onnx",), ("fp32", "int8"), "any CPU, through ONNX Runtime", CPU),
 }
 
 SUFFIXES = {

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
-from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
+from torchao.quantization.pt2e.quantizer import (
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+    SharedQuantizationSpec,
+)
 
 from quantize.recipe import Recipe
 
 SMALLEST_SCALE = 2**-12
 """A tensor that is always zero still needs a scale above zero."""
+
+ANNOTATION = "quantization_annotation"
 
 
 def module_path(node: Node) -> str:
@@ -27,12 +35,12 @@ def belongs_to(node: Node, modules: tuple[str, ...]) -> bool:
 
 
 def int8_spec(scheme: str) -> QuantizationSpec:
-    """Returns the specification of symmetric int8 for a scheme of torch, such as ``per_tensor_symmetric``."""
+    """Returns the specification of int8 for a scheme of torch, such as ``per_tensor_symmetric``."""
     channels = scheme.startswith("per_channel")
     observer = PerChannelMinMaxObserver if channels else MinMaxObserver
     return QuantizationSpec(
         dtype=torch.int8,
-        quant_min=-127,
+        quant_min=-127 if scheme.endswith("symmetric") else -128,
         quant_max=127,
         qscheme=getattr(torch, scheme),
         ch_axis=0 if channels else None,
@@ -41,26 +49,67 @@ def int8_spec(scheme: str) -> QuantizationSpec:
     )
 
 
+def calls(node: Node, operators: Iterable[str]) -> bool:
+    """Tells whether a node calls one of the ATen operators."""
+    return node.op == "call_function" and str(node.target) in operators
+
+
 class Placement(Quantizer):  # type: ignore[misc]
-    """Quantises input and weight of the recipe's operators; everything else stays in float."""
+    """Quantises what the recipe names; everything else stays in float."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Follows ``recipe``."""
         super().__init__()
         self.recipe = recipe
+        # One object for all: tensors are observed once where producer and consumer hold the same specification.
+        self.activation, self.weight = int8_spec(recipe.activation), int8_spec(recipe.weight)
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        """Marks the operators."""
-        activation, weight = int8_spec(self.recipe.activation), int8_spec(self.recipe.weight)
+        """Marks the operators, in the order of the graph: what follows a quantised tensor depends on it."""
         for node in model.graph.nodes:
-            if node.op != "call_function" or str(node.target) not in self.recipe.operators:
-                continue
             if belongs_to(node, self.recipe.float_modules):
                 continue
-            node.meta["quantization_annotation"] = QuantizationAnnotation(
-                input_qspec_map={node.args[0]: activation, node.args[1]: weight}, _annotated=True
-            )
+            if calls(node, self.recipe.operators):
+                self.annotate_weighted(node)
+            elif calls(node, self.recipe.additions) and all(self.is_int8(n) for n in node.all_input_nodes):
+                self.annotate_addition(node)
+            elif calls(node, self.recipe.movements) and self.is_int8(node.args[0]):
+                shared = SharedQuantizationSpec(node.args[0])
+                self.mark(node, {node.args[0]: shared}, shared)
         return model
+
+    def annotate_weighted(self, node: Node) -> None:
+        """Marks a convolution or linear layer with the activation behind it."""
+        inputs = {node.args[0]: self.activation, node.args[1]: self.weight}
+        if not calls(node, self.recipe.outputs):
+            self.mark(node, inputs, None)
+            return
+        last = self.with_activation(node)
+        self.mark(node, inputs, self.activation if last is node else None)
+        if last is not node:
+            self.mark(last, {}, self.activation)
+
+    def annotate_addition(self, node: Node) -> None:
+        """Marks an addition of two quantised tensors."""
+        last = self.with_activation(node)
+        inputs = dict.fromkeys(node.all_input_nodes, self.activation)
+        self.mark(node, inputs, self.activation if last is node else None)
+        if last is not node:
+            self.mark(last, {}, self.activation)
+
+    def with_activation(self, node: Node) -> Node:
+        """Returns the activation that a kernel computes along with ``node``, or the node itself."""
+        users = list(node.users)
+        return users[0] if len(users) == 1 and calls(users[0], self.recipe.fused) else node
+
+    def is_int8(self, node: Any) -> bool:
+        """Tells whether a node's output is quantised."""
+        annotation = node.meta.get(ANNOTATION) if isinstance(node, Node) else None
+        return annotation is not None and annotation.output_qspec is not None
+
+    def mark(self, node: Node, inputs: dict[Any, Any], output: Any) -> None:
+        """Writes the annotation that torchao reads."""
+        node.meta[ANNOTATION] = QuantizationAnnotation(input_qspec_map=inputs, output_qspec=output, _annotated=True)
 
     def validate(self, model: GraphModule) -> None:
         """Has nothing to refuse: every backend runs what ``annotate`` places."""

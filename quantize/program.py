@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,22 +17,12 @@ from torch.fx import GraphModule
 from arbex.errors import DataError
 from calibration.table import TensorRange
 from quantize.placement import Placement
-from quantize.recipe import Recipe
+from quantize.recipe import CPU, Recipe
+
+WIDEST = CPU
+"""The recipe that quantises every tensor that any other does."""
 
 AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
-
-
-@dataclass(frozen=True)
-class QuantizedProgram:
-    """One INT8 program in the two forms that exporters want; both compute the same numbers.
-
-    Attributes:
-        folded: Weights are stored as int8.
-        unfolded: Weights are stored as float32 and quantised in the graph.
-    """
-
-    folded: GraphModule
-    unfolded: GraphModule
 
 
 @contextmanager
@@ -79,24 +68,24 @@ def observed_ranges(prepared: GraphModule) -> dict[str, TensorRange]:
 
 
 def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> None:
-    """Puts the ranges of an earlier calibration into the observers.
+    """Puts the ranges of an earlier calibration into the observers; a recipe need not use all of them.
 
     Raises:
         DataError: If they belong to another graph.
     """
     observers = dict(activation_observers(prepared))
-    if set(observers) != set(ranges):
-        odd = sorted(set(observers) ^ set(ranges))[0]
+    odd = sorted((set(observers) - set(ranges)) | (set(ranges) - {node.name for node in prepared.graph.nodes}))
+    if odd:
         raise DataError(
-            f"The calibration table belongs to another graph: {odd!r} is in one of them only.", remedy=AGAIN
+            f"The calibration table belongs to another graph: {odd[0]!r} is in one of them only.", remedy=AGAIN
         )
     for name, observer in observers.items():
         observer.min_val, observer.max_val = torch.tensor(ranges[name].low), torch.tensor(ranges[name].high)
 
 
-def calibrate(program: GraphModule, batches: Iterable[Tensor], recipe: Recipe) -> dict[str, TensorRange]:
-    """Returns the range of every activation that a recipe quantises, over batches of images."""
-    prepared = prepare(program, recipe)
+def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, TensorRange]:
+    """Returns the range of every activation that any recipe quantises, over batches of images."""
+    prepared = prepare(program, WIDEST)
     with torch.no_grad():
         for batch in batches:
             prepared(batch)
@@ -111,7 +100,9 @@ def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
     return prepared
 
 
-def quantize(program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, side: int) -> QuantizedProgram:
+def quantize(
+    program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, side: int, *, fold: bool = True
+) -> GraphModule:
     """Converts a program with the ranges of a calibration.
 
     Args:
@@ -119,6 +110,7 @@ def quantize(program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Re
         ranges: What ``calibrate`` returned for this program and recipe.
         recipe: What to quantise.
         side: S.
+        fold: Store weights as int8; otherwise as float32 that is quantised in the graph. Both compute the same.
 
     Raises:
         DataError: If the ranges belong to another graph.
@@ -128,6 +120,5 @@ def quantize(program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Re
         warnings.simplefilter("ignore")
         prepared(torch.zeros(1, 3, side, side))  # lets the observers of weights see them
         apply_ranges(prepared, ranges)
-        unfolded = pt2e.convert_pt2e(copy.deepcopy(prepared), fold_quantize=False)
-        folded = pt2e.convert_pt2e(prepared, fold_quantize=True)
-    return QuantizedProgram(folded, unfolded)
+        converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
+    return converted

@@ -5,22 +5,33 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+WEIGHTED = ("aten.conv2d.default", "aten.linear.default")
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """An INT8 recipe that every backend shares.
+    """An INT8 recipe.
 
     Attributes:
         name: Identifies it; ``w8a8`` is 8-bit weights and activations.
         operators: Operators whose inputs and weights are quantised, by ATen name.
+        outputs: Those among them whose outputs are quantised too.
+        fused: Activations that belong to the operator before them: the tensor behind them is quantised.
+        additions: Operators that are quantised where all of their inputs already are.
+        movements: Operators that pass quantised values on as they are.
         float_modules: Modules that stay in float32, by their first path component: the head's logarithms and
             distances are under 0.1 % of the work and would cost all of the agreement.
-        activation: Scheme of activations, by its name in torch: symmetric with zero point 0, as TensorRT demands.
+        activation: Scheme of activations, by its name in torch: ``per_tensor_symmetric`` has zero point 0 and leaves
+            an activation behind a ReLU 7 bits; ``per_tensor_affine`` gives it all 8.
         weight: Scheme of weights, by its name in torch: symmetric, one scale an output channel.
     """
 
-    name: str = "int8-w8a8"
-    operators: tuple[str, ...] = ("aten.conv2d.default", "aten.linear.default")
+    name: str
+    operators: tuple[str, ...] = WEIGHTED
+    outputs: tuple[str, ...] = ()
+    fused: tuple[str, ...] = ("aten.relu.default", "aten.relu_.default")
+    additions: tuple[str, ...] = ()
+    movements: tuple[str, ...] = ()
     float_modules: tuple[str, ...] = ("head",)
     activation: str = "per_tensor_symmetric"
     weight: str = "per_channel_symmetric"
@@ -30,4 +41,17 @@ class Recipe:
         return asdict(self)
 
 
-INT8 = Recipe()
+CPU = Recipe(
+    "int8-w8a8-cpu",
+    # XNNPACK and MLAS have an integer kernel where inputs, weights and output are quantised; with a float output they
+    # compute in float. Chains of convolutions stay in int8 through their residual additions. Those of a transformer
+    # stay in float, since no quantised tensor leads into them.
+    outputs=WEIGHTED,
+    additions=("aten.add.Tensor", "aten.add_.Tensor"),
+    movements=("aten.slice.Tensor", "aten.max_pool2d.default"),
+    activation="per_tensor_affine",
+)
+"""For ONNX Runtime and LiteRT."""
+
+ACCELERATOR = Recipe("int8-w8a8-accelerator")
+"""For TensorRT, which fuses across a float output itself and wants zero point 0, and Core ML."""

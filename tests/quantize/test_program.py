@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from arbex.errors import DataError
 from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
@@ -14,8 +14,8 @@ from arbex.spec import EXPRESSIONS, Preprocessing
 from calibration import TensorRange
 from export.trace import TracedModel, trace
 from quantize.placement import belongs_to, module_path
-from quantize.program import QuantizedProgram, calibrate, quantize
-from quantize.recipe import INT8
+from quantize.program import calibrate, quantize
+from quantize.recipe import ACCELERATOR, CPU, WEIGHTED, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -32,78 +32,130 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def quantized(traced: TracedModel, images: torch.Tensor) -> QuantizedProgram:
-    return quantize(traced.program, calibrate(traced.program, [images], INT8), INT8, 64)
+def ranges(traced: TracedModel, images: torch.Tensor) -> dict[str, TensorRange]:
+    return calibrate(traced.program, [images])
+
+
+@pytest.fixture(scope="module", params=[CPU, ACCELERATOR], ids=["cpu", "accelerator"])
+def quantized(traced: TracedModel, ranges: dict[str, TensorRange], request: pytest.FixtureRequest) -> GraphModule:
+    return quantize(traced.program, ranges, request.param, 64)
+
+
+@pytest.fixture(scope="module")
+def for_cpu(traced: TracedModel, ranges: dict[str, TensorRange]) -> GraphModule:
+    return quantize(traced.program, ranges, CPU, 64)
+
+
+@pytest.fixture(scope="module")
+def for_accelerator(traced: TracedModel, ranges: dict[str, TensorRange]) -> GraphModule:
+    return quantize(traced.program, ranges, ACCELERATOR, 64)
 
 
 def targets(program: GraphModule) -> Counter[str]:
     return Counter(str(n.target) for n in program.graph.nodes if n.op == "call_function")
 
 
-def test_every_convolution_and_linear_of_the_encoder_is_quantised_and_none_of_the_head(quantized: QuantizedProgram):
-    for node in quantized.folded.graph.nodes:
-        if str(node.target) not in INT8.operators:
-            continue
-        sources = {str(n.target) for n in node.args[:2]}
-        is_int8 = all("dequantize" in s for s in sources)
-        assert is_int8 != belongs_to(node, ("head",)), module_path(node)
+def is_int8(node: Node) -> bool:
+    """Tells whether a tensor is a dequantised one."""
+    return "dequantize" in str(node.target)
 
 
-def test_weights_are_stored_as_int8_where_folded(quantized: QuantizedProgram):
-    stored = {k: v for k, v in quantized.folded.named_buffers() if "frozen" in k}
+def is_quantised(node: Node) -> bool:
+    """Tells whether a tensor goes nowhere but into a quantisation, perhaps behind a ReLU."""
+    users = list(node.users)
+    if len(users) == 1 and "relu" in str(users[0].target):
+        return is_quantised(users[0])
+    return all("quantize_per_tensor" in str(user.target) for user in users)
+
+
+def activation_quantisers(program: GraphModule) -> list[Node]:
+    return [n for n in program.graph.nodes if str(n.target).startswith("quantized_decomposed.quantize_per_tensor")]
+
+
+def test_every_convolution_and_linear_of_the_encoder_is_quantised_and_none_of_the_head(quantized: GraphModule):
+    for node in quantized.graph.nodes:
+        if str(node.target) in WEIGHTED:
+            assert all(map(is_int8, node.args[:2])) != belongs_to(node, ("head",)), module_path(node)
+
+
+def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule):
+    outputs = [n for n in for_cpu.graph.nodes if str(n.target) in WEIGHTED and not belongs_to(n, ("head",))]
+    assert len(outputs) > 50
+    assert all(map(is_quantised, outputs))
+
+
+def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(for_cpu: GraphModule):
+    sums = [n for n in for_cpu.graph.nodes if str(n.target) == "aten.add.Tensor"]
+    of_backbones = [n for n in sums if module_path(n).startswith(("encoder.image", "encoder.landmarks"))]
+    assert len(of_backbones) == 6
+    for node in sums:
+        assert all(is_int8(n) for n in node.all_input_nodes) == (node in of_backbones), module_path(node)
+        assert node not in of_backbones or is_quantised(node)
+
+
+def test_weights_are_stored_as_int8_where_folded(
+    traced: TracedModel, ranges: dict[str, TensorRange], quantized: GraphModule
+):
+    stored = {k: v for k, v in quantized.named_buffers() if "frozen" in k}
     assert len(stored) > 30
     assert all(v.dtype == torch.int8 for v in stored.values())
-    assert not [k for k in dict(quantized.unfolded.named_buffers()) if "frozen" in k]
+    unfolded = quantize(traced.program, ranges, CPU, 64, fold=False)
+    assert not [k for k in dict(unfolded.named_buffers()) if "frozen" in k]
 
 
-def test_activations_are_symmetric_with_zero_point_zero(quantized: QuantizedProgram):
-    for node in quantized.folded.graph.nodes:
-        if str(node.target).startswith("quantized_decomposed.quantize_per_tensor"):
-            _, scale, zero_point, low, high, dtype = node.args
-            assert scale > 0
-            assert (zero_point, low, high, dtype) == (0, -127, 127, torch.int8)
+def test_an_accelerator_gets_zero_point_zero(for_accelerator: GraphModule):
+    for node in activation_quantisers(for_accelerator):
+        _, scale, zero_point, low, high, dtype = node.args
+        assert scale > 0
+        assert (zero_point, low, high, dtype) == (0, -127, 127, torch.int8)
 
 
-def test_batch_norms_of_the_encoder_are_folded(quantized: QuantizedProgram):
-    norms = [n for n in quantized.folded.graph.nodes if "batch_norm" in str(n.target)]
+def test_a_cpu_gets_all_eight_bits_behind_a_relu(for_cpu: GraphModule):
+    behind = [n for n in activation_quantisers(for_cpu) if "relu" in str(n.args[0].target)]
+    assert len(behind) > 20
+    assert {(n.args[2], n.args[3], n.args[4]) for n in behind} == {(-128, -128, 127)}
+
+
+def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule):
+    norms = [n for n in quantized.graph.nodes if "batch_norm" in str(n.target)]
     assert {belongs_to(n, ("head",)) for n in norms} <= {True}
 
 
+@pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
 def test_both_forms_answer_alike_and_close_to_float(
-    traced: TracedModel, quantized: QuantizedProgram, images: torch.Tensor
+    traced: TracedModel, ranges: dict[str, TensorRange], images: torch.Tensor, recipe: Recipe
 ):
+    programs = [traced.program, *(quantize(traced.program, ranges, recipe, 64, fold=fold) for fold in (True, False))]
     with torch.no_grad():
-        exact, folded, unfolded = (p(images)[0] for p in (traced.program, quantized.folded, quantized.unfolded))
+        exact, folded, unfolded = (p(images)[0] for p in programs)
     assert (folded - unfolded).abs().max() <= 1e-6
     assert 0 < (folded - exact).abs().max() < 0.05
 
 
 def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Tensor):
     before = targets(traced.program)
-    calibrate(traced.program, [images], INT8)
+    calibrate(traced.program, [images])
     assert targets(traced.program) == before
 
 
-def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, images: torch.Tensor):
-    ranges = calibrate(traced.program, [images], INT8)
+def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, ranges: dict[str, TensorRange]):
     name = next(n for n in ranges if ranges[n].low < 0)
     wide = {**ranges, name: TensorRange(-1000.0, 1000.0)}
-    program = quantize(traced.program, wide, INT8, 64).folded
-    scales = {
-        n.args[1] for n in program.graph.nodes if str(n.target).startswith("quantized_decomposed.quantize_per_tensor")
-    }
+    scales = {n.args[1] for n in activation_quantisers(quantize(traced.program, wide, ACCELERATOR, 64))}
     assert any(s == pytest.approx(1000 / 127.5, rel=0.01) for s in scales)
 
 
-def test_ranges_of_another_graph_are_refused(traced: TracedModel, images: torch.Tensor):
-    ranges = calibrate(traced.program, [images], INT8)
-    ranges.pop(next(iter(ranges)))
-    with pytest.raises(DataError, match="another graph"):
-        quantize(traced.program, ranges, INT8, 64)
+@pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
+def test_ranges_of_another_graph_are_refused(traced: TracedModel, ranges: dict[str, TensorRange], recipe: Recipe):
+    fewer = {name: r for name, r in ranges.items() if name != "alias"}
+    with pytest.raises(DataError, match="another graph: 'alias'"):
+        quantize(traced.program, fewer, recipe, 64)
+    with pytest.raises(DataError, match="another graph: 'nowhere'"):
+        quantize(traced.program, {**ranges, "nowhere": TensorRange(0.0, 1.0)}, recipe, 64)
 
 
 def test_images_with_nan_are_refused(traced: TracedModel, images: torch.Tensor):
     bad = images.clone()
     bad[0, 0, 0, 0] = float("inf")
     with pytest.raises(DataError, match="Calibration saw values"):
-        calibrate(traced.program, [bad], INT8)
+        calibrate(traced.program, [bad])
