@@ -41,6 +41,37 @@ def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path):
     assert not list((bundles / "jetson/artifacts").glob("*.data"))
 
 
+def test_onnx_runtime_computes_every_convolution_in_int8(bundles: Path, tmp_path: Path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    path = str(bundles / "cpu/artifacts/model.int8.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    counts = operators(tmp_path / "optimised.onnx")
+    assert counts["QLinearConv"] == 38
+    assert counts["QLinearAdd"] == 6
+    assert counts["Conv"] + counts["FusedConv"] + counts["Relu"] == 0
+
+
+def test_litert_computes_every_convolution_in_int8(bundles: Path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(bundles / "android/artifacts/model.int8.tflite"))
+    interpreter.allocate_tensors()
+    types = {t["index"]: t["dtype"] for t in interpreter.get_tensor_details()}
+    kinds = Counter(
+        (op["op_name"], types[op["inputs"][0]].__name__, types[op["outputs"][0]].__name__)
+        for op in interpreter._get_ops_details()
+        if "CONV_2D" in op["op_name"] or op["op_name"] == "FULLY_CONNECTED"
+    )
+    assert kinds["CONV_2D", "int8", "int8"] + kinds["DEPTHWISE_CONV_2D", "int8", "int8"] == 38
+    assert not [kind for kind in kinds if "CONV_2D" in kind[0] and "float32" in kind]
+    assert kinds["FULLY_CONNECTED", "float32", "float32"] == 6  # the head
+    assert kinds["FULLY_CONNECTED", "int8", "int8"] == 22
+
+
 def test_graphs_name_no_path_of_this_machine(bundles: Path):
     for file in (p for p in bundles.rglob("*") if p.is_file() and p.suffix in (".onnx", ".tflite", ".json")):
         assert str(Path(__file__).parent.parent.parent).encode() not in file.read_bytes(), file
