@@ -15,6 +15,7 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from quantize.constants import ATTENTION, MASK
 from quantize.recipe import Recipe
 
 SMALLEST_SCALE = 2**-12
@@ -34,8 +35,13 @@ def belongs_to(node: Node, modules: tuple[str, ...]) -> bool:
     return module_path(node).split(".")[0] in modules
 
 
-def int8_spec(scheme: str) -> QuantizationSpec:
-    """Returns the specification of int8 for a scheme of torch, such as ``per_tensor_symmetric``."""
+def int8_spec(scheme: str, axis: int = 0) -> QuantizationSpec:
+    """Returns the specification of int8 for a scheme of torch, such as ``per_tensor_symmetric``.
+
+    Args:
+        scheme: The scheme.
+        axis: Along which a scheme by channel has its scales.
+    """
     channels = scheme.startswith("per_channel")
     observer = PerChannelMinMaxObserver if channels else MinMaxObserver
     return QuantizationSpec(
@@ -43,7 +49,7 @@ def int8_spec(scheme: str) -> QuantizationSpec:
         quant_min=-127 if scheme.endswith("symmetric") else -128,
         quant_max=127,
         qscheme=getattr(torch, scheme),
-        ch_axis=0 if channels else None,
+        ch_axis=axis if channels else None,
         is_dynamic=False,
         observer_or_fake_quant_ctr=observer.with_args(eps=SMALLEST_SCALE),
     )
@@ -63,6 +69,7 @@ class Placement(Quantizer):  # type: ignore[misc]
         self.recipe = recipe
         # One object for all: tensors are observed once where producer and consumer hold the same specification.
         self.activation, self.weight = int8_spec(recipe.activation), int8_spec(recipe.weight)
+        self.bias = int8_spec(recipe.weight, axis=1)  # position biases [1, heads, queries, keys]
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks the operators, in the order of the graph: what follows a quantised tensor depends on it."""
@@ -71,6 +78,8 @@ class Placement(Quantizer):  # type: ignore[misc]
                 continue
             if calls(node, self.recipe.operators):
                 self.annotate_weighted(node)
+            elif str(node.target) == ATTENTION and self.is_constant_mask(node):
+                self.mark(node, {node.args[MASK]: self.bias}, None)
             elif calls(node, self.recipe.additions) and all(self.is_int8(n) for n in node.all_input_nodes):
                 self.annotate_addition(node)
             elif calls(node, self.recipe.movements) and self.is_int8(node.args[0]):
@@ -101,6 +110,11 @@ class Placement(Quantizer):  # type: ignore[misc]
         """Returns the activation that a kernel computes along with ``node``, or the node itself."""
         users = list(node.users)
         return users[0] if len(users) == 1 and calls(users[0], self.recipe.fused) else node
+
+    def is_constant_mask(self, node: Node) -> bool:
+        """Tells whether an attention adds a constant to its scores."""
+        mask = node.args[MASK] if len(node.args) > MASK else None
+        return isinstance(mask, Node) and mask.op == "get_attr"
 
     def is_int8(self, node: Any) -> bool:
         """Tells whether a node's output is quantised."""

@@ -16,6 +16,7 @@ from torch.fx import GraphModule
 
 from arbex.errors import DataError
 from calibration.table import TensorRange
+from quantize.constants import fold_attention_masks, spell_out_attention_masks
 from quantize.placement import Placement
 from quantize.recipe import CPU, Recipe
 
@@ -96,7 +97,9 @@ def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
     """Returns a copy of a program with batch norms folded and observers placed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        prepared: GraphModule = pt2e.prepare_pt2e(copy.deepcopy(program), Placement(recipe))
+        copied = copy.deepcopy(program)
+        fold_attention_masks(copied)
+        prepared: GraphModule = pt2e.prepare_pt2e(copied, Placement(recipe))
     return prepared
 
 
@@ -121,4 +124,6 @@ def quantize(
         prepared(torch.zeros(1, 3, side, side))  # lets the observers of weights see them
         apply_ranges(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
+        if not fold:
+            spell_out_attention_masks(converted)
     return converted

@@ -1,0 +1,85 @@
+"""Constants that a program computes from its weights alone, computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+ATTENTION = "aten.scaled_dot_product_attention.default"
+MASK = 3
+"""Position of the mask among the arguments of an attention."""
+
+
+def attribute(program: GraphModule, path: str) -> Any:
+    """Returns what a dotted path names."""
+    owner, _, leaf = path.rpartition(".")
+    return getattr(program.get_submodule(owner), leaf)
+
+
+def constant(program: GraphModule, node: Any) -> Any:
+    """Returns the value of an argument that depends on weights alone.
+
+    Raises:
+        LookupError: If it depends on the input.
+    """
+    if isinstance(node, list | tuple):
+        return type(node)(constant(program, item) for item in node)
+    if not isinstance(node, Node):
+        return node
+    if node.op == "get_attr":
+        return attribute(program, str(node.target))
+    if node.op != "call_function" or node.kwargs:
+        raise LookupError(node.name)
+    return node.target(*constant(program, node.args))  # type: ignore[operator]
+
+
+def fold_attention_masks(program: GraphModule) -> None:
+    """Replaces what leads to the masks of attentions, here position biases, by their values, in place.
+
+    A window of 28 x 28 cells has 91 different biases and a head, and half a million places to put them: spelled out as
+    float32, these constants would be a tenth of an int8 file.
+    """
+    found = [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK and n.args[MASK]]
+    for i, node in enumerate(found):
+        try:
+            with torch.no_grad():
+                value = constant(program, node.args[MASK])
+        except LookupError:
+            continue
+        name = f"position_bias_{i}"
+        assert isinstance(value, Tensor)
+        program.register_buffer(name, value.detach().contiguous())
+        with program.graph.inserting_before(node):
+            folded = program.graph.get_attr(name)
+        folded.meta["val"] = value
+        node.update_arg(MASK, folded)
+    program.graph.eliminate_dead_code()
+    program.recompile()
+
+
+def spell_out_attention_masks(program: GraphModule) -> None:
+    """Turns masks that are quantised in the graph into int8 constants that are cast and scaled, in place.
+
+    The numbers are those of the Q/DQ pair. LiteRT's converter computes a pair on a constant and stores the float result
+    unless a kernel wants int8 there, which an addition to float scores does not; a cast it leaves alone.
+    """
+    for node in [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK]:
+        dequantize = node.args[MASK]
+        if not (isinstance(dequantize, Node) and "dequantize_per_channel" in str(dequantize.target)):
+            continue
+        value, scales = (constant(program, argument) for argument in dequantize.args[:2])
+        shape = [1, -1, 1, 1]  # a scale a head
+        name = f"{dequantize.name}_int8"
+        program.register_buffer(name, value)
+        program.register_buffer(f"{name}_scales", scales.float().reshape(shape))
+        with program.graph.inserting_before(node):
+            cast = program.graph.call_function(torch.ops.aten.to.dtype, (program.graph.get_attr(name), torch.float32))
+            scaled = program.graph.call_function(
+                torch.ops.aten.mul.Tensor, (cast, program.graph.get_attr(f"{name}_scales"))
+            )
+        node.update_arg(MASK, scaled)
+    program.graph.eliminate_dead_code()
+    program.recompile()
