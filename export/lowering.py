@@ -83,7 +83,7 @@ class Lowering:
             return self.traced.program
         key = (recipe.name, fold)
         if key not in self.converted:
-            self.converted[key] = quantize(self.traced.program, self.ranges, recipe, self.traced.side, fold=fold)
+            self.converted[key] = quantize(self.traced.program, self.ranges, recipe, fold=fold)
         return self.converted[key]
 
     def deployed(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:

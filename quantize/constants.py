@@ -12,6 +12,9 @@ ATTENTION = "aten.scaled_dot_product_attention.default"
 MASK = 3
 """Position of the mask among the arguments of an attention."""
 
+BIAS = "position_bias_"
+"""Start of the names of folded masks."""
+
 
 def attribute(program: GraphModule, path: str) -> Any:
     """Returns what a dotted path names."""
@@ -49,7 +52,7 @@ def fold_attention_masks(program: GraphModule) -> None:
                 value = constant(program, node.args[MASK])
         except LookupError:
             continue
-        name = f"position_bias_{i}"
+        name = f"{BIAS}{i}"
         assert isinstance(value, Tensor)
         program.register_buffer(name, value.detach().contiguous())
         with program.graph.inserting_before(node):
@@ -66,13 +69,14 @@ def spell_out_attention_masks(program: GraphModule) -> None:
     The numbers are those of the Q/DQ pair. LiteRT's converter computes a pair on a constant and stores the float result
     unless a kernel wants int8 there, which an addition to float scores does not; a cast it leaves alone.
     """
-    for node in [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK]:
+    attentions = [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK]
+    for i, node in enumerate(attentions):
         dequantize = node.args[MASK]
         if not (isinstance(dequantize, Node) and "dequantize_per_channel" in str(dequantize.target)):
             continue
         value, scales = (constant(program, argument) for argument in dequantize.args[:2])
         shape = [1, -1, 1, 1]  # a scale a head
-        name = f"{dequantize.name}_int8"
+        name = f"{BIAS}{i}_int8"
         program.register_buffer(name, value)
         program.register_buffer(f"{name}_scales", scales.float().reshape(shape))
         with program.graph.inserting_before(node):
@@ -82,4 +86,8 @@ def spell_out_attention_masks(program: GraphModule) -> None:
             )
         node.update_arg(MASK, scaled)
     program.graph.eliminate_dead_code()
+    used = {node.target for node in program.graph.nodes if node.op == "get_attr"}
+    for name in [name for name, _ in program.named_buffers(recurse=False) if name.startswith(BIAS)]:
+        if name not in used:
+            delattr(program, name)
     program.recompile()

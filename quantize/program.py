@@ -103,8 +103,14 @@ def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
     return prepared
 
 
+def blank_input(program: GraphModule) -> Tensor:
+    """Returns zeros of the shape that a program takes, with batch 1."""
+    placeholder = next(node for node in program.graph.nodes if node.op == "placeholder")
+    return torch.zeros(1, *placeholder.meta["val"].shape[1:])
+
+
 def quantize(
-    program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, side: int, *, fold: bool = True
+    program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, *, fold: bool = True
 ) -> GraphModule:
     """Converts a program with the ranges of a calibration.
 
@@ -112,7 +118,6 @@ def quantize(
         program: From normalised float32 images ``[B, 3, S, S]`` to the outputs; not changed.
         ranges: What ``calibrate`` returned for this program and recipe.
         recipe: What to quantise.
-        side: S.
         fold: Store weights as int8; otherwise as float32 that is quantised in the graph. Both compute the same.
 
     Raises:
@@ -121,7 +126,7 @@ def quantize(
     prepared = prepare(program, recipe)
     with torch.no_grad(), warnings.catch_warnings(), without_qat_folding():
         warnings.simplefilter("ignore")
-        prepared(torch.zeros(1, 3, side, side))  # lets the observers of weights see them
+        prepared(blank_input(prepared))  # lets the observers of weights see them
         apply_ranges(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
         if not fold:

@@ -179,6 +179,8 @@ def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[st
             if row.executed and row.precision == "fp32":
                 assert row.parity is not None
                 assert row.parity.max_abs_error <= 1e-5
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "out/cpu/artifacts").iterdir()}
+    assert preset != "base" or sizes["model.int8.onnx"] <= 0.27 * sizes["model.fp32.onnx"]
     assert open_run(run).epoch == 0
     one = golden_images(load_run(run).preprocessing.image_size)[:8]
     together, alone = answer(load_run(run), one)[0], answer(load_run(run), one[:1])[0]

@@ -38,17 +38,17 @@ def ranges(traced: TracedModel, images: torch.Tensor) -> dict[str, TensorRange]:
 
 @pytest.fixture(scope="module", params=[CPU, ACCELERATOR], ids=["cpu", "accelerator"])
 def quantized(traced: TracedModel, ranges: dict[str, TensorRange], request: pytest.FixtureRequest) -> GraphModule:
-    return quantize(traced.program, ranges, request.param, 64)
+    return quantize(traced.program, ranges, request.param)
 
 
 @pytest.fixture(scope="module")
 def for_cpu(traced: TracedModel, ranges: dict[str, TensorRange]) -> GraphModule:
-    return quantize(traced.program, ranges, CPU, 64)
+    return quantize(traced.program, ranges, CPU)
 
 
 @pytest.fixture(scope="module")
 def for_accelerator(traced: TracedModel, ranges: dict[str, TensorRange]) -> GraphModule:
-    return quantize(traced.program, ranges, ACCELERATOR, 64)
+    return quantize(traced.program, ranges, ACCELERATOR)
 
 
 def targets(program: GraphModule) -> Counter[str]:
@@ -99,7 +99,7 @@ def test_weights_are_stored_as_int8_where_folded(
     stored = {k: v for k, v in quantized.named_buffers() if "frozen" in k}
     assert len(stored) > 30
     assert all(v.dtype == torch.int8 for v in stored.values())
-    unfolded = quantize(traced.program, ranges, CPU, 64, fold=False)
+    unfolded = quantize(traced.program, ranges, CPU, fold=False)
     assert not [k for k in dict(unfolded.named_buffers()) if "frozen" in k]
 
 
@@ -125,7 +125,7 @@ def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule):
 def test_both_forms_answer_alike_and_close_to_float(
     traced: TracedModel, ranges: dict[str, TensorRange], images: torch.Tensor, recipe: Recipe
 ):
-    programs = [traced.program, *(quantize(traced.program, ranges, recipe, 64, fold=fold) for fold in (True, False))]
+    programs = [traced.program, *(quantize(traced.program, ranges, recipe, fold=fold) for fold in (True, False))]
     with torch.no_grad():
         exact, folded, unfolded = (p(images)[0] for p in programs)
     assert (folded - unfolded).abs().max() <= 1e-6
@@ -141,7 +141,7 @@ def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Ten
 def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, ranges: dict[str, TensorRange]):
     name = next(n for n in ranges if ranges[n].low < 0)
     wide = {**ranges, name: TensorRange(-1000.0, 1000.0)}
-    scales = {n.args[1] for n in activation_quantisers(quantize(traced.program, wide, ACCELERATOR, 64))}
+    scales = {n.args[1] for n in activation_quantisers(quantize(traced.program, wide, ACCELERATOR))}
     assert any(s == pytest.approx(1000 / 127.5, rel=0.01) for s in scales)
 
 
@@ -149,9 +149,9 @@ def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, rang
 def test_ranges_of_another_graph_are_refused(traced: TracedModel, ranges: dict[str, TensorRange], recipe: Recipe):
     fewer = {name: r for name, r in ranges.items() if name != "alias"}
     with pytest.raises(DataError, match="another graph: 'alias'"):
-        quantize(traced.program, fewer, recipe, 64)
+        quantize(traced.program, fewer, recipe)
     with pytest.raises(DataError, match="another graph: 'nowhere'"):
-        quantize(traced.program, {**ranges, "nowhere": TensorRange(0.0, 1.0)}, recipe, 64)
+        quantize(traced.program, {**ranges, "nowhere": TensorRange(0.0, 1.0)}, recipe)
 
 
 def test_images_with_nan_are_refused(traced: TracedModel, images: torch.Tensor):
