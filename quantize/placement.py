@@ -60,6 +60,13 @@ def calls(node: Node, operators: Iterable[str]) -> bool:
     return node.op == "call_function" and str(node.target) in operators
 
 
+def is_narrow(node: Node, channels: int) -> bool:
+    """Tells whether a node is a convolution of maps with fewer channels."""
+    maps = node.args[0]
+    assert isinstance(maps, Node)
+    return "conv" in str(node.target) and maps.meta["val"].shape[1] < channels
+
+
 class Placement(Quantizer):  # type: ignore[misc]
     """Quantises what the recipe names; everything else stays in float."""
 
@@ -90,6 +97,8 @@ class Placement(Quantizer):  # type: ignore[misc]
     def annotate_weighted(self, node: Node) -> None:
         """Marks a convolution or linear layer with the activation behind it."""
         inputs = {node.args[0]: self.activation, node.args[1]: self.weight}
+        if is_narrow(node, self.recipe.min_channels):
+            inputs = {}
         if not calls(node, self.recipe.outputs):
             self.mark(node, inputs, None)
             return

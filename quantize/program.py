@@ -18,10 +18,7 @@ from arbex.errors import DataError
 from calibration.table import TensorRange
 from quantize.constants import fold_attention_masks, spell_out_attention_masks
 from quantize.placement import Placement
-from quantize.recipe import CPU, Recipe
-
-WIDEST = CPU
-"""The recipe that quantises every tensor that any other does."""
+from quantize.recipe import WIDEST, Recipe
 
 AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 WEIGHTED = ("aten.conv2d.default", "aten.linear.default")
@@ -16,6 +16,7 @@ class Recipe:
         name: Identifies it; ``w8a8`` is 8-bit weights and activations.
         operators: Operators whose inputs and weights are quantised, by ATen name.
         outputs: Those among them whose outputs are quantised too.
+        min_channels: Convolutions of fewer input channels compute in float; their outputs are quantised all the same.
         fused: Activations that belong to the operator before them: the tensor behind them is quantised.
         additions: Operators that are quantised where all of their inputs already are.
         movements: Operators that pass quantised values on as they are.
@@ -29,6 +30,7 @@ class Recipe:
     name: str
     operators: tuple[str, ...] = WEIGHTED
     outputs: tuple[str, ...] = ()
+    min_channels: int = 0
     fused: tuple[str, ...] = ("aten.relu.default", "aten.relu_.default")
     additions: tuple[str, ...] = ()
     movements: tuple[str, ...] = ()
@@ -47,6 +49,8 @@ CPU = Recipe(
     # compute in float. Chains of convolutions stay in int8 through their residual additions. Those of a transformer
     # stay in float, since no quantised tensor leads into them.
     outputs=WEIGHTED,
+    # A stem has 27 products an output: too few for an integer kernel to pay, and its input is where rounding hurts.
+    min_channels=4,
     additions=("aten.add.Tensor", "aten.add_.Tensor"),
     movements=("aten.slice.Tensor", "aten.max_pool2d.default"),
     activation="per_tensor_affine",
@@ -55,3 +59,6 @@ CPU = Recipe(
 
 ACCELERATOR = Recipe("int8-w8a8-accelerator")
 """For TensorRT, which fuses across a float output itself and wants zero point 0, and Core ML."""
+
+WIDEST = replace(CPU, name="int8-w8a8-all", min_channels=0)
+"""Quantises every tensor that any other recipe does: what calibration observes."""

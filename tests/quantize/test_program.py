@@ -36,11 +36,6 @@ def ranges(traced: TracedModel, images: torch.Tensor) -> dict[str, TensorRange]:
     return calibrate(traced.program, [images])
 
 
-@pytest.fixture(scope="module", params=[CPU, ACCELERATOR], ids=["cpu", "accelerator"])
-def quantized(traced: TracedModel, ranges: dict[str, TensorRange], request: pytest.FixtureRequest) -> GraphModule:
-    return quantize(traced.program, ranges, request.param)
-
-
 @pytest.fixture(scope="module")
 def for_cpu(traced: TracedModel, ranges: dict[str, TensorRange]) -> GraphModule:
     return quantize(traced.program, ranges, CPU)
@@ -51,8 +46,18 @@ def for_accelerator(traced: TracedModel, ranges: dict[str, TensorRange]) -> Grap
     return quantize(traced.program, ranges, ACCELERATOR)
 
 
+@pytest.fixture(params=["for_cpu", "for_accelerator"])
+def quantized(request: pytest.FixtureRequest) -> GraphModule:
+    program: GraphModule = request.getfixturevalue(request.param)
+    return program
+
+
 def targets(program: GraphModule) -> Counter[str]:
     return Counter(str(n.target) for n in program.graph.nodes if n.op == "call_function")
+
+
+STEMS = ("encoder.image.stem.0", "encoder.landmarks.stem.0.0")
+"""What stays in float on a CPU: convolutions of the picture itself."""
 
 
 def is_int8(node: Node) -> bool:
@@ -72,10 +77,13 @@ def activation_quantisers(program: GraphModule) -> list[Node]:
     return [n for n in program.graph.nodes if str(n.target).startswith("quantized_decomposed.quantize_per_tensor")]
 
 
-def test_every_convolution_and_linear_of_the_encoder_is_quantised_and_none_of_the_head(quantized: GraphModule):
+def test_convolutions_and_linears_of_the_encoder_are_quantised_and_none_of_the_head(
+    quantized: GraphModule, for_cpu: GraphModule
+):
     for node in quantized.graph.nodes:
         if str(node.target) in WEIGHTED:
-            assert all(map(is_int8, node.args[:2])) != belongs_to(node, ("head",)), module_path(node)
+            is_float = belongs_to(node, ("head",)) or (quantized is for_cpu and module_path(node) in STEMS)
+            assert all(map(is_int8, node.args[:2])) != is_float, module_path(node)
 
 
 def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule):
@@ -147,8 +155,8 @@ def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, rang
 
 @pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
 def test_ranges_of_another_graph_are_refused(traced: TracedModel, ranges: dict[str, TensorRange], recipe: Recipe):
-    fewer = {name: r for name, r in ranges.items() if name != "alias"}
-    with pytest.raises(DataError, match="another graph: 'alias'"):
+    fewer = {name: r for name, r in ranges.items() if name != "relu_"}
+    with pytest.raises(DataError, match="another graph: 'relu_'"):
         quantize(traced.program, fewer, recipe)
     with pytest.raises(DataError, match="another graph: 'nowhere'"):
         quantize(traced.program, {**ranges, "nowhere": TensorRange(0.0, 1.0)}, recipe)
