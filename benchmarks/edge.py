@@ -64,12 +64,17 @@ def latency(preset: str, threads: int) -> None:
             reference = median_ms(lambda: model(images))
         parameters = sum(p.numel() for p in model.parameters()) / 1e6
         print(f"\n{preset}: {parameters:.2f} M parameters, {threads} thread(s)\n")
-        print("| runtime | precision | p50 ms | of PyTorch | MB |\n|---|---|---|---|---|")
-        print(f"| PyTorch | fp32 | {reference:.2f} | 1.00 | |")
+        print("| runtime | precision | p50 ms | of PyTorch | of its fp32 | MB | of its fp32 |")
+        print(f"|---|---|---|---|---|---|---|\n| PyTorch | fp32 | {reference:.2f} | 1.00 | | | |")
         for name in ("cpu", "android"):
-            for row in benchmark(open_bundle(root / name), threads=threads):
-                ratio, size = row["p50_ms"] / reference, row["size_bytes"] / 1e6
-                print(f"| {row['runtime']} | {row['precision']} | {row['p50_ms']:.2f} | {ratio:.2f} | {size:.2f} |")
+            rows = benchmark(open_bundle(root / name), threads=threads)
+            full = next(row for row in rows if row["precision"] == "fp32")
+            for row in rows:
+                ms, size = row["p50_ms"], row["size_bytes"]
+                print(
+                    f"| {row['runtime']} | {row['precision']} | {ms:.2f} | {ms / reference:.2f} "
+                    f"| {ms / full['p50_ms']:.2f} | {size / 1e6:.2f} | {size / full['size_bytes']:.2f} |"
+                )
 
 
 def main() -> None:

@@ -60,6 +60,28 @@ def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
     return chosen
 
 
+def without_flat(
+    chosen: list[Sample], pixels: NDArray[np.uint8], labels: tuple[str, ...], report: Reporter
+) -> NDArray[np.uint8]:
+    """Leaves out images ``[n, S, S, 3]`` of a single colour: they show no face, and say nothing of ranges.
+
+    Raises:
+        DataError: If a class has no other images.
+    """
+    flat = pixels.min((1, 2, 3)) == pixels.max((1, 2, 3))
+    for sample in (s for s, is_flat in zip(chosen, flat, strict=True) if is_flat):
+        report.line(f"warning: {sample.file} is of one colour throughout and does not calibrate")
+    left = {s.label for s, is_flat in zip(chosen, flat, strict=True) if not is_flat}
+    missing = [name for i, name in enumerate(labels) if i not in left]
+    if missing:
+        raise DataError(
+            f"All calibration images of {', '.join(missing)} are of one colour throughout.",
+            remedy="Check how they were made, or calibrate on other images.",
+        )
+    kept: NDArray[np.uint8] = pixels[~flat]
+    return kept
+
+
 def load_samples(
     data: str, labels: tuple[str, ...], side: int, *, count: int = DEFAULT_SAMPLES, report: Reporter = SILENT
 ) -> CalibrationSet:
@@ -73,7 +95,8 @@ def load_samples(
         report: Takes progress.
 
     Raises:
-        DataError: If the data cannot be used, or ``count`` is smaller than the number of classes.
+        DataError: If the data cannot be used, ``count`` is smaller than the number of
+            classes, or a class has no image but such of a single colour.
     """
     if count < len(labels):
         raise DataError(
@@ -87,6 +110,7 @@ def load_samples(
         for i, sample in enumerate(chosen):
             out[i] = images.load(sample.file, side)
             step(i + 1)
+    out = without_flat(chosen, out, labels, report)
     return CalibrationSet(out, digest_pixels(out), f"{faces.root.name}/{faces.split}")
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from arbex.data.folder import FaceSet, Sample, read_split
 from arbex.errors import DataError
+from arbex.progress import Reporter
 from arbex.spec import EXPRESSIONS
 from calibration.samples import choose, digest_pixels, load_samples
 
@@ -40,6 +42,48 @@ def test_images_come_from_validation_and_carry_a_digest(faces: Path):
     assert first.images.shape == (14, 64, 64, 3)
     assert first.digest == second.digest
     assert first.digest != digest_pixels(np.flip(first.images, 0).copy())
+
+
+class Lines(Reporter):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def write_faces(root: Path, counts: dict[str, int]) -> Path:
+    """Writes noise as validation images, so many a class."""
+    rng = np.random.default_rng(0)
+    for name in EXPRESSIONS:
+        (root / "val" / name).mkdir(parents=True)
+        for i in range(counts.get(name, 0)):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / "val" / name / f"{i}.png")
+    return root
+
+
+def test_images_of_one_class_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="The class 'neutral' has no images"):
+        load_samples(str(write_faces(tmp_path, {"fear": 9})), EXPRESSIONS, 32)
+
+
+def test_a_class_in_one_colour_is_refused(tmp_path: Path):
+    data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 1))
+    Image.new("RGB", (32, 32), "grey").save(data / "val" / "fear" / "0.png")
+    with pytest.raises(DataError, match="All calibration images of fear are of one colour"):
+        load_samples(str(data), EXPRESSIONS, 32)
+
+
+def test_an_image_of_one_colour_is_named_and_left_out(tmp_path: Path):
+    data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 2))
+    black = data / "val" / "fear" / "0.png"
+    Image.new("RGB", (32, 32)).save(black)
+    said = Lines()
+    chosen = load_samples(str(data), EXPRESSIONS, 32, report=said)
+    assert len(chosen.images) == 13
+    assert said.lines == [f"warning: {black} is of one colour throughout and does not calibrate"]
 
 
 def test_fewer_images_than_classes_are_refused(faces: Path):
