@@ -55,9 +55,9 @@ def latency(preset: str, threads: int) -> None:
         write_dataset(SynthConfig(210, 10, image_size=64), root / "faces")
         settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
         train(TrainRequest(str(root / "faces"), root / "run", preset, "arbex", settings))
-        export(
-            ExportRequest(root / "run", ["cpu", "android"], root, ("fp32", "int8"), samples=32, allow_untrained=True)
-        )
+        # Answers of random weights are ties that any rounding decides; they do not matter here.
+        lenient = {"allow_untrained": True, "min_agreement": 0.0}
+        export(ExportRequest(root / "run", ["cpu", "android"], root, ("fp32", "int8"), samples=32, **lenient))
         model = load_run(root / "run")
         images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)
         with torch.inference_mode():
