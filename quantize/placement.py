@@ -87,30 +87,25 @@ class Placement(Quantizer):  # type: ignore[misc]
                 self.annotate_weighted(node)
             elif str(node.target) == ATTENTION and self.is_constant_mask(node):
                 self.mark(node, {node.args[MASK]: self.bias}, None)
-            elif calls(node, self.recipe.additions) and all(self.is_int8(n) for n in node.all_input_nodes):
-                self.annotate_addition(node)
+            elif calls(node, self.recipe.additions) and self.adds_int8(node):
+                self.mark_with_output(node, dict.fromkeys(node.all_input_nodes, self.activation))
             elif calls(node, self.recipe.movements) and self.is_int8(node.args[0]):
                 shared = SharedQuantizationSpec(node.args[0])
                 self.mark(node, {node.args[0]: shared}, shared)
         return model
 
     def annotate_weighted(self, node: Node) -> None:
-        """Marks a convolution or linear layer with the activation behind it."""
-        inputs = {node.args[0]: self.activation, node.args[1]: self.weight}
-        if is_narrow(node, self.recipe.min_channels):
-            inputs = {}
-        if not calls(node, self.recipe.outputs):
+        """Marks a convolution or linear layer, and its output where the recipe says so."""
+        narrow = is_narrow(node, self.recipe.min_channels)
+        inputs = {} if narrow else {node.args[0]: self.activation, node.args[1]: self.weight}
+        if calls(node, self.recipe.outputs):
+            self.mark_with_output(node, inputs)
+        else:
             self.mark(node, inputs, None)
-            return
-        last = self.with_activation(node)
-        self.mark(node, inputs, self.activation if last is node else None)
-        if last is not node:
-            self.mark(last, {}, self.activation)
 
-    def annotate_addition(self, node: Node) -> None:
-        """Marks an addition of two quantised tensors."""
+    def mark_with_output(self, node: Node, inputs: dict[Any, Any]) -> None:
+        """Marks an operator whose output is quantised, behind the activation that is computed along with it."""
         last = self.with_activation(node)
-        inputs = dict.fromkeys(node.all_input_nodes, self.activation)
         self.mark(node, inputs, self.activation if last is node else None)
         if last is not node:
             self.mark(last, {}, self.activation)
@@ -124,6 +119,10 @@ class Placement(Quantizer):  # type: ignore[misc]
         """Tells whether an attention adds a constant to its scores."""
         mask = node.args[MASK] if len(node.args) > MASK else None
         return isinstance(mask, Node) and mask.op == "get_attr"
+
+    def adds_int8(self, node: Node) -> bool:
+        """Tells whether a node adds two quantised tensors, and not a number to one."""
+        return len(node.all_input_nodes) == 2 and all(self.is_int8(n) for n in node.all_input_nodes)
 
     def is_int8(self, node: Any) -> bool:
         """Tells whether a node's output is quantised."""

@@ -15,7 +15,7 @@ from calibration import TensorRange
 from export.trace import TracedModel, trace
 from quantize.placement import belongs_to, module_path
 from quantize.program import calibrate, quantize
-from quantize.recipe import ACCELERATOR, CPU, WEIGHTED, Recipe
+from quantize.recipe import ACCELERATOR, CPU, WEIGHTED, WIDEST, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def is_quantised(node: Node) -> bool:
     users = list(node.users)
     if len(users) == 1 and "relu" in str(users[0].target):
         return is_quantised(users[0])
-    return all("quantize_per_tensor" in str(user.target) for user in users)
+    return all(str(user.target).startswith("quantized_decomposed.quantize_per_tensor") for user in users)
 
 
 def activation_quantisers(program: GraphModule) -> list[Node]:
@@ -99,6 +99,25 @@ def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(f
     for node in sums:
         assert all(is_int8(n) for n in node.all_input_nodes) == (node in of_backbones), module_path(node)
         assert node not in of_backbones or is_quantised(node)
+
+
+def test_adding_a_number_is_left_in_float():
+    class Shifted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(4, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            maps = self.conv(x)
+            return (maps + 3.0) + maps
+
+    images = torch.randn(2, 4, 8, 8)
+    batch = torch.export.Dim("batch", min=1, max=8)
+    graph = torch.export.export(Shifted().eval(), (images,), dynamic_shapes={"x": {0: batch}}).module()
+    converted = quantize(graph, calibrate(graph, [images]), WIDEST)
+    sums = [n for n in converted.graph.nodes if str(n.target) == "aten.add.Tensor"]
+    assert len(sums) == 2
+    assert not any(map(is_quantised, sums))
 
 
 def test_weights_are_stored_as_int8_where_folded(
