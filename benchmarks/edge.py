@@ -56,8 +56,10 @@ def latency(preset: str, threads: int) -> None:
         settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
         train(TrainRequest(str(root / "faces"), root / "run", preset, "arbex", settings))
         # Answers of random weights are ties that any rounding decides; they do not matter here.
-        lenient = {"allow_untrained": True, "min_agreement": 0.0}
-        export(ExportRequest(root / "run", ["cpu", "android"], root, ("fp32", "int8"), samples=32, **lenient))
+        targets, precisions = ("cpu", "android"), ("fp32", "int8")
+        export(
+            ExportRequest(root / "run", targets, root, precisions, samples=32, min_agreement=0.0, allow_untrained=True)
+        )
         model = load_run(root / "run")
         images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)
         with torch.inference_mode():

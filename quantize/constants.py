@@ -15,6 +15,9 @@ MASK = 3
 BIAS = "position_bias_"
 """Start of the names of folded masks."""
 
+LARGEST_BIAS = 32.0
+"""Beyond it an attention is all or nothing: such a value, -100 or minus infinity, excludes a place."""
+
 
 def attribute(program: GraphModule, path: str) -> Any:
     """Returns what a dotted path names."""
@@ -39,11 +42,16 @@ def constant(program: GraphModule, node: Any) -> Any:
     return node.target(*constant(program, node.args))  # type: ignore[operator]
 
 
+def is_bias(value: Tensor) -> bool:
+    """Tells whether a mask is a float bias ``[1, heads, queries, keys]`` of a size that 8 bits can hold."""
+    return value.ndim == 4 and value.is_floating_point() and bool((value.abs() <= LARGEST_BIAS).all())
+
+
 def fold_attention_masks(program: GraphModule) -> None:
     """Replaces what leads to the masks of attentions, here position biases, by their values, in place.
 
-    A window of 28 x 28 cells has 91 different biases and a head, and half a million places to put them: spelled out as
-    float32, these constants would be a tenth of an int8 file.
+    A window of 28 x 28 cells has 55 x 55 different biases a head, and 784 x 784 places to put them: spelled out as
+    float32, these constants would be a tenth of an int8 file. Masks that exclude places are left as they are.
     """
     found = [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK and n.args[MASK]]
     for i, node in enumerate(found):
@@ -52,8 +60,9 @@ def fold_attention_masks(program: GraphModule) -> None:
                 value = constant(program, node.args[MASK])
         except LookupError:
             continue
+        if not is_bias(value):
+            continue
         name = f"{BIAS}{i}"
-        assert isinstance(value, Tensor)
         program.register_buffer(name, value.detach().contiguous())
         with program.graph.inserting_before(node):
             folded = program.graph.get_attr(name)

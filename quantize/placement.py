@@ -15,7 +15,7 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from quantize.constants import ATTENTION, MASK
+from quantize.constants import ATTENTION, BIAS, MASK
 from quantize.recipe import Recipe
 
 SMALLEST_SCALE = 2**-12
@@ -85,7 +85,7 @@ class Placement(Quantizer):  # type: ignore[misc]
                 continue
             if calls(node, self.recipe.operators):
                 self.annotate_weighted(node)
-            elif str(node.target) == ATTENTION and self.is_constant_mask(node):
+            elif str(node.target) == ATTENTION and self.has_position_bias(node):
                 self.mark(node, {node.args[MASK]: self.bias}, None)
             elif calls(node, self.recipe.additions) and self.adds_int8(node):
                 self.mark_with_output(node, dict.fromkeys(node.all_input_nodes, self.activation))
@@ -115,10 +115,10 @@ class Placement(Quantizer):  # type: ignore[misc]
         users = list(node.users)
         return users[0] if len(users) == 1 and calls(users[0], self.recipe.fused) else node
 
-    def is_constant_mask(self, node: Node) -> bool:
-        """Tells whether an attention adds a constant to its scores."""
+    def has_position_bias(self, node: Node) -> bool:
+        """Tells whether an attention adds a folded position bias to its scores."""
         mask = node.args[MASK] if len(node.args) > MASK else None
-        return isinstance(mask, Node) and mask.op == "get_attr"
+        return isinstance(mask, Node) and mask.op == "get_attr" and str(mask.target).startswith(BIAS)
 
     def adds_int8(self, node: Node) -> bool:
         """Tells whether a node adds two quantised tensors, and not a number to one."""

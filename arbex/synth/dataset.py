@@ -178,6 +178,7 @@ def draw_face(config: SynthConfig, face: Face) -> Drawn:
     label = annotators.majority(votes, face.truth)
     wrong = rng.random() < config.label_noise
     if wrong and face.split == "train":
+        # A generator of its own: what is drawn next must not depend on the noise.
         votes = annotators.mislabel(votes, np.random.default_rng([config.seed, 5, face.index]))
         label = int(votes.argmax())
     return Drawn(face, capture.expose(clean, light, rng), label, votes)

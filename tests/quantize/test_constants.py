@@ -68,6 +68,33 @@ def test_a_mask_that_depends_on_the_input_is_left_alone(tokens: Tensor):
     assert torch.equal(graph(tokens), expected)
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.ones(16, 16).tril().bool(),
+        torch.full((1, 2, 16, 16), -torch.inf).triu(1),
+        torch.full((1, 2, 16, 16), -100.0).triu(1),
+        torch.randn(16, 16, generator=torch.Generator().manual_seed(2)),
+    ],
+    ids=["boolean", "infinite", "large", "flat"],
+)
+@pytest.mark.parametrize("fold", [True, False])
+def test_masks_that_are_no_position_biases_stay_exact(tokens: Tensor, mask: Tensor, fold: bool):
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", mask.clone())
+
+        def forward(self, x: Tensor) -> Tensor:
+            heads = x.reshape(-1, 16, 2, 4).transpose(1, 2)
+            return F.scaled_dot_product_attention(heads, heads, heads, attn_mask=self.mask.clone())
+
+    batch = torch.export.Dim("batch", min=1, max=8)
+    graph = torch.export.export(Masked().eval(), (torch.zeros(2, 16, 8),), dynamic_shapes={"x": {0: batch}}).module()
+    converted = quantize(graph, calibrate(graph, [tokens]), CPU, fold=fold)
+    assert torch.allclose(converted(tokens), graph(tokens), atol=1e-6)
+
+
 @pytest.mark.parametrize("fold", [True, False])
 def test_a_mask_is_stored_as_int8_with_a_scale_a_head(tokens: Tensor, fold: bool):
     graph = program()
