@@ -73,7 +73,7 @@ def test_a_mask_that_depends_on_the_input_is_left_alone(tokens: Tensor):
     [
         torch.ones(16, 16).tril().bool(),
         torch.full((1, 2, 16, 16), -torch.inf).triu(1),
-        torch.full((1, 2, 16, 16), -100.0).triu(1),
+        torch.randn(1, 2, 16, 16, generator=torch.Generator().manual_seed(3)) - 100 * torch.ones(16, 16).triu(1),
         torch.randn(16, 16, generator=torch.Generator().manual_seed(2)),
     ],
     ids=["boolean", "infinite", "large", "flat"],
