@@ -1,5 +1,6 @@
-"""Which images calibrate, and what they showed: sample choice and the calibration table."""
+"""Which images calibrate, and what they showed: sample choice, statistics, observers, the calibration table."""
 
-from calibration.table import CalibrationTable, TensorRange
+from calibration.statistics import TensorRange, TensorStatistics
+from calibration.table import CalibrationTable, Origin
 
-__all__ = ["CalibrationTable", "TensorRange"]
+__all__ = ["CalibrationTable", "Origin", "TensorRange", "TensorStatistics"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arbex import images
 from arbex.data.folder import FaceSet, Sample, read_split
-from arbex.errors import DataError
+from arbex.errors import DataError, InputError
 from arbex.progress import SILENT, Reporter
 from arbex.spec import digest_json
 
@@ -18,17 +21,28 @@ DEFAULT_SAMPLES = 256
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Decoded calibration images.
+    """Images that calibrate, as files: they are decoded a batch at a time, so their number costs no memory.
 
     Attributes:
-        images: uint8 RGB ``[n, S, S, 3]``.
-        digest: Identifies the pixels and their order.
+        files: In the order in which they are seen.
+        side: Side of the network's input in pixels.
+        digest: Identifies the decoded pixels and their order.
         source: Where they came from.
     """
 
-    images: NDArray[np.uint8]
+    files: tuple[Path, ...]
+    side: int
     digest: str
     source: str
+
+    def batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
+        """Yields uint8 RGB ``[B, S, S, 3]`` with B at most ``size``."""
+        for i in range(0, len(self.files), size):
+            yield np.stack([images.load(file, self.side) for file in self.files[i : i + size]])
+
+    def first(self, count: int) -> NDArray[np.uint8]:
+        """Returns the first images, uint8 RGB ``[n, S, S, 3]``: as balanced over classes as the whole."""
+        return np.stack([images.load(file, self.side) for file in self.files[:count]])
 
 
 def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
@@ -60,62 +74,67 @@ def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
     return chosen
 
 
-def without_flat(
-    chosen: list[Sample], pixels: NDArray[np.uint8], labels: tuple[str, ...], report: Reporter
-) -> NDArray[np.uint8]:
-    """Leaves out images ``[n, S, S, 3]`` of a single colour: they show no face, and say nothing of ranges.
-
-    Raises:
-        DataError: If a class has no other images.
-    """
-    flat = pixels.min((1, 2, 3)) == pixels.max((1, 2, 3))
-    for sample in (s for s, is_flat in zip(chosen, flat, strict=True) if is_flat):
-        report.line(f"warning: {sample.file} is of one colour throughout and does not calibrate")
-    left = {s.label for s, is_flat in zip(chosen, flat, strict=True) if not is_flat}
-    missing = [name for i, name in enumerate(labels) if i not in left]
-    if missing:
-        raise DataError(
-            f"All calibration images of {', '.join(missing)} are of one colour throughout.",
-            remedy="Check how they were made, or calibrate on other images.",
-        )
-    kept: NDArray[np.uint8] = pixels[~flat]
-    return kept
+def shard_of(chosen: list[Sample], shard: tuple[int, int]) -> list[Sample]:
+    """Returns the i-th of n parts for shard ``(i, n)``, counted from 1: each as balanced as the order of the whole."""
+    number, of = shard
+    return chosen[len(chosen) * (number - 1) // of : len(chosen) * number // of]
 
 
 def load_samples(
-    data: str, labels: tuple[str, ...], side: int, *, count: int = DEFAULT_SAMPLES, report: Reporter = SILENT
+    data: str,
+    labels: tuple[str, ...],
+    side: int,
+    *,
+    count: int = DEFAULT_SAMPLES,
+    shard: tuple[int, int] = (1, 1),
+    report: Reporter = SILENT,
 ) -> CalibrationSet:
-    """Chooses and decodes calibration images.
+    """Chooses calibration images, and looks at each of them once.
 
     Args:
         data: A data set with the model's classes; its validation split is used, never the test split.
         labels: The model's classes.
         side: Side of the network's input.
-        count: How many images.
-        report: Takes progress.
+        count: How many images, in all shards.
+        shard: Which part ``(i, n)`` of them, counted from 1: several machines calibrate each a part.
+        report: Takes progress, and a line for each image of a single colour: it shows no face and is left out.
 
     Raises:
         DataError: If the data cannot be used, ``count`` is smaller than the number of
             classes, or a class has no image but such of a single colour.
     """
-    if count < len(labels):
+    number, of = shard
+    if not 1 <= number <= of:
+        raise InputError(f"There is no shard {number} of {of}.", allowed="Allowed: 1/N to N/N.")
+    if count < len(labels) * of:
         raise DataError(
-            f"{count} calibration images cannot cover {len(labels)} classes.",
-            allowed=f"At least {len(labels)}.",
+            f"{count} calibration images cannot cover {len(labels)} classes{f' in {of} shards' if of > 1 else ''}.",
+            allowed=f"At least {len(labels) * of}.",
         )
     faces = read_split(data, "val", labels=labels)
-    chosen = choose(faces, count)
-    out = np.empty((len(chosen), side, side, 3), dtype=np.uint8)
+    chosen = shard_of(choose(faces, count), shard)
+    kept, digest = look_at(chosen, side, report)
+    covered = {sample.label for sample in kept}
+    missing = [name for i, name in enumerate(labels) if i not in covered]
+    if not kept or (missing and of == 1):
+        raise DataError(
+            f"All calibration images of {', '.join(missing)} are of one colour throughout.",
+            remedy="Check how they were made, or calibrate on other images.",
+        )
+    return CalibrationSet(tuple(s.file for s in kept), side, digest, f"{faces.root.name}/{faces.split}")
+
+
+def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sample], str]:
+    """Decodes each sample; returns those that show anything, and the digest of their pixels."""
+    kept: list[Sample] = []
+    digest = hashlib.sha256()
     with report.bar("reading calibration images", len(chosen)) as step:
         for i, sample in enumerate(chosen):
-            out[i] = images.load(sample.file, side)
+            pixels = images.load(sample.file, side)
+            if pixels.min() == pixels.max():
+                report.line(f"warning: {sample.file} is of one colour throughout and does not calibrate")
+            else:
+                kept.append(sample)
+                digest.update(pixels.tobytes())
             step(i + 1)
-    out = without_flat(chosen, out, labels, report)
-    return CalibrationSet(out, digest_pixels(out), f"{faces.root.name}/{faces.split}")
-
-
-def digest_pixels(pixels: NDArray[np.uint8]) -> str:
-    """Identifies a stack of images by shape and content."""
-    import hashlib
-
-    return digest_json([list(pixels.shape), hashlib.sha256(pixels.tobytes()).hexdigest()])
+    return kept, digest_json([side, len(kept), digest.hexdigest()])

@@ -1,91 +1,177 @@
-"""What calibration found out, as frozen data that round-trips through JSON."""
+"""What calibration found out, as frozen data: readable JSON, and the histograms beside it as safetensors."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex import __version__
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.spec import digest_json
+from calibration.histogram import BINS, Histogram
+from calibration.observers import OBSERVERS, observe
+from calibration.statistics import TensorRange, TensorStatistics
 
-SCHEMA = 1
+SCHEMA = 2
+TOOLS = ("torch", "torchao")
+"""Packages that shape the graph in which tensors are observed."""
+
+AGAIN = "Make one with: arbex calibrate RUN --data DATA --out FILE."
+
+
+def tool_versions() -> dict[str, str]:
+    """Returns the versions that a table depends on."""
+    return {"arbex": __version__, **{name: metadata.version(name) for name in TOOLS}}
 
 
 @dataclass(frozen=True)
-class TensorRange:
-    """Smallest and largest value that a tensor took."""
+class Origin:
+    """What a calibration belongs to; tables of another origin are refused.
 
-    low: float
-    high: float
+    Attributes:
+        checkpoint: sha-256 of the weights.
+        preprocessing: Digest of the preprocessing.
+        graph: Digest of the traced program.
+        tools: Versions of this toolkit and of the packages that shape the graph.
+    """
 
-    def merge(self, other: TensorRange) -> TensorRange:
-        """Returns the range that covers both."""
-        return TensorRange(min(self.low, other.low), max(self.high, other.high))
+    checkpoint: str
+    preprocessing: str
+    graph: str
+    tools: Mapping[str, str]
+
+    def differences(self, other: Origin) -> list[tuple[str, str, str]]:
+        """Returns what differs, with this origin's value and the other's."""
+        mine, its = asdict(self), asdict(other)
+        return [(name, str(mine[name]), str(its[name])) for name in mine if mine[name] != its[name]]
 
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """Ranges of activations, and what they belong to.
+    """Statistics and ranges of activations, and what they belong to.
 
     Attributes:
-        ranges: By name of the tensor in the traced program.
-        checkpoint: sha-256 of the weights.
-        preprocessing: Digest of the preprocessing.
-        samples: Digests of the sets of images that were seen.
+        statistics: By name of the tensor in the traced program.
+        ranges: What the observer derived from them.
+        origin: What they belong to.
+        samples: Digests of the sets of images that were seen, sorted.
         images: How many images that were.
         calibrator: Name of the observer.
     """
 
+    statistics: Mapping[str, TensorStatistics]
     ranges: Mapping[str, TensorRange]
-    checkpoint: str
-    preprocessing: str
+    origin: Origin
     samples: tuple[str, ...]
     images: int
-    calibrator: str = "minmax"
+    calibrator: str
+
+    @classmethod
+    def derive(
+        cls,
+        statistics: Mapping[str, TensorStatistics],
+        origin: Origin,
+        samples: tuple[str, ...],
+        images: int,
+        calibrator: str = "minmax",
+    ) -> CalibrationTable:
+        """Returns the table of statistics with the ranges that an observer derives from them.
+
+        Raises:
+            UnsupportedError: If there is no such observer.
+        """
+        ranges = {name: observe(calibrator, seen) for name, seen in statistics.items()}
+        return cls(statistics, ranges, origin, tuple(sorted(samples)), images, calibrator)
+
+    def with_calibrator(self, name: str) -> CalibrationTable:
+        """Returns the table with the ranges of another observer; no image is needed for that."""
+        return self.derive(self.statistics, self.origin, self.samples, self.images, name)
 
     def merge(self, other: CalibrationTable) -> CalibrationTable:
         """Returns the table of both sets of images, as if they had been seen together.
 
+        Merging is associative and commutative, to the last bit.
+
         Raises:
-            DataError: If the tables belong to different checkpoints, preprocessing, graphs or calibrators.
+            DataError: If the tables differ in origin, calibrator or tensors, or share images.
         """
-        for name in ("checkpoint", "preprocessing", "calibrator"):
-            mine, its = getattr(self, name), getattr(other, name)
-            if mine != its:
-                raise DataError(f"The calibration tables differ in {name}: {mine} and {its}; they cannot be merged.")
-        if set(self.ranges) != set(other.ranges):
+        differences = self.origin.differences(other.origin)
+        if self.calibrator != other.calibrator:
+            differences.append(("calibrator", self.calibrator, other.calibrator))
+        if differences:
+            name, mine, its = differences[0]
+            raise DataError(f"The calibration tables differ in {name}: {mine} and {its}; they cannot be merged.")
+        if set(self.statistics) != set(other.statistics):
             raise DataError("The calibration tables belong to different graphs; they cannot be merged.")
-        return CalibrationTable(
-            {name: value.merge(other.ranges[name]) for name, value in self.ranges.items()},
-            self.checkpoint,
-            self.preprocessing,
-            tuple(sorted(self.samples + other.samples)),
-            self.images + other.images,
-            self.calibrator,
-        )
+        shared = set(self.samples) & set(other.samples)
+        if shared:
+            raise DataError(
+                f"Both calibration tables hold the sample set {min(shared)[:12]}…; its images would count twice.",
+                remedy="Merge tables of different images, such as those of --shard 1/2 and --shard 2/2.",
+            )
+        merged = {name: seen.merge(other.statistics[name]) for name, seen in self.statistics.items()}
+        samples = self.samples + other.samples
+        return self.derive(merged, self.origin, samples, self.images + other.images, self.calibrator)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary that ``from_json`` reads back."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Returns everything but the counts of the histograms, which ``counts_digest`` identifies."""
+        tensors = {}
+        for name, seen in self.statistics.items():
+            row = {k: v for k, v in vars(seen).items() if k not in ("histogram", "images")}
+            place = {"exponent": seen.histogram.exponent, "first": seen.histogram.first}
+            tensors[name] = {"range": [self.ranges[name].low, self.ranges[name].high], **row, **place}
+        return {
+            "schema": SCHEMA,
+            "calibrator": self.calibrator,
+            "images": self.images,
+            "samples": list(self.samples),
+            **asdict(self.origin),
+            "counts": self.counts_digest,
+            "tensors": tensors,
+        }
+
+    @property
+    def counts(self) -> dict[str, NDArray[np.int64]]:
+        """The histograms' counts by tensor."""
+        return {name: seen.histogram.counts for name, seen in self.statistics.items()}
+
+    @property
+    def counts_digest(self) -> str:
+        """Identifies the histograms' counts."""
+        return digest_counts(self.counts)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CalibrationTable:
-        """Builds the value from what ``to_json`` returned."""
-        ranges = {name: TensorRange(r["low"], r["high"]) for name, r in value["ranges"].items()}
-        bad = [n for n, r in ranges.items() if not (math.isfinite(r.low) and math.isfinite(r.high) and r.low <= r.high)]
-        if bad:
-            raise ValueError(f"the range of {bad[0]!r} is not finite or empty")
+    def from_json(cls, value: Mapping[str, Any], counts: Mapping[str, NDArray[np.int64]]) -> CalibrationTable:
+        """Builds the table from what ``to_json`` returned and the counts.
+
+        Raises:
+            KeyError, TypeError, ValueError: If something is missing, damaged or does not fit.
+        """
+        if value["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {value['schema']}, this version reads {SCHEMA}")
+        if value["calibrator"] not in OBSERVERS:
+            raise ValueError(f"its calibrator {value['calibrator']!r} is not known")
+        if value["counts"] != digest_counts(counts):
+            raise ValueError("its histograms are not those that it was written with")
+        images = int(value["images"])
+        tensors = value["tensors"].items()
+        ranges = {name: TensorRange(*map(float, row["range"])) for name, row in tensors}
         return cls(
-            ranges,
-            value["checkpoint"],
-            value["preprocessing"],
+            {name: read_statistics(name, row, images, counts[name]) for name, row in tensors},
+            {name: check_range(name, r) for name, r in ranges.items()},
+            Origin(value["checkpoint"], value["preprocessing"], value["graph"], dict(value["tools"])),
             tuple(value["samples"]),
-            int(value["images"]),
+            images,
             value["calibrator"],
         )
 
@@ -95,22 +181,86 @@ class CalibrationTable:
         return digest_json(self.to_json())
 
     def save(self, path: str | Path) -> None:
-        """Writes the table as JSON, in one step."""
-        write_atomically(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
+        """Writes ``path`` as JSON and the counts beside it as ``.safetensors``.
+
+        The JSON names the digest of the counts and is written last: a table interrupted between the two is refused
+        when read.
+
+        Raises:
+            InputError: If the folder does not exist or cannot be written to.
+        """
+        from safetensors.numpy import save
+
+        path = Path(path)
+        write_atomically(counts_file(path), save(self.counts))
+        write_atomically(path, json.dumps(self.to_json(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> CalibrationTable:
         """Reads a table.
 
         Raises:
-            DataError: If the file is missing or no calibration table.
+            DataError: If a file is missing, damaged or no calibration table.
         """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = Path(path)
         try:
-            return cls.from_json(json.loads(Path(path).read_text()))
+            value = json.loads(path.read_text())
+            if not isinstance(value, dict) or "tensors" not in value:
+                raise ValueError("it names no tensors")
+            return cls.from_json(value, load_file(counts_file(path)))
         except OSError as error:
-            raise DataError(f"The calibration table {path} cannot be read: {error.strerror}.") from error
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{path} is no calibration table: {error}.",
-                remedy="Make one with: arbex calibrate RUN --data DATA --out FILE.",
-            ) from error
+            name = error.filename or counts_file(path)
+            raise DataError(f"The calibration table {name} cannot be read: {error.strerror or error}.") from error
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path} is no calibration table: {error}.", remedy=AGAIN) from error
+
+
+def counts_file(path: Path) -> Path:
+    """Returns where the histograms of a table lie."""
+    return path.with_suffix(".safetensors")
+
+
+def digest_counts(counts: Mapping[str, NDArray[np.int64]]) -> str:
+    """Identifies counts by tensor and value."""
+    return digest_json(
+        {name: hashlib.sha256(np.ascontiguousarray(v).tobytes()).hexdigest() for name, v in counts.items()}
+    )
+
+
+def check_range(name: str, found: TensorRange) -> TensorRange:
+    """Returns a range that is finite and not empty.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not (math.isfinite(found.low) and math.isfinite(found.high) and found.low <= found.high):
+        raise ValueError(f"the range of {name!r} is not finite or empty")
+    return found
+
+
+def read_statistics(name: str, row: Mapping[str, Any], images: int, counts: NDArray[np.int64]) -> TensorStatistics:
+    """Builds the statistics of a tensor from its row in the file.
+
+    Raises:
+        ValueError: If they contradict themselves.
+    """
+    seen = check_range(name, TensorRange(float(row["low"]), float(row["high"])))
+    if counts.dtype != np.int64 or counts.ndim != 1 or not 0 < len(counts) <= BINS or (counts < 0).any():
+        raise ValueError(f"the histogram of {name!r} is damaged")
+    histogram = Histogram(int(row["exponent"]), int(row["first"]), counts)
+    return TensorStatistics(seen.low, seen.high, int(row["low_sum"]), int(row["high_sum"]), images, histogram)
+
+
+def merge_all(tables: list[CalibrationTable]) -> CalibrationTable:
+    """Returns the table of all images, from at least one table.
+
+    Raises:
+        DataError: If they do not belong together.
+    """
+    merged = tables[0]
+    for table in tables[1:]:
+        merged = merged.merge(table)
+    return merged

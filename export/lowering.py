@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from arbex.progress import Reporter
-from calibration.table import TensorRange
+from calibration import TensorRange
 from export.coreml_package import write_coreml
 from export.half import to_half
 from export.litert_model import write_litert
@@ -24,7 +24,7 @@ from export.targets import HALF_ACTIVATIONS, SUFFIXES, Target
 from export.torch_tensorrt_engine import write_torch_tensorrt
 from export.trace import InputStage, TracedModel
 from quantize.program import quantize
-from quantize.recipe import CPU, Recipe
+from quantize.recipe import Recipe
 from runtimes.coreml_package import read_package
 from runtimes.vendor_output import hidden_output
 
@@ -36,6 +36,7 @@ class Lowering:
     Attributes:
         traced: The one program.
         ranges: What calibration found, where INT8 is asked for.
+        restored: Operators that INT8 leaves in float.
         head_weight: Weight of the head's first linear layer.
         folder: Work folder.
         report: Takes a line a file.
@@ -45,11 +46,12 @@ class Lowering:
 
     traced: TracedModel
     ranges: Mapping[str, TensorRange]
+    restored: tuple[str, ...]
     head_weight: NDArray[np.float32]
     folder: Path
     report: Reporter
     made: dict[tuple[str, str, bool], Path] = field(default_factory=dict)
-    converted: dict[tuple[str, bool], GraphModule] = field(default_factory=dict)
+    converted: dict[tuple[Recipe, bool], GraphModule] = field(default_factory=dict)
 
     def artifact(self, target: Target, format: str, precision: str) -> Path:  # noqa: A002 - the field's word
         """Returns the file of a format and precision for a target, making it at first."""
@@ -77,11 +79,15 @@ class Lowering:
             "tensorrt-engine": self.tensorrt_engine,
         }
 
+    def recipe(self, target: Target) -> Recipe:
+        """Returns a target's recipe, with what a gate restored."""
+        return replace(target.recipe, float_operators=self.restored)
+
     def program(self, precision: str, recipe: Recipe, *, fold: bool = True) -> GraphModule:
         """Returns the program of a precision, in float32 where it is not int8; each is converted once."""
         if precision != "int8":
             return self.traced.program
-        key = (recipe.name, fold)
+        key = (recipe, fold)
         if key not in self.converted:
             self.converted[key] = quantize(self.traced.program, self.ranges, recipe, fold=fold)
         return self.converted[key]
@@ -92,18 +98,18 @@ class Lowering:
 
     def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes ONNX, strongly typed."""
-        program = self.program(precision, target.recipe)
+        program = self.program(precision, self.recipe(target))
         deployed = self.deployed(to_half(program) if half else program)
-        write_onnx(deployed, self.traced.side, path, unsigned=target.recipe == CPU)
+        write_onnx(deployed, self.traced.side, path, unsigned=target.recipe.has_zero_points)
 
     def mlpackage(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes a Core ML package; beside float32, everything before the head computes in float16."""
-        deployed = self.deployed(self.program(precision, target.recipe), nhwc=False)
+        deployed = self.deployed(self.program(precision, self.recipe(target)), nhwc=False)
         write_coreml(deployed, self.traced.side, path, half=half, head_weight=self.head_weight)
 
     def tflite(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes LiteRT."""
-        deployed = self.deployed(self.program(precision, target.recipe, fold=False))
+        deployed = self.deployed(self.program(precision, self.recipe(target), fold=False))
         write_litert(deployed, self.traced.side, path, half=half, quantized=precision == "int8")
 
     def rtx_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
@@ -112,7 +118,7 @@ class Lowering:
 
     def tensorrt_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Compiles an engine with torch-tensorrt, on the GPU of this machine."""
-        program = self.program(precision, target.recipe)
+        program = self.program(precision, self.recipe(target))
         write_torch_tensorrt(self.deployed(to_half(program) if half else program), self.traced.side, path)
 
 

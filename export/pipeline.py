@@ -6,18 +6,16 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from arbex.checkpoint import Run, load_run, open_run
-from arbex.data.augmentation import Normalise
 from arbex.errors import CheckFailed, DataError, RunError
 from arbex.files import staged_folder
 from arbex.images import resize
@@ -25,17 +23,18 @@ from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.progress import SILENT, Reporter
 from arbex.reference import answer
-from arbex.spec import EXPRESSIONS, Preprocessing
+from arbex.spec import EXPRESSIONS
 from arbex.synth import SynthConfig, draw_face
 from arbex.synth.dataset import plan
-from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
-from calibration.table import CalibrationTable
+from calibration.samples import DEFAULT_SAMPLES
 from export.bundle_writer import seal_bundle, tool_versions
+from export.calibrated import Calibrated, CalibrationRequest, prepare_int8
+from export.gate import Gate, search_fallback
 from export.lowering import Lowering, content_of
 from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets, require_packages
 from export.torch_tensorrt_engine import require_gpu
 from export.trace import TracedModel, trace
-from quantize.program import calibrate
+from quantize.fallback import Outcome
 from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle
 from runtimes.manifest import NAME, Artifact, Thresholds
@@ -43,7 +42,8 @@ from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, TestImages, verify_bundle
 
 GOLDEN_IMAGES = 32
-CALIBRATION_BATCH = 16
+GATE_IMAGES = 128
+"""So many of the calibration images, at most, are held in memory to judge on."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ class ExportRequest:
         out: Where the bundles go.
         precisions: Wanted precisions; each target's usual ones by default.
         calibration: A data set, or a calibration table (``.json``); by default the run's own data.
+        calibrator: Observer; by default the table's, or ``minmax``.
         samples: How many images calibrate.
-        max_kl: Gate: mean KL of int8 to PyTorch on the calibration images.
+        max_kl: Gate: mean KL of int8 to PyTorch on calibration images. Operators are restored until it holds.
         min_agreement: Gate: top-1 agreement there.
         allow_untrained: Export weights that were never trained.
         builder: ``torch-tensorrt`` compiles the jetson engines on this machine's GPU.
@@ -70,6 +71,7 @@ class ExportRequest:
     out: Path
     precisions: Sequence[str] = ()
     calibration: str | None = None
+    calibrator: str | None = None
     samples: int = DEFAULT_SAMPLES
     max_kl: float | None = None
     min_agreement: float | None = None
@@ -77,6 +79,11 @@ class ExportRequest:
     builder: str = "onnx"
     archive: bool = False
     backbone: Backbone | str | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Whether int8 must pass a gate on images."""
+        return self.max_kl is not None or self.min_agreement is not None
 
 
 def golden_images(side: int) -> NDArray[np.uint8]:
@@ -98,88 +105,7 @@ def refuse_untrained(run: Run, allowed: bool) -> None:
         )
 
 
-def normalised_batches(images: NDArray[np.uint8], preprocessing: Preprocessing) -> Iterator[Tensor]:
-    """Yields images uint8 ``[n, S, S, 3]`` as normalised float32 batches ``[B, 3, S, S]``."""
-    normalise = Normalise(preprocessing)
-    for i in range(0, len(images), CALIBRATION_BATCH):
-        yield normalise(torch.from_numpy(images[i : i + CALIBRATION_BATCH]).permute(0, 3, 1, 2)).contiguous()
-
-
-def calibration_data(request: ExportRequest, run: Run) -> str:
-    """Returns the data set that calibrates.
-
-    Raises:
-        DataError: If none was given and the run's own is gone.
-    """
-    if request.calibration:
-        return request.calibration
-    data = run.config.data.get("path", "")
-    if not data or not Path(data).is_dir():
-        raise DataError(
-            f"INT8 needs calibration images, and the data that {run.path} was trained on "
-            + (f"({data}) is not here." if data else "is not recorded."),
-            remedy="Give images with --calibration DATA.",
-        )
-    return data
-
-
-def load_table(path: Path, run: Run) -> CalibrationTable:
-    """Reads a calibration table and refuses it where it does not belong.
-
-    Raises:
-        DataError: If it was made for another checkpoint or preprocessing.
-    """
-    table = CalibrationTable.load(path)
-    for what, mine, its in (
-        ("checkpoint", run.digest, table.checkpoint),
-        ("preprocessing", run.config.preprocessing.digest, table.preprocessing),
-    ):
-        if mine != its:
-            raise DataError(
-                f"The calibration table {path} belongs to another {what} ({its[:12]}…, this run has {mine[:12]}…).",
-                remedy="Calibrate this run with: arbex calibrate RUN --data DATA --out FILE.",
-            )
-    return table
-
-
-def calibrate_run(
-    run: Run, traced: TracedModel, data: str, samples: int, report: Reporter
-) -> tuple[CalibrationTable, CalibrationSet]:
-    """Chooses images, shows them to the traced program and returns its table."""
-    chosen = load_samples(data, traced.labels, traced.side, count=samples, report=report)
-    batches = list(normalised_batches(chosen.images, traced.preprocessing))
-    with report.bar("calibrating", len(batches)) as step:
-        ranges = calibrate(traced.program, counted(batches, step))
-    table = CalibrationTable(ranges, run.digest, traced.preprocessing.digest, (chosen.digest,), len(chosen.images))
-    return table, chosen
-
-
-def counted(batches: Sequence[Tensor], step: Any) -> Iterator[Tensor]:
-    """Yields batches and tells ``step`` how many are done."""
-    for i, batch in enumerate(batches):
-        yield batch
-        step(i + 1)
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """What INT8 export needs: the table and, unless one was given, the images behind it."""
-
-    table: CalibrationTable
-    images: CalibrationSet | None
-
-
-def prepare_int8(request: ExportRequest, run: Run, traced: TracedModel, report: Reporter) -> Calibrated:
-    """Calibrates, or reads a table."""
-    if request.calibration and Path(request.calibration).is_file():
-        return Calibrated(load_table(Path(request.calibration), run), None)
-    data = calibration_data(request, run)
-    if not request.calibration:
-        report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
-    return Calibrated(*calibrate_run(run, traced, data, request.samples, report))
-
-
-def provenance_of(run: Run, calibrated: Calibrated | None) -> dict[str, Any]:
+def provenance_of(run: Run, calibrated: Calibrated | None, outcome: Outcome | None) -> dict[str, Any]:
     """Returns what a manifest says about where its artefacts came from."""
     config = run.config
     origin: dict[str, Any] = {
@@ -199,6 +125,8 @@ def provenance_of(run: Run, calibrated: Calibrated | None) -> dict[str, Any]:
             "calibrator": table.calibrator,
             "samples": list(table.samples),
         }
+    if outcome:
+        origin["sensitivity"] = outcome.to_json()
     return origin
 
 
@@ -250,7 +178,7 @@ def write_bundle(
                 content = content_of(copy, format_name)
                 artifacts.append(Artifact(f"artifacts/{made.name}", format_name, precision, thresholds, content))
         if "calibration" in origin:
-            origin = {**origin, "recipe": target.recipe.to_json()}
+            origin = {**origin, "recipe": lowering.recipe(target).to_json()}
         origin = {**origin, "run": os.path.relpath(request.run.resolve(), out.resolve())}
         seal_bundle(folder, target, traced.labels, traced.preprocessing, tuple(artifacts), golden, origin)
         report = check_bundle(folder, out, extra)
@@ -274,12 +202,41 @@ def write_archive(bundle: Path) -> Path:
     return path
 
 
-def gate_images(request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None) -> list[TestImages]:
-    """Returns the calibration images as a test set where a gate was asked for."""
-    if (request.max_kl is None and request.min_agreement is None) or calibrated is None or calibrated.images is None:
-        return []  # export() has refused a gate with a table, which holds no images
-    images = calibrated.images.images
-    return [TestImages(images, Prediction(*answer(model, images)))]
+def gate_of(request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None) -> Gate | None:
+    """Returns what int8 must show on calibration images, where a gate was asked for."""
+    if not request.gated or calibrated is None or calibrated.images is None:
+        return None  # export() has refused a gate with a table, which holds no images
+    images = calibrated.images.first(GATE_IMAGES)
+    return Gate(images, Prediction(*answer(model, images)), thresholds_for(request, "int8"))
+
+
+def restore(
+    request: ExportRequest,
+    targets: Sequence[Target],
+    traced: TracedModel,
+    calibrated: Calibrated,
+    gate: Gate,
+    report: Reporter,
+) -> Outcome:
+    """Finds the operators that must stay in float for the gate to hold on all targets.
+
+    Raises:
+        CheckFailed: If it does not hold with all of them in float.
+    """
+    recipes = [t.recipe for t in targets if "int8" in choose_precisions(t, request.precisions)]
+    outcome = search_fallback(traced, calibrated.table.ranges, recipes, gate, report)
+    if not outcome.holds:
+        raise CheckFailed(
+            f"The gate does not hold even with all {len(outcome.restored)} operators in float: mean KL "
+            f"{outcome.trials[-1].mean_kl:.1e}, agreement {outcome.trials[-1].agreement:.2%}.",
+            remedy="Loosen --max-kl or --min-agreement, or export a float precision.",
+        )
+    share = outcome.sensitivity.int8_share[len(outcome.restored)]
+    report.line(
+        f"the gate holds with {len(outcome.restored)} of {len(outcome.sensitivity.order)} operators in float, "
+        f"{share:.1%} of multiply-adds in int8"
+    )
+    return outcome
 
 
 def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleReport]:
@@ -297,8 +254,8 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     precisions = {p for target in targets for p in choose_precisions(target, request.precisions)}
     run = open_run(request.run)
     refuse_untrained(run, request.allow_untrained)
-    gated = request.max_kl is not None or request.min_agreement is not None
-    if gated and request.calibration and Path(request.calibration).is_file():
+    wish = CalibrationRequest(request.calibration, request.calibrator, request.samples)
+    if request.gated and wish.is_table:
         raise DataError(
             f"--max-kl and --min-agreement need images to judge on; {request.calibration} is a table.",
             remedy="Give the images with --calibration DATA, or leave the gates out.",
@@ -309,14 +266,22 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     model = load_run(request.run, backbone=request.backbone)
     report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
     traced = trace(model)
-    calibrated = prepare_int8(request, run, traced, report) if "int8" in precisions else None
+    calibrated = prepare_int8(run, traced, wish, report) if "int8" in precisions else None
     images = golden_images(traced.side)
     golden = Golden(images, Prediction(*answer(model, images)))
-    origin, extra = provenance_of(run, calibrated), gate_images(request, model, calibrated)
+    gate = gate_of(request, model, calibrated)
+    outcome = restore(request, targets, traced, calibrated, gate, report) if calibrated and gate else None
+    origin = provenance_of(run, calibrated, outcome)
+    extra = [TestImages(gate.images, gate.expected)] if gate else []
     reports = []
     with tempfile.TemporaryDirectory(prefix="arbex-export-") as work:
         lowering = Lowering(
-            traced, calibrated.table.ranges if calibrated else {}, first_linear(model.head), Path(work), report
+            traced,
+            calibrated.table.ranges if calibrated else {},
+            outcome.restored if outcome else (),
+            first_linear(model.head),
+            Path(work),
+            report,
         )
         for target in targets:
             reports.append(write_bundle(request, target, lowering, golden, origin, extra))
@@ -343,19 +308,3 @@ def check_bundle(folder: Path, out: Path, extra: list[TestImages]) -> BundleRepo
             "export a float precision.",
         )
     return report
-
-
-def write_calibration(
-    run_path: Path,
-    data: str,
-    out: Path,
-    *,
-    samples: int = DEFAULT_SAMPLES,
-    backbone: Backbone | str | None = None,
-    report: Reporter = SILENT,
-) -> CalibrationTable:
-    """Calibrates a run and writes its table, for ``export --calibration FILE``."""
-    run = open_run(run_path)
-    table, _ = calibrate_run(run, trace(load_run(run_path, backbone=backbone)), data, samples, report)
-    table.save(out)
-    return table

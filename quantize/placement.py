@@ -15,7 +15,7 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from quantize.constants import ATTENTION, BIAS, MASK
+from quantize.constants import BIAS, MASK
 from quantize.recipe import Recipe
 
 SMALLEST_SCALE = 2**-12
@@ -81,11 +81,11 @@ class Placement(Quantizer):  # type: ignore[misc]
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks the operators, in the order of the graph: what follows a quantised tensor depends on it."""
         for node in model.graph.nodes:
-            if belongs_to(node, self.recipe.float_modules):
+            if belongs_to(node, self.recipe.float_modules) or node.name in self.recipe.float_operators:
                 continue
             if calls(node, self.recipe.operators):
                 self.annotate_weighted(node)
-            elif str(node.target) == ATTENTION and self.has_position_bias(node):
+            elif calls(node, self.recipe.biases) and self.has_position_bias(node):
                 self.mark(node, {node.args[MASK]: self.bias}, None)
             elif calls(node, self.recipe.additions) and self.adds_int8(node):
                 self.mark_with_output(node, dict.fromkeys(node.all_input_nodes, self.activation))
@@ -135,3 +135,19 @@ class Placement(Quantizer):  # type: ignore[misc]
 
     def validate(self, model: GraphModule) -> None:
         """Has nothing to refuse: every backend runs what ``annotate`` places."""
+
+
+def rounded_tensors(program: GraphModule, recipe: Recipe) -> set[str]:
+    """Returns what a recipe rounds in a program without observers: activations, and weights as ``OPERATOR.weight``."""
+    Placement(recipe).annotate(program)
+    found = set()
+    for node in program.graph.nodes:
+        annotation = node.meta.pop(ANNOTATION, None)
+        if annotation is None:
+            continue
+        for source, spec in annotation.input_qspec_map.items():
+            if not isinstance(spec, SharedQuantizationSpec):  # what shares a scale was rounded before
+                found.add(f"{node.name}.weight" if source.op == "get_attr" else source.name)
+        if annotation.output_qspec is not None and not isinstance(annotation.output_qspec, SharedQuantizationSpec):
+            found.add(node.name)
+    return found

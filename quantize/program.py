@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +11,12 @@ from typing import Any
 import torch
 import torchao.quantization.pt2e.quantize_pt2e as pt2e
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Interpreter, Node
 
 from arbex.errors import DataError
-from calibration.table import TensorRange
+from arbex.spec import digest_json
+from calibration import TensorRange, TensorStatistics
+from calibration.collector import Collector
 from quantize.constants import fold_attention_masks, spell_out_attention_masks
 from quantize.placement import Placement
 from quantize.recipe import WIDEST, Recipe
@@ -37,32 +38,22 @@ def without_qat_folding() -> Iterator[None]:
             setattr(pt2e, name, original)
 
 
+def is_observer(module: Any) -> bool:
+    """Tells whether a module of a prepared program is an observer."""
+    return hasattr(module, "calculate_qparams")
+
+
 def activation_observers(prepared: GraphModule) -> Iterator[tuple[str, Any]]:
-    """Yields the observers of activations with the name of the node that they watch; weights are left out."""
+    """Yields the observers of activations with the name of the node that they watch; weights are left out.
+
+    Tensors that share a scale share an observer, which comes once for each of them, first for where it starts.
+    """
     for node in prepared.graph.nodes:
         if node.op != "call_module":
             continue
         observer = prepared.get_submodule(node.target)
-        if hasattr(observer, "calculate_qparams") and "per_tensor" in str(observer.qscheme):
+        if is_observer(observer) and "per_tensor" in str(observer.qscheme):
             yield node.args[0].name, observer
-
-
-def observed_ranges(prepared: GraphModule) -> dict[str, TensorRange]:
-    """Returns the range of every observed activation, by name of the node that made it.
-
-    Raises:
-        DataError: If a range is not finite: the images or the model hold NaN or infinity.
-    """
-    ranges = {}
-    for name, observer in activation_observers(prepared):
-        low, high = float(observer.min_val), float(observer.max_val)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise DataError(
-                f"Calibration saw values from {low} to {high} in {name!r}.",
-                remedy="Check the calibration images and the weights: neither may hold NaN or infinity.",
-            )
-        ranges[name] = TensorRange(low, high)
-    return ranges
 
 
 def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> None:
@@ -77,17 +68,56 @@ def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> No
         raise DataError(
             f"The calibration table belongs to another graph: {odd[0]!r} is in one of them only.", remedy=AGAIN
         )
-    for name, observer in observers.items():
+    for name, observer in reversed(observers.items()):  # so that the range of where a shared tensor starts holds
         observer.min_val, observer.max_val = torch.tensor(ranges[name].low), torch.tensor(ranges[name].high)
 
 
-def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, TensorRange]:
-    """Returns the range of every activation that any recipe quantises, over batches of images."""
-    prepared = prepare(program, WIDEST)
-    with torch.no_grad():
-        for batch in batches:
-            prepared(batch)
-    return observed_ranges(prepared)
+class Calibrator(Interpreter):
+    """Runs a prepared program and collects statistics where its observers stand."""
+
+    def __init__(self, prepared: GraphModule) -> None:
+        """Starts with no image seen."""
+        super().__init__(prepared)
+        self.collectors = {name: Collector(name) for name, _ in activation_observers(prepared)}
+        self.images = 0
+
+    def run_node(self, n: Node) -> Any:
+        """Collects what reaches an observer and passes it on."""
+        if n.op != "call_module" or not is_observer(self.fetch_attr(str(n.target))):
+            return super().run_node(n)
+        source = n.args[0]
+        assert isinstance(source, Node)
+        value = self.env[source]
+        if source.name in self.collectors:
+            self.collectors[source.name].add(value, self.images)
+        return value
+
+    @torch.no_grad()
+    def show(self, batch: Tensor) -> None:
+        """Adds a batch of images."""
+        self.images = len(batch)
+        self.run(batch)
+
+
+def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, TensorStatistics]:
+    """Returns what every activation that any recipe quantises showed over batches of images.
+
+    Memory does not grow with the number of batches.
+
+    Raises:
+        DataError: If there is no image, or a value is not finite: the images or the model hold NaN or infinity.
+    """
+    calibrator = Calibrator(prepare(program, WIDEST))
+    for batch in batches:
+        calibrator.show(batch)
+    if calibrator.images == 0:
+        raise DataError("There is no image to calibrate on.", remedy="Give a data set with a validation split.")
+    return {name: collector.seen for name, collector in calibrator.collectors.items() if collector.seen}
+
+
+def graph_digest(program: GraphModule) -> str:
+    """Identifies the operators of a program and their order, whatever its weights."""
+    return digest_json(program.code)
 
 
 def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
@@ -113,7 +143,7 @@ def quantize(
 
     Args:
         program: From normalised float32 images ``[B, 3, S, S]`` to the outputs; not changed.
-        ranges: What ``calibrate`` returned for this program and recipe.
+        ranges: Of every activation, by the name of the node: those of a calibration table.
         recipe: What to quantise.
         fold: Store weights as int8; otherwise as float32 that is quantised in the graph. Both compute the same.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 WEIGHTED = ("aten.conv2d.default", "aten.linear.default")
@@ -20,6 +20,8 @@ class Recipe:
         fused: Activations that belong to the operator before them: the tensor behind them is quantised.
         additions: Operators that are quantised where all of their inputs already are.
         movements: Operators that pass quantised values on as they are.
+        biases: Attentions whose constant position biases are stored in 8 bits.
+        float_operators: Operators that stay in float32, by their name in the traced program: what a gate restored.
         float_modules: Modules that stay in float32, by their first path component: the head's logarithms and
             distances are under 0.1 % of the work and would cost all of the agreement.
         activation: Scheme of activations, by its name in torch: ``per_tensor_symmetric`` has zero point 0 and leaves
@@ -34,9 +36,16 @@ class Recipe:
     fused: tuple[str, ...] = ("aten.relu.default", "aten.relu_.default")
     additions: tuple[str, ...] = ()
     movements: tuple[str, ...] = ()
+    biases: tuple[str, ...] = ("aten.scaled_dot_product_attention.default",)
+    float_operators: tuple[str, ...] = ()
     float_modules: tuple[str, ...] = ("head",)
     activation: str = "per_tensor_symmetric"
     weight: str = "per_channel_symmetric"
+
+    @property
+    def has_zero_points(self) -> bool:
+        """Whether zero points of activations may differ from 0."""
+        return self.activation.endswith("affine")
 
     def to_json(self) -> dict[str, Any]:
         """Returns the recipe as a dictionary."""
@@ -57,8 +66,15 @@ CPU = Recipe(
 )
 """For ONNX Runtime and LiteRT."""
 
-ACCELERATOR = Recipe("int8-w8a8-accelerator")
+ACCELERATOR = Recipe(
+    "int8-w8a8-accelerator",
+    # The picture itself in 7 bits and a sign would be half of all the error.
+    min_channels=4,
+)
 """For TensorRT, which fuses across a float output itself and wants zero point 0, and Core ML."""
 
-WIDEST = replace(CPU, name="int8-w8a8-all", min_channels=0)
+WIDEST = CPU
 """Quantises every tensor that any other recipe does: what calibration observes."""
+
+FLOAT = Recipe("float32", operators=(), biases=())
+"""Quantises nothing: a program is only folded."""

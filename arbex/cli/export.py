@@ -8,13 +8,31 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import Console, backbone_option, debug_option
+from arbex.errors import InputError
 
 if TYPE_CHECKING:
     from runtimes.verification import BundleReport
 
 SAMPLES = 256
-CALIBRATORS = ("minmax",)
-"""Observers on offer; while there is one, the choice needs no passing on."""
+CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
+"""Observers by name, here so that the help needs nothing else."""
+
+
+class Shard(click.ParamType[tuple[int, int]]):
+    """``I/N``: the I-th of N parts."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Returns both numbers."""
+        if isinstance(value, tuple):
+            return value
+        number, slash, of = value.partition("/")
+        if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+            self.fail(f"{value!r} is no part of a whole; give the first of two as 1/2.", param, ctx)
+        return int(number), int(of)
 
 
 @click.command()
@@ -34,12 +52,14 @@ CALIBRATORS = ("minmax",)
     help="fp32, fp16 or int8; repeatable.  [default: the target's]",
 )
 @click.option("--calibration", metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]")
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="minmax", show_default=True)
+@click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: minmax, or the table's]")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
 )
-@click.option("--max-kl", type=click.FloatRange(min=0), help="Gate: mean KL of int8 on the calibration images.")
-@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: top-1 agreement of int8 there.")
+@click.option(
+    "--max-kl", type=click.FloatRange(min=0), help="Gate: restore operators to float until the mean KL holds."
+)
+@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same for top-1 agreement.")
 @click.option(
     "--builder",
     type=click.Choice(["onnx", "torch-tensorrt"]),
@@ -57,7 +77,7 @@ def export(
     out: Path | None,
     precisions: tuple[str, ...],
     calibration: str | None,
-    calibrator: str,
+    calibrator: str | None,
     samples: int,
     max_kl: float | None,
     min_agreement: float | None,
@@ -98,6 +118,7 @@ def export(
         out,
         precisions,
         calibration,
+        calibrator,
         samples,
         max_kl,
         min_agreement,
@@ -121,19 +142,41 @@ def show(reports: list[BundleReport]) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH; its validation split calibrates.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
-@click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True)
+@click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), default="minmax", show_default=True)
+@click.option("--shard", type=Shard(), default="1/1", help="Use this part of the images only.  [default: all]")
+@click.option(
+    "--merge",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Add the table of another shard or data set; repeatable.",
+)
 @backbone_option
 @debug_option
-def calibrate(run: Path, data: str, out: Path, samples: int, calibrator: str, backbone: str | None) -> None:
-    """Write a calibration table of RUN, reusable with export --calibration FILE."""
+def calibrate(
+    run: Path,
+    data: str,
+    out: Path,
+    samples: int,
+    calibrator: str,
+    shard: tuple[int, int],
+    merge: tuple[Path, ...],
+    backbone: str | None,
+) -> None:
+    """Write a calibration table of RUN, reusable with export --calibration FILE.
+
+    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges.
+    """
     from runtimes.vendor_output import hidden_output
 
+    if out.suffix != ".json":
+        raise InputError(f"The table {out} must be a .json file; its histograms lie beside it as .safetensors.")
     console = Console()
     console.line("loading torch")
     with hidden_output():
-        from export.pipeline import write_calibration
+        from export.calibrated import CalibrationRequest, write_calibration
 
-    table = write_calibration(run, data, out, samples=samples, backbone=backbone, report=console)
+    request = CalibrationRequest(data, calibrator, samples, shard)
+    table = write_calibration(run, request, out, merge=merge, backbone=backbone, report=console)
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

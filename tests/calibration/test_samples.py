@@ -13,7 +13,7 @@ from arbex.data.folder import FaceSet, Sample, read_split
 from arbex.errors import DataError
 from arbex.progress import Reporter
 from arbex.spec import EXPRESSIONS
-from calibration.samples import choose, digest_pixels, load_samples
+from calibration.samples import choose, load_samples
 
 
 def test_choice_is_balanced_over_classes_and_people(faces: Path):
@@ -39,9 +39,25 @@ def test_images_come_from_validation_and_carry_a_digest(faces: Path):
     first = load_samples(str(faces), EXPRESSIONS, 64, count=14)
     second = load_samples(str(faces), EXPRESSIONS, 64, count=14)
     assert first.source.endswith("/val")
-    assert first.images.shape == (14, 64, 64, 3)
-    assert first.digest == second.digest
-    assert first.digest != digest_pixels(np.flip(first.images, 0).copy())
+    assert first == second
+    assert [len(batch) for batch in first.batches(8)] == [8, 6]
+    assert np.concatenate(list(first.batches(8))).shape == (14, 64, 64, 3)
+    assert np.array_equal(first.first(3), next(iter(first.batches(8)))[:3])
+    assert load_samples(str(faces), EXPRESSIONS, 32, count=14).digest != first.digest
+    assert load_samples(str(faces), EXPRESSIONS, 64, count=7).digest != first.digest
+
+
+def test_shards_are_disjoint_cover_all_and_are_balanced_themselves(faces: Path):
+    whole = load_samples(str(faces), EXPRESSIONS, 64, count=28)
+    shards = [load_samples(str(faces), EXPRESSIONS, 64, count=28, shard=(i, 2)) for i in (1, 2)]
+    assert shards[0].files + shards[1].files == whole.files
+    for shard in shards:
+        assert len({file.parent.name for file in shard.files}) == 7
+
+
+def test_shards_without_room_for_every_class_are_refused(faces: Path):
+    with pytest.raises(DataError, match="20 calibration images cannot cover 7 classes in 3 shards"):
+        load_samples(str(faces), EXPRESSIONS, 64, count=20, shard=(1, 3))
 
 
 class Lines(Reporter):
@@ -82,7 +98,7 @@ def test_an_image_of_one_colour_is_named_and_left_out(tmp_path: Path):
     Image.new("RGB", (32, 32)).save(black)
     said = Lines()
     chosen = load_samples(str(data), EXPRESSIONS, 32, report=said)
-    assert len(chosen.images) == 13
+    assert len(chosen.files) == 13
     assert said.lines == [f"warning: {black} is of one colour throughout and does not calibrate"]
 
 

@@ -2,78 +2,150 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbex.errors import DataError
-from calibration import CalibrationTable, TensorRange
+from arbex.errors import DataError, InputError
+from calibration import CalibrationTable, Origin, TensorStatistics
+from calibration.collector import Collector
 
 NAMES = ("image", "relu", "linear")
-finite = st.floats(-100, 100, allow_nan=False)
-ranges = st.tuples(finite, finite).map(lambda v: TensorRange(min(v), max(v)))
-tables = st.builds(
-    lambda values, digest: CalibrationTable(dict(zip(NAMES, values, strict=True)), "c", "p", (digest,), 10),
-    st.tuples(ranges, ranges, ranges),
-    st.text("0123456789abcdef", min_size=4, max_size=4),
-)
+TOOLS = {"torch": "2"}
+ORIGIN = Origin("c", "p", "g", TOOLS)
+rows = st.lists(st.lists(st.floats(-100, 100, width=32), min_size=4, max_size=4), min_size=1, max_size=5)
+calibrators = st.sampled_from(["minmax", "moving-average", "percentile", "mse"])
 
 
-@given(tables, tables)
-def test_merging_is_commutative(a: CalibrationTable, b: CalibrationTable):
-    assert a.merge(b) == b.merge(a)
+def collect(values: list[list[float]]) -> TensorStatistics:
+    collector = Collector("x")
+    collector.add(torch.tensor(values, dtype=torch.float32), len(values))
+    assert collector.seen is not None
+    return collector.seen
 
 
-@given(tables, tables, tables)
-def test_merging_is_associative(a: CalibrationTable, b: CalibrationTable, c: CalibrationTable):
-    assert a.merge(b).merge(c) == a.merge(b.merge(c))
+def make(values: list[list[float]], samples: str = "s", calibrator: str = "minmax") -> CalibrationTable:
+    statistics = {name: collect([[v + i for v in row] for row in values]) for i, name in enumerate(NAMES)}
+    return CalibrationTable.derive(statistics, ORIGIN, (samples,), len(values), calibrator)
 
 
-@given(tables, tables)
-def test_a_merged_range_covers_both(a: CalibrationTable, b: CalibrationTable):
-    merged = a.merge(b)
-    for name in NAMES:
-        assert merged.ranges[name].low == min(a.ranges[name].low, b.ranges[name].low)
-        assert merged.ranges[name].high == max(a.ranges[name].high, b.ranges[name].high)
-    assert merged.images == 20
+@given(rows, rows, calibrators)
+def test_merging_is_commutative(a: list[list[float]], b: list[list[float]], calibrator: str):
+    x, y = make(a, "a", calibrator), make(b, "b", calibrator)
+    assert x.merge(y) == y.merge(x)
+    assert x.merge(y).digest == y.merge(x).digest
 
 
-def table(**change: object) -> CalibrationTable:
-    values: dict[str, object] = {
-        "ranges": {"image": TensorRange(-2.0, 2.5)},
-        "checkpoint": "c",
-        "preprocessing": "p",
-        "samples": ("s",),
-        "images": 8,
-    }
-    return CalibrationTable(**{**values, **change})  # type: ignore[arg-type]
+@given(rows, rows, rows, calibrators)
+def test_merging_is_associative(a: list[list[float]], b: list[list[float]], c: list[list[float]], calibrator: str):
+    x, y, z = make(a, "a", calibrator), make(b, "b", calibrator), make(c, "c", calibrator)
+    assert x.merge(y).merge(z) == x.merge(y.merge(z))
 
 
-def test_round_trip_through_a_file(tmp_path: Path):
-    table().save(tmp_path / "t.json")
+@given(rows, rows, calibrators)
+def test_shards_merge_to_the_table_of_all_images(a: list[list[float]], b: list[list[float]], calibrator: str):
+    merged, whole = make(a, "a", calibrator).merge(make(b, "b", calibrator)), make(a + b, "ab", calibrator)
+    assert merged.statistics == whole.statistics
+    assert merged.ranges == whole.ranges
+    assert merged.images == whole.images == len(a) + len(b)
+    assert merged.samples == ("a", "b")
+
+
+def table(samples: str = "s", calibrator: str = "minmax") -> CalibrationTable:
+    return make([[-2.0, 0.0, 0.5, 2.5], [-1.0, 0.0, 0.25, 1.5]], samples, calibrator)
+
+
+@pytest.mark.parametrize("calibrator", ["minmax", "entropy"])
+def test_round_trip_through_files(calibrator: str, tmp_path: Path):
+    written = table(calibrator=calibrator)
+    written.save(tmp_path / "t.json")
     read = CalibrationTable.load(tmp_path / "t.json")
-    assert read == table()
-    assert read.digest == table().digest
+    assert read == written
+    assert read.digest == written.digest
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.safetensors"]
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "preprocessing", "calibrator"])
+def test_the_file_shows_ranges_and_origin_to_people(tmp_path: Path):
+    table().save(tmp_path / "t.json")
+    value = json.loads((tmp_path / "t.json").read_text())
+    assert value["tensors"]["image"]["range"] == [-2.0, 2.5]
+    assert (value["checkpoint"], value["graph"], value["tools"]) == ("c", "g", TOOLS)
+
+
+def test_other_ranges_need_no_images():
+    assert table().with_calibrator("moving-average").ranges["image"].high == 2.0
+    assert table().with_calibrator("moving-average") == table(calibrator="moving-average")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "preprocessing", "graph", "tools"])
 def test_tables_of_different_origin_do_not_merge(name: str):
+    other = Origin(**{**vars(ORIGIN), name: {"torch": "3"} if name == "tools" else "other"})
     with pytest.raises(DataError, match=f"differ in {name}"):
-        table().merge(table(**{name: "other"}))
+        table().merge(CalibrationTable.derive(table().statistics, other, ("t",), 2))
+
+
+def test_tables_of_different_calibrators_do_not_merge():
+    with pytest.raises(DataError, match="differ in calibrator: minmax and mse"):
+        table().merge(table("t", "mse"))
 
 
 def test_tables_of_different_graphs_do_not_merge():
+    fewer = CalibrationTable.derive({"relu": table().statistics["relu"]}, ORIGIN, ("t",), 2)
     with pytest.raises(DataError, match="different graphs"):
-        table().merge(table(ranges={"relu": TensorRange(0.0, 1.0)}))
+        table().merge(fewer)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"ranges": {"a": {"low": NaN, "high": 1}}}'])
+def test_the_same_images_are_not_counted_twice():
+    with pytest.raises(DataError, match="Both calibration tables hold the sample set"):
+        table().merge(table())
+
+
+def test_histograms_of_another_table_are_refused(tmp_path: Path):
+    table().save(tmp_path / "t.json")
+    make([[1.0, 2.0, 3.0, 4.0]]).save(tmp_path / "other.json")
+    (tmp_path / "other.safetensors").replace(tmp_path / "t.safetensors")
+    with pytest.raises(DataError, match="its histograms are not those that it was written with"):
+        CalibrationTable.load(tmp_path / "t.json")
+
+
+def test_a_table_of_an_older_version_is_refused(tmp_path: Path):
+    table().save(tmp_path / "t.json")
+    value = json.loads((tmp_path / "t.json").read_text())
+    (tmp_path / "t.json").write_text(json.dumps({**value, "schema": 1}))
+    with pytest.raises(DataError, match="its schema is 1, this version reads 2.*arbex calibrate"):
+        CalibrationTable.load(tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"schema": 2, "tensors": {"a": {"range": [NaN, 1]}}}'])
 def test_a_damaged_file_is_refused(content: str, tmp_path: Path):
+    table().save(tmp_path / "t.json")
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(DataError, match="no calibration table"):
         CalibrationTable.load(tmp_path / "t.json")
+
+
+def test_a_damaged_histogram_is_refused(tmp_path: Path):
+    table().save(tmp_path / "t.json")
+    (tmp_path / "t.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="no calibration table"):
+        CalibrationTable.load(tmp_path / "t.json")
+
+
+def test_missing_histograms_are_named(tmp_path: Path):
+    table().save(tmp_path / "t.json")
+    (tmp_path / "t.safetensors").unlink()
+    with pytest.raises(DataError, match=r"t\.safetensors cannot be read"):
+        CalibrationTable.load(tmp_path / "t.json")
+
+
+def test_nothing_is_left_where_a_table_cannot_be_written(tmp_path: Path):
+    with pytest.raises(InputError):
+        table().save(tmp_path / "nowhere" / "t.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):

@@ -1,0 +1,123 @@
+"""Which operators go back to float so that a gate holds: as few as the search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from arbex.progress import SILENT, Reporter
+from quantize.sensitivity import Sensitivity
+
+MOST_TRIALS = 20
+"""Placements that a search measures at most; each is measured under every recipe in use."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a placement showed on images.
+
+    Attributes:
+        mean_kl: Mean KL to PyTorch in nats, the largest of the recipes.
+        agreement: Top-1 agreement with PyTorch, the smallest of the recipes.
+        holds: Whether that is good enough.
+    """
+
+    mean_kl: float
+    agreement: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A measured point of the trade-off.
+
+    Attributes:
+        restored: How many operators were in float, the worst first.
+        int8_share: Share of all multiply-adds that was left in int8.
+        predicted_kl: What the sensitivity table predicted.
+        mean_kl: What was measured.
+        agreement: What was measured.
+    """
+
+    restored: int
+    int8_share: float
+    predicted_kl: float
+    mean_kl: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        restored: Names of the operators that stay in float.
+        holds: Whether the gate holds with them.
+        trials: What was measured, by number of restored operators.
+        sensitivity: The table behind it.
+    """
+
+    restored: tuple[str, ...]
+    holds: bool
+    trials: tuple[Trial, ...]
+    sensitivity: Sensitivity
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns table, curve and choice for a bundle's manifest."""
+        return {
+            "restored": list(self.restored),
+            "trials": [asdict(trial) for trial in self.trials],
+            "predicted": [
+                {"int8_share": share, "kl": kl}
+                for share, kl in zip(self.sensitivity.int8_share, self.sensitivity.predicted, strict=True)
+            ],
+            "operators": [asdict(cost) for cost in self.sensitivity.costs],
+        }
+
+
+class Search:
+    """Looks for the fewest restored operators that hold, along the order of the sensitivity table."""
+
+    def __init__(
+        self, sensitivity: Sensitivity, measure: Callable[[tuple[str, ...]], Score], report: Reporter = SILENT
+    ) -> None:
+        """Starts with nothing measured.
+
+        Args:
+            sensitivity: Gives order and predictions.
+            measure: Measures the placement with these operators in float.
+            report: Takes a line a trial.
+        """
+        self.sensitivity, self.measure, self.report = sensitivity, measure, report
+        self.scores: dict[int, Score] = {}
+
+    def holds(self, restored: int) -> bool:
+        """Measures a placement, once, and tells whether it is good enough."""
+        if restored not in self.scores:
+            score = self.measure(self.sensitivity.order[:restored])
+            self.scores[restored] = score
+            self.report.line(
+                f"{restored} operators in float, {self.sensitivity.int8_share[restored]:.1%} of multiply-adds in int8: "
+                f"KL {score.mean_kl:.1e}, agreement {score.agreement:.2%}"
+            )
+        return self.scores[restored].holds
+
+    def run(self) -> Outcome:
+        """Doubles the number of restored operators until the gate holds, then halves the gap."""
+        everything = len(self.sensitivity.order)
+        low, high = 0, 0  # the gate is missed at low, if anything was tried there, and holds at high
+        while not self.holds(high) and high < everything:
+            low, high = high, min(everything, max(1, 2 * high))
+        while high - low > 1 and len(self.scores) < MOST_TRIALS:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.holds(middle) else (middle, high)
+        return Outcome(self.sensitivity.order[:high], self.holds(high), self.trials(), self.sensitivity)
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Returns what was measured, in the order of the number of restored operators."""
+        table = self.sensitivity
+        return tuple(
+            Trial(n, table.int8_share[n], table.predicted[n], score.mean_kl, score.agreement)
+            for n, score in sorted(self.scores.items())
+        )

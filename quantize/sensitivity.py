@@ -1,0 +1,272 @@
+"""What rounding each tensor does to the answer, from one pass: first-order effects on the corrected distribution.
+
+Rounding a tensor moves it by a known error, and the gradient of the log-probabilities says what that does to the
+answer; one backward pass a class gives the gradients of all tensors. Effects of several tensors add up, so the
+divergence of any placement can be predicted without running it:
+
+    KL(p, q) ~ 1/2 sum_c p_c (d_c - sum_k p_k d_k) ** 2,    d = change of log p
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+
+from calibration import TensorRange
+from quantize.placement import belongs_to, calls, module_path, rounded_tensors
+from quantize.program import apply_ranges, blank_input, is_observer, prepare
+from quantize.recipe import FLOAT, WEIGHTED, Recipe
+
+FLOOR = 1e-12
+"""Probabilities below this count as this in logarithms."""
+
+ATTENTION = "aten.scaled_dot_product_attention.default"
+PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
+
+
+def multiply_adds(node: Node, value: Any, arguments: tuple[Any, ...]) -> int:
+    """Returns the multiply-adds of an operator that computed ``value``, for the whole batch; 0 for all others."""
+    if calls(node, WEIGHTED):
+        return int(value.numel() * arguments[1][0].numel())
+    if calls(node, (ATTENTION,)):
+        query, key, result = arguments[0], arguments[1], arguments[2]
+        places = query.numel() // query.shape[-1] * key.shape[-2]  # scores
+        return int(places * (query.shape[-1] + result.shape[-1]))
+    if calls(node, PRODUCTS):
+        return int(value.numel() * arguments[0].shape[-1])
+    return 0
+
+
+class Counter(Interpreter):
+    """Counts the multiply-adds of each operator."""
+
+    def __init__(self, program: GraphModule) -> None:
+        """Starts with nothing counted."""
+        super().__init__(program)
+        self.found: dict[str, int] = {}
+
+    def run_node(self, n: Node) -> Any:
+        """Computes an operator and counts it."""
+        value = super().run_node(n)
+        if n.op == "call_function" and (macs := multiply_adds(n, value, self.fetch_args_kwargs_from_env(n)[0])):
+            self.found[n.name] = macs
+        return value
+
+
+@torch.no_grad()
+def count_macs(program: GraphModule) -> dict[str, int]:
+    """Returns the multiply-adds of each operator for one image; operators without any are left out."""
+    counter = Counter(program)
+    counter.run(blank_input(program))
+    return counter.found
+
+
+class Meter(Interpreter):
+    """Runs a prepared program in float and notes what rounding would do wherever its observers stand."""
+
+    def __init__(self, prepared: GraphModule) -> None:
+        """Starts with no image seen; the observers must hold ranges."""
+        super().__init__(prepared)
+        observers = [n for n in prepared.graph.nodes if n.op == "call_module" and is_observer(self.module_of(n))]
+        self.observers = set(observers)
+        # A tensor that is passed on at the same scale was rounded where its observer first stood.
+        self.firsts = set({n.target: n for n in reversed(observers)}.values())
+        self.moves: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def module_of(self, node: Node) -> Any:
+        """Returns the module that a node calls."""
+        return self.fetch_attr(str(node.target))
+
+    def run_node(self, n: Node) -> Any:
+        """Watches observers of activations, and operators whose weights are observed."""
+        if n in self.observers:
+            return self.observe(n)
+        value = super().run_node(n)
+        weight = n.args[1] if calls(n, WEIGHTED) else None
+        if weight in self.observers:
+            assert isinstance(weight, Node)
+            arguments, _ = self.fetch_args_kwargs_from_env(n)
+            with torch.no_grad():
+                rounded = round_weight(arguments[1], self.module_of(weight))
+                moved = n.target(arguments[0], rounded, *arguments[2:]) - value  # type: ignore[operator]
+            self.moves[f"{n.name}.weight"] = (value, moved)
+            return value.clone()  # an activation in place would take over the gradient
+        return value
+
+    def observe(self, node: Node) -> Tensor:
+        """Notes the rounding error of an activation and passes it on; weights are dealt with at their operator."""
+        source = node.args[0]
+        assert isinstance(source, Node)
+        value: Tensor = self.env[source]
+        observer = self.module_of(node)
+        if node in self.firsts and "per_tensor" in str(observer.qscheme):
+            with torch.no_grad():
+                self.moves[source.name] = (value, round_activation(value, observer) - value)
+            return value.clone()
+        return value
+
+    def show(self, images: Tensor) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Returns the corrected distributions of a batch, ``[B, N]``, and the effect of each tensor, ``[B, N]``."""
+        self.moves.clear()
+        with torch.enable_grad():
+            corrected: Tensor = self.run(images.clone().requires_grad_())[0]
+            logarithms = corrected.clamp_min(FLOOR).log().sum(0)  # images do not depend on each other
+        effects = {name: np.zeros(corrected.shape) for name in self.moves}
+        values = [value for value, _ in self.moves.values()]
+        for column, logarithm in enumerate(logarithms):
+            last = column + 1 == len(logarithms)
+            gradients = torch.autograd.grad(logarithm, values, retain_graph=not last, allow_unused=True)
+            for (name, (_, moved)), gradient in zip(self.moves.items(), gradients, strict=True):
+                if gradient is not None:
+                    effects[name][:, column] = (gradient * moved).reshape(len(images), -1).sum(1).double().numpy()
+        return corrected.detach().double().numpy(), effects
+
+
+def round_activation(value: Tensor, observer: Any) -> Tensor:
+    """Returns an activation as 8 bits represent it."""
+    scale, zero = observer.calculate_qparams()
+    low, high = observer.quant_min, observer.quant_max
+    return torch.fake_quantize_per_tensor_affine(value, float(scale), int(zero), low, high)
+
+
+def round_weight(weight: Tensor, observer: Any) -> Tensor:
+    """Returns a weight as 8 bits a channel represent it."""
+    observer(weight)
+    scales, zeros = observer.calculate_qparams()
+    low, high = observer.quant_min, observer.quant_max
+    return torch.fake_quantize_per_channel_affine(weight, scales, zeros.int(), observer.ch_axis, low, high)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What rounding each tensor does to the answers for n images.
+
+    Attributes:
+        by_tensor: Change of the log-probabilities, ``[n, N]``, by tensor; a weight is ``OPERATOR.weight``.
+        probabilities: Corrected distributions in float, ``[n, N]``.
+    """
+
+    by_tensor: Mapping[str, NDArray[np.float64]]
+    probabilities: NDArray[np.float64]
+
+    def kl(self, rounded: Set[str]) -> float:
+        """Returns the predicted mean KL in nats where these tensors are rounded."""
+        p = self.probabilities
+        change = sum((self.by_tensor[name] for name in sorted(rounded) if name in self.by_tensor), np.zeros_like(p))
+        change = change - (p * change).sum(1, keepdims=True)
+        return float((p * change**2).sum(1).mean() / 2)
+
+
+def measure_effects(
+    program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, batches: Iterable[Tensor]
+) -> Effects:
+    """Returns what each tensor that a recipe rounds does to the answers for some images.
+
+    Costs a forward pass, and a backward pass a class.
+    """
+    prepared = prepare(program, recipe)
+    apply_ranges(prepared, ranges)
+    meter = Meter(prepared)
+    shown = [meter.show(batch) for batch in batches]
+    names = shown[0][1]
+    by_tensor = {name: np.concatenate([effects[name] for _, effects in shown]) for name in names}
+    return Effects(by_tensor, np.concatenate([probabilities for probabilities, _ in shown]))
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """A row of the sensitivity table.
+
+    Attributes:
+        operator: Name in the traced program.
+        module: Dotted path of the module it came from.
+        macs: Multiply-adds an image.
+        kl: Predicted mean KL in nats where this operator alone is in int8; the larger one of several recipes.
+    """
+
+    operator: str
+    module: str
+    macs: int
+    kl: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The sensitivity table, and in which order operators are restored to float.
+
+    Attributes:
+        costs: Worst operator first.
+        order: Operators in the order in which restoring them helps most.
+        predicted: Mean KL in nats with none, one, two, … of ``order`` restored, the largest one of the recipes.
+        int8_share: Share of all multiply-adds in int8, with as many restored.
+    """
+
+    costs: tuple[OperatorCost, ...]
+    order: tuple[str, ...]
+    predicted: tuple[float, ...]
+    int8_share: tuple[float, ...]
+
+
+class Prediction:
+    """Predicts the divergence of placements under several recipes, from their effects."""
+
+    def __init__(self, program: GraphModule, effects: Mapping[Recipe, Effects]) -> None:
+        """Takes the traced program and the effects that were measured with it."""
+        self.folded, self.effects = prepare(program, FLOAT), effects
+        nodes = [n for n in self.folded.graph.nodes if calls(n, WEIGHTED)]
+        (heads,) = {recipe.float_modules for recipe in effects}
+        self.operators = {n.name: module_path(n) for n in nodes if not belongs_to(n, heads)}
+
+    def kl(self, restored: Iterable[str]) -> float:
+        """Returns the largest mean KL of the recipes, with some operators in float."""
+        kept = tuple(restored)
+        return max(
+            effects.kl(rounded_tensors(self.folded, replace(recipe, float_operators=kept)))
+            for recipe, effects in self.effects.items()
+        )
+
+    def alone(self, operator: str) -> float:
+        """Returns the KL where one operator only is in int8."""
+        return self.kl(name for name in self.operators if name != operator)
+
+    def restoring_order(self, look: int = 6) -> tuple[list[str], list[float]]:
+        """Returns the operators in the order in which restoring them helps most, and the KL after each.
+
+        Each step looks again at the few that promised most at the step before.
+        """
+        start = self.kl(())
+        gains = {name: start - self.kl((name,)) for name in self.operators}
+        order: list[str] = []
+        curve = [start]
+        while gains:
+            best = sorted(gains, key=gains.__getitem__, reverse=True)[:look]
+            after = {name: self.kl((*order, name)) for name in best}
+            gains.update({name: curve[-1] - kl for name, kl in after.items()})
+            chosen = min(after, key=after.__getitem__)
+            order.append(chosen)
+            curve.append(after[chosen])
+            del gains[chosen]
+        return order, curve
+
+
+def analyse(program: GraphModule, effects: Mapping[Recipe, Effects]) -> Sensitivity:
+    """Returns the sensitivity table of a traced program under the recipes whose effects were measured."""
+    prediction = Prediction(program, effects)
+    macs = count_macs(prediction.folded)
+    costs = [
+        OperatorCost(name, module, macs[name], prediction.alone(name)) for name, module in prediction.operators.items()
+    ]
+    order, curve = prediction.restoring_order()
+    left, total = sum(macs[name] for name in prediction.operators), sum(macs.values())
+    shares = [left / total]
+    for name in order:
+        left -= macs[name]
+        shares.append(left / total)
+    return Sensitivity(tuple(sorted(costs, key=lambda cost: -cost.kl)), tuple(order), tuple(curve), tuple(shares))

@@ -1,0 +1,64 @@
+"""Histograms count the same whatever the order and the grouping."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibration.collector import count
+from calibration.histogram import BINS, Histogram, bin_of, fitting_exponent
+
+values = st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=40)
+
+
+def histogram(numbers: list[float]) -> Histogram:
+    tensor = torch.tensor(numbers, dtype=torch.float32)
+    return count(tensor, float(tensor.min()), float(tensor.max()))
+
+
+@given(values, values)
+def test_merging_is_counting_together(a: list[float], b: list[float]):
+    assert histogram(a).merge(histogram(b)) == histogram(a + b)
+
+
+@given(values, values, values)
+def test_merging_is_associative_and_commutative(a: list[float], b: list[float], c: list[float]):
+    x, y, z = histogram(a), histogram(b), histogram(c)
+    assert x.merge(y).merge(z) == x.merge(y.merge(z))
+    assert x.merge(y) == y.merge(x)
+
+
+@given(values)
+def test_every_value_is_in_its_bin(numbers: list[float]):
+    found = histogram(numbers)
+    assert found.counts.sum() == len(numbers)
+    assert len(found.counts) <= BINS
+    for value in np.float32(numbers):
+        assert found.counts[bin_of(float(value), found.exponent) - found.first] > 0
+    assert found.edges[0] <= min(np.float32(numbers))
+    assert max(np.float32(numbers)) < found.edges[-1]
+
+
+def test_bins_worked_out_by_hand():
+    # 0 to 8 in at most 2048 bins: those of 2 ** -8 would be 2049.
+    found = histogram([0.0, 0.01, 8.0])
+    assert (found.exponent, found.first, len(found.counts)) == (-7, 0, 1025)
+    assert np.flatnonzero(found.counts).tolist() == [0, 1, 1024]
+    assert found.width == 1 / 128
+    assert found.centres[1] == 1.5 / 128
+
+
+def test_nearly_equal_values_share_a_bin_of_the_smallest_width():
+    assert fitting_exponent(0.0, 0.0) == -40
+    assert histogram([0.0, 0.0]).counts.tolist() == [2]
+
+
+@pytest.mark.parametrize("low", [-1.0, 0.0, 123.0])
+def test_at_least_half_of_the_bins_are_used(low: float):
+    exponent = fitting_exponent(low, low + 3.3)
+    assert BINS / 2 <= 3.3 / math.ldexp(1.0, exponent) <= BINS
