@@ -11,15 +11,24 @@ from arbex.errors import DataError
 from calibration.histogram import Histogram, bin_of, fitting_exponent
 from calibration.statistics import TensorStatistics, to_grid
 
+COUNTED = 2**13
+"""Values that an image adds to a tensor's histogram at most, evenly spaced over it; the ends come from all values."""
+
+CHUNK = 2**17
+"""Values that are counted at a time: they stay in the processor's cache, and copies of whole maps are not made."""
+
 
 def count(values: Tensor, low: float, high: float) -> Histogram:
-    """Returns the histogram of a float tensor whose smallest and largest value are known."""
+    """Returns the histogram of float values that lie between two known ones."""
     exponent = fitting_exponent(low, high)
     first = bin_of(low, exponent)
-    size = bin_of(high, exponent) - first + 1
-    # Scaling by a power of two and rounding down are exact, so the bins are those of any other batch.
-    numbers = (values * math.ldexp(1.0, -exponent)).floor_().sub_(first).to(torch.int32)
-    counts = torch.bincount(numbers.flatten(), minlength=size)
+    bins = bin_of(high, exponent) - first + 1
+    scale = math.ldexp(1.0, -exponent)
+    counts = torch.zeros(bins, dtype=torch.int64)
+    for part in torch.split(values.flatten(), CHUNK):
+        # Scaling by a power of two and rounding down are exact, so the bins are those of any other batch.
+        numbers = (part * scale).floor_().sub_(first).to(torch.int32)
+        counts += torch.bincount(numbers, minlength=bins)
     return Histogram(exponent, first, counts.numpy())
 
 
@@ -49,12 +58,8 @@ class Collector:
                 remedy="Check the calibration images and the weights: neither may hold NaN or infinity.",
             )
         low, high, share = min(lows), max(highs), images // len(lows)
-        new = TensorStatistics(
-            low,
-            high,
-            share * sum(map(to_grid, lows)),
-            share * sum(map(to_grid, highs)),
-            images,
-            count(parts, low, high),
-        )
+        low_sum, high_sum = share * sum(map(to_grid, lows)), share * sum(map(to_grid, highs))
+        step = -(-parts.shape[1] // COUNTED) | 1  # odd, so that it does not fall in step with rows
+        histogram = count(parts[:, ::step], low, high)
+        new = TensorStatistics(low, high, low_sum, high_sum, images, histogram)
         self.seen = new if self.seen is None else self.seen.merge(new)

@@ -29,7 +29,7 @@ class TensorStatistics:
         low_sum: Sum over the images of each one's smallest value, in units of 2 ** -24.
         high_sum: The same of the largest values.
         images: How many images that were.
-        histogram: Of all values.
+        histogram: Of values that are evenly spaced over each image's part of the tensor.
     """
 
     low: float

@@ -1,0 +1,159 @@
+"""The sensitivity table against what really happens when tensors are rounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
+from arbex.spec import EXPRESSIONS, Preprocessing
+from calibration import TensorRange
+from calibration.observers import observe
+from export.trace import TracedModel, trace
+from quantize.placement import rounded_tensors
+from quantize.program import calibrate, prepare, quantize
+from quantize.recipe import ACCELERATOR, CPU, FLOAT, Recipe
+from quantize.sensitivity import Effects, analyse, count_macs, measure_effects
+
+
+class Small(nn.Module):
+    """Two layers and a softmax: small enough to work out by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 6)
+        self.second = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.second(torch.relu_(self.first(x)))
+        return logits.softmax(-1), logits
+
+
+@pytest.fixture(scope="module")
+def small() -> GraphModule:
+    torch.manual_seed(0)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    model = Small().eval()
+    return torch.export.export(model, (torch.zeros(2, 4),), dynamic_shapes={"x": {0: batch}}).module()
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Tensor:
+    return torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
+
+
+def ranges_of(program: GraphModule, images: Tensor) -> dict[str, TensorRange]:
+    return {name: observe("minmax", seen) for name, seen in calibrate(program, [images]).items()}
+
+
+def true_kl(program: GraphModule, quantized: GraphModule, images: Tensor) -> float:
+    with torch.no_grad():
+        p, q = program(images)[0].double(), quantized(images)[0].double()
+    return float((p * (p / q).log()).sum(1).mean())
+
+
+def test_effects_are_gradients_times_rounding_errors(small: GraphModule, vectors: Tensor):
+    ranges = ranges_of(small, vectors)
+    effects = measure_effects(small, ranges, ACCELERATOR, [vectors[:20], vectors[20:]])
+    assert effects.probabilities.shape == (32, 3)
+    scale = max(abs(ranges["x"].low), abs(ranges["x"].high)) / 127
+    x = vectors.clone().requires_grad_()
+    moved = (vectors / scale).round().clamp(-127, 127) * scale - vectors
+    logarithm = small(x)[0].log()
+    for column in range(3):
+        (gradient,) = torch.autograd.grad(logarithm[:, column].sum(), x, retain_graph=True)
+        expected = (gradient * moved).sum(1).numpy()
+        np.testing.assert_allclose(effects.by_tensor["x"][:, column], expected, atol=2e-5)
+
+
+def test_the_error_of_a_weight_passes_through_an_activation_in_place(small: GraphModule, vectors: Tensor):
+    effects = measure_effects(small, ranges_of(small, vectors), ACCELERATOR, [vectors])
+    weight = dict(small.named_parameters())["first.weight"]
+    scales = weight.detach().abs().amax(1, keepdim=True) / 127
+    rounded = (weight.detach() / scales).round().clamp(-127, 127) * scales
+    with torch.no_grad():
+        before = small(vectors)[0].log()
+        kept = weight.detach().clone()
+        weight.copy_(rounded)
+        after = small(vectors)[0].log()
+        weight.copy_(kept)
+    moved, predicted = (after - before).numpy(), effects.by_tensor["linear.weight"]
+    assert np.corrcoef(moved.ravel(), predicted.ravel())[0, 1] > 0.99
+    assert np.abs(moved - predicted).max() < 0.1 * np.abs(moved).max()
+
+
+def test_divergence_from_effects_by_hand():
+    # p = (1/2, 1/2) and a change of log p by (+d, -d): KL = d ** 2 / 2.
+    effects = Effects({"a": np.array([[0.1, -0.1]]), "b": np.array([[-0.1, 0.1]])}, np.array([[0.5, 0.5]]))
+    assert effects.kl({"a"}) == pytest.approx(0.1**2 / 2)
+    assert effects.kl({"a", "b"}) == pytest.approx(0.0)  # they cancel out
+    assert effects.kl(set()) == 0.0
+    # Adding the same to every class changes nothing once probabilities add up to 1.
+    shifted = Effects({"a": np.array([[3.1, 2.9]])}, np.array([[0.5, 0.5]]))
+    assert shifted.kl({"a"}) == pytest.approx(0.1**2 / 2)
+
+
+@pytest.fixture(scope="module")
+def traced() -> TracedModel:
+    torch.manual_seed(0)
+    model = ExpressionClassifier(Encoder(PRESETS["tiny"]), ReliabilityHead(64, 7), EXPRESSIONS, Preprocessing(64))
+    with torch.no_grad():  # a random head says the same of every image
+        model.head.requires_grad_(False)
+        for parameter in model.head.parameters():
+            parameter.mul_(3.0)
+    return trace(model.eval())
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(24, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def ranges(traced: TracedModel, images: Tensor) -> dict[str, TensorRange]:
+    return ranges_of(traced.program, images)
+
+
+@pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
+def test_the_prediction_for_the_whole_program_is_near_the_truth(
+    traced: TracedModel, ranges: dict[str, TensorRange], images: Tensor, recipe: Recipe
+):
+    effects = measure_effects(traced.program, ranges, recipe, images.split(8))
+    folded = prepare(traced.program, FLOAT)
+    predicted = effects.kl(rounded_tensors(folded, recipe))
+    true = true_kl(traced.program, quantize(traced.program, ranges, recipe), images)
+    assert 0.4 < predicted / true < 2.5
+
+
+def test_the_table_names_every_operator_and_its_share_of_the_work(
+    traced: TracedModel, ranges: dict[str, TensorRange], images: Tensor
+):
+    effects = {CPU: measure_effects(traced.program, ranges, CPU, [images[:8]])}
+    found = analyse(traced.program, effects)
+    assert sorted(found.order) == sorted(cost.operator for cost in found.costs)
+    assert [cost.kl for cost in found.costs] == sorted((cost.kl for cost in found.costs), reverse=True)
+    assert len(found.order) == len(found.predicted) - 1 == len(found.int8_share) - 1
+    assert found.predicted[-1] == 0.0
+    assert found.int8_share[-1] == 0.0
+    assert 0.8 < found.int8_share[0] < 1.0
+    assert all(a > b for a, b in zip(found.int8_share, found.int8_share[1:], strict=False))
+    assert not [cost for cost in found.costs if cost.module.startswith("head")]
+    assert found.predicted[1] < found.predicted[0]
+
+
+def test_multiply_adds_by_hand(small: GraphModule):
+    assert count_macs(small) == {"linear": 24, "linear_1": 18}
+
+
+def test_an_operator_named_in_the_recipe_stays_in_float(traced: TracedModel, ranges: dict[str, TensorRange]):
+    before = rounded_tensors(prepare(traced.program, FLOAT), CPU)
+    after = rounded_tensors(prepare(traced.program, FLOAT), replace(CPU, float_operators=("conv2d_5",)))
+    assert before - after >= {"conv2d_5.weight"}
+    program = quantize(traced.program, ranges, replace(CPU, float_operators=("conv2d_5",)))
+    node = next(n for n in program.graph.nodes if n.name.startswith("conv2d_5") and "conv2d" in str(n.target))
+    assert "dequantize" not in str(node.args[1])
