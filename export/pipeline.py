@@ -202,12 +202,15 @@ def write_archive(bundle: Path) -> Path:
     return path
 
 
-def gate_of(request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None) -> Gate | None:
-    """Returns what int8 must show on calibration images, where a gate was asked for."""
+def gate_of(
+    request: ExportRequest, model: ExpressionClassifier, calibrated: Calibrated | None, golden: Golden
+) -> Gate | None:
+    """Returns what int8 must show on calibration images and golden vectors, where a gate was asked for."""
     if not request.gated or calibrated is None or calibrated.images is None:
         return None  # export() has refused a gate with a table, which holds no images
     images = calibrated.images.first(GATE_IMAGES)
-    return Gate(images, Prediction(*answer(model, images)), thresholds_for(request, "int8"))
+    sets = TestImages(images, Prediction(*answer(model, images))), TestImages(golden.images, golden.expected)
+    return Gate(sets, thresholds_for(request, "int8"))
 
 
 def restore(
@@ -269,10 +272,10 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     calibrated = prepare_int8(run, traced, wish, report) if "int8" in precisions else None
     images = golden_images(traced.side)
     golden = Golden(images, Prediction(*answer(model, images)))
-    gate = gate_of(request, model, calibrated)
+    gate = gate_of(request, model, calibrated, golden)
     outcome = restore(request, targets, traced, calibrated, gate, report) if calibrated and gate else None
     origin = provenance_of(run, calibrated, outcome)
-    extra = [TestImages(gate.images, gate.expected)] if gate else []
+    extra = [gate.sets[0]] if gate else []
     reports = []
     with tempfile.TemporaryDirectory(prefix="arbex-export-") as work:
         lowering = Lowering(

@@ -100,3 +100,31 @@ def spell_out_attention_masks(program: GraphModule) -> None:
         if name not in used:
             delattr(program, name)
     program.recompile()
+
+
+def is_dequantized(node: Any) -> bool:
+    """Tells whether an argument is what a Q/DQ pair puts out."""
+    return isinstance(node, Node) and "dequantize_per" in str(node.target)
+
+
+def round_biases(program: GraphModule, operators: tuple[str, ...]) -> None:
+    """Rounds biases of operators on quantised inputs and weights to what integer kernels add, in place.
+
+    These add biases as int32 whose unit is the scale of the input times that of the weight. Where the program adds
+    them in full, every such sum differs by a fraction of a unit, one value in a thousand is rounded the other way, and
+    a network deep enough makes as much of that as of the whole quantisation.
+    """
+    for i, node in enumerate(n for n in program.graph.nodes if str(n.target) in operators):
+        values, weight, bias = (*node.args, None)[:3]
+        if not (is_dequantized(values) and is_dequantized(weight) and isinstance(bias, Node)):
+            continue
+        unit = constant(program, values.args[1]) * constant(program, weight.args[1]).double()  # [channels]
+        value = constant(program, bias)
+        name = f"rounded_bias_{i}"
+        program.register_buffer(name, ((value.double() / unit).round() * unit).to(value.dtype).detach())
+        with program.graph.inserting_before(node):
+            rounded = program.graph.get_attr(name)
+        rounded.meta.update(bias.meta)
+        node.update_arg(2, rounded)
+    program.graph.eliminate_dead_code()
+    program.recompile()

@@ -17,7 +17,7 @@ from arbex.errors import DataError
 from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
-from quantize.constants import fold_attention_masks, spell_out_attention_masks
+from quantize.constants import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.placement import Placement
 from quantize.recipe import WIDEST, Recipe
 
@@ -156,6 +156,7 @@ def quantize(
         prepared(blank_input(prepared))  # lets the observers of weights see them
         apply_ranges(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
+        round_biases(converted, recipe.operators)
         if not fold:
             spell_out_attention_masks(converted)
     return converted

@@ -1,15 +1,18 @@
-"""What rounding each tensor does to the answer, from one pass: first-order effects on the corrected distribution.
+"""What rounding each tensor costs, from one pass: first-order effects on the corrected distribution.
 
 Rounding a tensor moves it by a known error, and the gradient of the log-probabilities says what that does to the
-answer; one backward pass a class gives the gradients of all tensors. Effects of several tensors add up, so the
-divergence of any placement can be predicted without running it:
+answer; one backward pass a class gives the gradients of all tensors. With d the change of log p,
 
-    KL(p, q) ~ 1/2 sum_c p_c (d_c - sum_k p_k d_k) ** 2,    d = change of log p
+    KL(p, q) ~ 1/2 sum_c p_c (d_c - sum_k p_k d_k) ** 2.
+
+Rounding errors of different tensors have little to do with each other, so their divergences add up, and the divergence
+of any placement can be predicted without running it. (Adding up the changes instead makes use of cancellations that
+other images do not have.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -144,40 +147,27 @@ def round_weight(weight: Tensor, observer: Any) -> Tensor:
     return torch.fake_quantize_per_channel_affine(weight, scales, zeros.int(), observer.ch_axis, low, high)
 
 
-@dataclass(frozen=True)
-class Effects:
-    """What rounding each tensor does to the answers for n images.
-
-    Attributes:
-        by_tensor: Change of the log-probabilities, ``[n, N]``, by tensor; a weight is ``OPERATOR.weight``.
-        probabilities: Corrected distributions in float, ``[n, N]``.
-    """
-
-    by_tensor: Mapping[str, NDArray[np.float64]]
-    probabilities: NDArray[np.float64]
-
-    def kl(self, rounded: Set[str]) -> float:
-        """Returns the predicted mean KL in nats where these tensors are rounded."""
-        p = self.probabilities
-        change = sum((self.by_tensor[name] for name in sorted(rounded) if name in self.by_tensor), np.zeros_like(p))
-        change = change - (p * change).sum(1, keepdims=True)
-        return float((p * change**2).sum(1).mean() / 2)
+def divergence(probabilities: NDArray[np.float64], changes: NDArray[np.float64]) -> float:
+    """Returns the mean KL in nats, to second order, that changes of the log-probabilities ``[n, N]`` make."""
+    changes = changes - (probabilities * changes).sum(1, keepdims=True)
+    return float((probabilities * changes**2).sum(1).mean() / 2)
 
 
-def measure_effects(
+def measure_costs(
     program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, batches: Iterable[Tensor]
-) -> Effects:
-    """Returns what each tensor that a recipe rounds does to the answers for some images.
+) -> dict[str, float]:
+    """Returns the mean KL in nats that rounding costs, by tensor; a weight is ``OPERATOR.weight``.
 
-    Costs a forward pass, and a backward pass a class.
+    Takes a forward pass, and a backward pass a class.
     """
     prepared = prepare(program, recipe)
     apply_ranges(prepared, ranges)
     meter = Meter(prepared)
     shown = [meter.show(batch) for batch in batches]
-    names = shown[0][1]
-    by_tensor = {name: np.concatenate([effects[name] for _, effects in shown]) for name in names}
-    return Effects(by_tensor, np.concatenate([probabilities for probabilities, _ in shown]))
+    probabilities = np.concatenate([p for p, _ in shown])
+    return {
+        name: divergence(probabilities, np.concatenate([effects[name] for _, effects in shown])) for name in shown[0][1]
+    }
 
 
 @dataclass(frozen=True)
@@ -203,7 +193,7 @@ class Sensitivity:
 
     Attributes:
         costs: Worst operator first.
-        order: Operators in the order in which restoring them helps most.
+        order: Operators in the order in which restoring them pays: most divergence a multiply-add first.
         predicted: Mean KL in nats with none, one, two, … of ``order`` restored, the largest one of the recipes.
         int8_share: Share of all multiply-adds in int8, with as many restored.
     """
@@ -215,58 +205,56 @@ class Sensitivity:
 
 
 class Prediction:
-    """Predicts the divergence of placements under several recipes, from their effects."""
+    """Predicts the divergence of placements under several recipes."""
 
-    def __init__(self, program: GraphModule, effects: Mapping[Recipe, Effects]) -> None:
-        """Takes the traced program and the effects that were measured with it."""
-        self.folded, self.effects = prepare(program, FLOAT), effects
+    def __init__(self, program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -> None:
+        """Takes the traced program, and what rounding each tensor costs under each recipe."""
+        self.folded, self.costs = prepare(program, FLOAT), costs
         nodes = [n for n in self.folded.graph.nodes if calls(n, WEIGHTED)]
-        (heads,) = {recipe.float_modules for recipe in effects}
+        (heads,) = {recipe.float_modules for recipe in costs}
         self.operators = {n.name: module_path(n) for n in nodes if not belongs_to(n, heads)}
 
     def kl(self, restored: Iterable[str]) -> float:
         """Returns the largest mean KL of the recipes, with some operators in float."""
         kept = tuple(restored)
-        return max(
-            effects.kl(rounded_tensors(self.folded, replace(recipe, float_operators=kept)))
-            for recipe, effects in self.effects.items()
-        )
+        found = []
+        for recipe, costs in self.costs.items():
+            rounded = rounded_tensors(self.folded, replace(recipe, float_operators=kept))
+            found.append(sum(costs.get(name, 0.0) for name in sorted(rounded)))
+        return max(found)
 
     def alone(self, operator: str) -> float:
         """Returns the KL where one operator only is in int8."""
         return self.kl(name for name in self.operators if name != operator)
 
-    def restoring_order(self, look: int = 6) -> tuple[list[str], list[float]]:
-        """Returns the operators in the order in which restoring them helps most, and the KL after each.
+    def restoring_order(self, macs: Mapping[str, int], look: int = 6) -> tuple[list[str], list[float]]:
+        """Returns the operators, those first whose multiply-adds cost most divergence each, and the KL after each.
 
         Each step looks again at the few that promised most at the step before.
         """
-        start = self.kl(())
-        gains = {name: start - self.kl((name,)) for name in self.operators}
+        curve = [self.kl(())]
+        gains = {name: curve[0] - self.kl((name,)) for name in self.operators}
         order: list[str] = []
-        curve = [start]
         while gains:
-            best = sorted(gains, key=gains.__getitem__, reverse=True)[:look]
-            after = {name: self.kl((*order, name)) for name in best}
-            gains.update({name: curve[-1] - kl for name, kl in after.items()})
-            chosen = min(after, key=after.__getitem__)
+            best = sorted(gains, key=lambda name: gains[name] / macs[name], reverse=True)[:look]
+            gains.update({name: curve[-1] - self.kl((*order, name)) for name in best})
+            chosen = max(best, key=lambda name: gains[name] / macs[name])
             order.append(chosen)
-            curve.append(after[chosen])
-            del gains[chosen]
+            curve.append(curve[-1] - gains.pop(chosen))
         return order, curve
 
 
-def analyse(program: GraphModule, effects: Mapping[Recipe, Effects]) -> Sensitivity:
-    """Returns the sensitivity table of a traced program under the recipes whose effects were measured."""
-    prediction = Prediction(program, effects)
+def analyse(program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -> Sensitivity:
+    """Returns the sensitivity table of a traced program from ``measure_costs`` under some recipes."""
+    prediction = Prediction(program, costs)
     macs = count_macs(prediction.folded)
-    costs = [
+    rows = [
         OperatorCost(name, module, macs[name], prediction.alone(name)) for name, module in prediction.operators.items()
     ]
-    order, curve = prediction.restoring_order()
+    order, curve = prediction.restoring_order(macs)
     left, total = sum(macs[name] for name in prediction.operators), sum(macs.values())
     shares = [left / total]
     for name in order:
         left -= macs[name]
         shares.append(left / total)
-    return Sensitivity(tuple(sorted(costs, key=lambda cost: -cost.kl)), tuple(order), tuple(curve), tuple(shares))
+    return Sensitivity(tuple(sorted(rows, key=lambda row: -row.kl)), tuple(order), tuple(curve), tuple(shares))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,22 @@ import pytest
 
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import CheckFailed, DataError, RunError, UnsupportedError
+from arbex.progress import SILENT
 from arbex.reference import answer
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
 from calibration import CalibrationTable
-from export.calibrated import CalibrationRequest, write_calibration
+from export.calibrated import CalibrationRequest, calibrate_run, write_calibration
+from export.gate import answers_of
 from export.pipeline import ExportRequest, export, golden_images
 from export.targets import TARGETS, choose_precisions, choose_targets
+from export.trace import trace
+from quantize.program import quantize
+from quantize.recipe import CPU
 from runtimes import open_bundle
+from runtimes.parity import compare
+from runtimes.verification import run_all
 
 
 def operators(path: Path) -> Counter[str]:
@@ -102,6 +110,18 @@ def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path):
     assert full.size(full.find("fp16")) < 1.2e6
 
 
+@pytest.mark.parametrize("target", ["cpu", "android"])
+def test_integer_kernels_compute_the_int8_program(run: Path, faces: Path, bundles: Path, target: str):
+    traced = trace(load_run(run))
+    table, chosen = calibrate_run(open_run(run), traced, CalibrationRequest(str(faces), samples=32), SILENT)
+    pixels = np.concatenate([golden_images(64), chosen.first(32)])
+    program = answers_of(quantize(traced.program, table.ranges, CPU), traced, pixels)
+    with open_bundle(bundles / target).open("int8") as runtime:
+        found = compare(program, run_all(runtime, pixels))
+    assert found.mean_kl < 1e-5
+    assert found.top1_agreement > 0.98
+
+
 def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_path: Path):
     table = write_calibration(run, CalibrationRequest(str(faces), samples=32), tmp_path / "table.json")
     assert CalibrationTable.load(tmp_path / "table.json") == table
@@ -133,6 +153,46 @@ def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, tmp_path: P
         export(ExportRequest(run, ["cpu"], tmp_path, ("int8",), samples=14, max_kl=0.0))
     assert (tmp_path / "cpu/manifest.json").read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} == {"cpu"}
+
+
+def test_a_gate_restores_operators_until_it_holds(run: Path, tmp_path: Path):
+    export(ExportRequest(run, ["cpu", "jetson"], tmp_path / "free", ("int8",), samples=32, min_agreement=0.0))
+    free = open_bundle(tmp_path / "free/cpu").manifest.provenance
+    assert free["recipe"]["float_operators"] == []
+    wanted = free["sensitivity"]["trials"][0]["mean_kl"] / 2
+    request = ExportRequest(
+        run, ["cpu", "jetson"], tmp_path / "held", ("int8",), samples=32, max_kl=wanted, min_agreement=0.0
+    )
+    reports = export(request)
+    assert all(a.parity is not None and a.parity.mean_kl <= wanted for r in reports for a in r.artifacts)
+    held = [open_bundle(tmp_path / "held" / name).manifest.provenance for name in ("cpu", "jetson")]
+    restored = held[0]["recipe"]["float_operators"]
+    assert restored == held[1]["recipe"]["float_operators"] == held[0]["sensitivity"]["restored"]
+    assert 0 < len(restored) < len(held[0]["sensitivity"]["operators"])
+    assert len(held[0]["sensitivity"]["trials"]) <= 20
+    floats = [operators(tmp_path / name / "cpu/artifacts/model.int8.onnx") for name in ("free", "held")]
+    assert floats[1]["DequantizeLinear"] < floats[0]["DequantizeLinear"]
+
+
+def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, tmp_path: Path):
+    write_calibration(run, CalibrationRequest(str(faces), samples=14), tmp_path / "table.json")
+    table = CalibrationTable.load(tmp_path / "table.json")
+    for name, value in (("graph", "f" * 64), ("tools", {"torch": "1.0"})):
+        replace(table, origin=replace(table.origin, **{name: value})).save(tmp_path / "odd.json")
+        request = ExportRequest(run, ["cpu"], tmp_path / "out", ("int8",), str(tmp_path / "odd.json"))
+        with pytest.raises(DataError, match=f"belongs to another {name}.*arbex calibrate"):
+            export(request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_path: Path):
+    whole = write_calibration(run, CalibrationRequest(str(faces), samples=32), tmp_path / "whole.json")
+    first = CalibrationRequest(str(faces), samples=32, shard=(1, 2))
+    write_calibration(run, first, tmp_path / "first.json")
+    second = replace(first, shard=(2, 2))
+    merged = write_calibration(run, second, tmp_path / "both.json", merge=[tmp_path / "first.json"])
+    assert merged.statistics == whole.statistics
+    assert merged.ranges == whole.ranges
 
 
 def test_an_archive_holds_the_bundle(run: Path, tmp_path: Path):

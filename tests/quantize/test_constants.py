@@ -111,3 +111,24 @@ def test_both_ways_to_store_a_mask_are_the_same_numbers(tokens: Tensor):
     ranges = calibrate(graph, [tokens])
     one, two = (quantize(graph, ranges, CPU, fold=fold) for fold in (True, False))
     assert torch.equal(one(tokens), two(tokens))
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_biases_are_whole_numbers_of_what_integer_kernels_add_up(fold: bool):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5)).eval()
+    images = torch.randn(4, 4, 8, 8)
+    batch = torch.export.Dim("batch", min=1, max=8)
+    graph = torch.export.export(model, (images,), dynamic_shapes={"input": {0: batch}}).module()
+    converted = quantize(graph, calibrate(graph, [images]), CPU, fold=fold)
+    checked = 0
+    for node in converted.graph.nodes:
+        if str(node.target) in CPU.operators:
+            unit = node.args[0].args[1] * constant(converted, node.args[1].args[1]).double()
+            counts = constant(converted, node.args[2]).double() / unit
+            assert (counts - counts.round()).abs().max() < 1e-3
+            assert counts.abs().max() > 100
+            checked += 1
+    assert checked == 2
+    with torch.no_grad():
+        assert (converted(images) - graph(images)).abs().max() < 0.05
