@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 
 from arbex.progress import Reporter
 from calibration import TensorRange
+from export.census import Census, operators_of, take_census
 from export.coreml_package import write_coreml
 from export.half import to_half
 from export.litert_model import write_litert
@@ -95,6 +96,12 @@ class Lowering:
     def deployed(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:
         """Returns a program with the normalisation in front."""
         return InputStage(program, self.traced.preprocessing, nhwc=nhwc)
+
+    def census(self, target: Target, format: str, path: Path) -> Census:  # noqa: A002 - the field's word
+        """Returns what an INT8 file really computes in integers."""
+        recipe = self.recipe(target)
+        with hidden_output():
+            return take_census(self.traced.program, recipe, operators_of(path, format, recipe))
 
     def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes ONNX, strongly typed."""

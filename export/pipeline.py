@@ -42,7 +42,7 @@ from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, TestImages, verify_bundle
 
 GOLDEN_IMAGES = 32
-GATE_IMAGES = 128
+GATE_IMAGES = 256
 """So many of the calibration images, at most, are held in memory to judge on."""
 
 
@@ -176,7 +176,8 @@ def write_bundle(
                 (shutil.copytree if made.is_dir() else shutil.copyfile)(made, copy)
                 thresholds = thresholds_for(request, precision)
                 content = content_of(copy, format_name)
-                artifacts.append(Artifact(f"artifacts/{made.name}", format_name, precision, thresholds, content))
+                work = lowering.census(target, format_name, copy).to_json() if precision == "int8" else {}
+                artifacts.append(Artifact(f"artifacts/{made.name}", format_name, precision, thresholds, content, work))
         if "calibration" in origin:
             origin = {**origin, "recipe": lowering.recipe(target).to_json()}
         origin = {**origin, "run": os.path.relpath(request.run.resolve(), out.resolve())}

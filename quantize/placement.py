@@ -63,8 +63,7 @@ def calls(node: Node, operators: Iterable[str]) -> bool:
 def is_narrow(node: Node, channels: int) -> bool:
     """Tells whether a node is a convolution of maps with fewer channels."""
     maps = node.args[0]
-    assert isinstance(maps, Node)
-    return "conv" in str(node.target) and maps.meta["val"].shape[1] < channels
+    return isinstance(maps, Node) and "conv" in str(node.target) and bool(maps.meta["val"].shape[1] < channels)
 
 
 class Placement(Quantizer):  # type: ignore[misc]

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from calibration import TensorRange
-from quantize.placement import belongs_to, calls, module_path, rounded_tensors
+from quantize.placement import belongs_to, calls, is_narrow, module_path, rounded_tensors
 from quantize.program import apply_ranges, blank_input, is_observer, prepare
 from quantize.recipe import FLOAT, WEIGHTED, Recipe
 
@@ -213,6 +213,8 @@ class Prediction:
         nodes = [n for n in self.folded.graph.nodes if calls(n, WEIGHTED)]
         (heads,) = {recipe.float_modules for recipe in costs}
         self.operators = {n.name: module_path(n) for n in nodes if not belongs_to(n, heads)}
+        narrowest = max(recipe.min_channels for recipe in costs)
+        self.stems = {n.name for n in nodes if is_narrow(n, narrowest)}  # only their outputs are rounded
 
     def kl(self, restored: Iterable[str]) -> float:
         """Returns the largest mean KL of the recipes, with some operators in float."""
@@ -252,9 +254,10 @@ def analyse(program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -
         OperatorCost(name, module, macs[name], prediction.alone(name)) for name, module in prediction.operators.items()
     ]
     order, curve = prediction.restoring_order(macs)
-    left, total = sum(macs[name] for name in prediction.operators), sum(macs.values())
+    in_int8 = {name: 0 if name in prediction.stems else macs[name] for name in prediction.operators}
+    left, total = sum(in_int8.values()), sum(macs.values())
     shares = [left / total]
     for name in order:
-        left -= macs[name]
+        left -= in_int8[name]
         shares.append(left / total)
     return Sensitivity(tuple(sorted(rows, key=lambda row: -row.kl)), tuple(order), tuple(curve), tuple(shares))

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from arbex.errors import InputError
 from arbex.files import write_atomically
+from runtimes import tradeoff
 
 COLUMNS = {
     "artifact": "artefact",
@@ -57,6 +58,8 @@ def to_markdown(outcome: Mapping[str, Any]) -> str:
         for a in bundle["artifacts"]:
             lines.append("| " + " | ".join([*(cell(n, a[n]) for n in COLUMNS), state(a)]) + " |")
         lines += ["", *(f"- {a['artifact']}: {a['why']}" for a in bundle["artifacts"] if a["why"]), ""]
+        if "sensitivity" in bundle:
+            lines += [*tradeoff.to_markdown(bundle["sensitivity"]), ""]
     return "\n".join(lines)
 
 
@@ -64,7 +67,7 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75
 table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{padding:.4rem .6rem;text-align:right}
 th{border-bottom:2px solid #1b1f24}td{border-bottom:1px solid #d6dae0;font-variant-numeric:tabular-nums}
 th:first-child,td:first-child{text-align:left}.passed{color:#11703a}.failed{color:#b3261e;font-weight:600}
-.not.executed{color:#6b7280}li{color:#4b5563}"""
+.not.executed{color:#6b7280}svg{max-width:40rem;font-size:12px}li{color:#4b5563}"""
 
 
 PAGE = """<!doctype html>
@@ -96,6 +99,8 @@ def to_html(outcome: Mapping[str, Any]) -> str:
             f"<li>{html.escape(a['artifact'])}: {html.escape(a['why'])}</li>" for a in bundle["artifacts"] if a["why"]
         ]
         parts.append(f"<ul>{''.join(notes)}</ul>" if notes else "")
+        if "sensitivity" in bundle:
+            parts.append(tradeoff.to_html(bundle["sensitivity"]))
     return PAGE.format(verdict=verdict, style=STYLE, body="".join(parts))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,15 +68,23 @@ class ArtifactReport:
         """Returns the row with the comparison's figures beside the others."""
         row = asdict(self)
         figures = row.pop("parity") or {name: None for name in Parity.__dataclass_fields__} | {"samples": 0}
+        figures.pop("mean_kl_error")
         return {**row, **figures}
 
 
 @dataclass(frozen=True)
 class BundleReport:
-    """The outcome for one bundle."""
+    """The outcome for one bundle.
+
+    Attributes:
+        bundle: Its folder.
+        artifacts: A row each.
+        sensitivity: What the accuracy gate of the export measured, where there was one.
+    """
 
     bundle: str
     artifacts: tuple[ArtifactReport, ...]
+    sensitivity: Mapping[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -89,6 +97,7 @@ class BundleReport:
             "bundle": self.bundle,
             "passed": self.passed,
             "artifacts": [a.to_json() for a in self.artifacts],
+            **({"sensitivity": self.sensitivity} if self.sensitivity else {}),
         }
 
 
@@ -151,7 +160,7 @@ def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = ()) -> BundleRep
             reports.append(verify_executed(bundle, artifact, tests))
         else:
             reports.append(verify_unexecuted(bundle, artifact))
-    return BundleReport(str(bundle.path), tuple(reports))
+    return BundleReport(str(bundle.path), tuple(reports), bundle.manifest.provenance.get("sensitivity"))
 
 
 def broken_bundle(path: str, error: ArbexError) -> dict[str, Any]:

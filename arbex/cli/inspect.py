@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,14 +45,53 @@ def inspect_bundle(bundle: Path, as_json: bool) -> None:
         calibration = origin["calibration"]
         click.echo(f"calibration: {calibration['images']} images, {calibration['calibrator']}, {calibration['digest']}")
         click.echo(f"recipe:      {origin['recipe']['name']}")
+    if "sensitivity" in origin:
+        restored = len(origin["sensitivity"]["restored"])
+        click.echo(f"gate:        {restored} of {len(origin['sensitivity']['operators'])} operators restored to float")
     side = manifest.preprocessing.image_size
     click.echo(f"input:       image, uint8 RGB [batch, {side}, {side}, 3], normalised inside the graph")
     click.echo(f"classes:     {', '.join(manifest.labels)}")
     click.echo(f"tools:       {', '.join(f'{name} {version}' for name, version in origin['tools'].items())}")
     click.echo()
+    shares = {a.name: f"{a.work['int8_macs'] / a.work['macs']:.1%}" if a.work else "-" for a in manifest.artifacts}
     print_table(
-        ("artefact", "precision", "format", "size"),
-        [[a.name, a.precision, a.format, size(sizes[a.name])] for a in manifest.artifacts],
+        ("artefact", "precision", "format", "size", "in int8"),
+        [[a.name, a.precision, a.format, size(sizes[a.name]), shares[a.name]] for a in manifest.artifacts],
+    )
+    for a in manifest.artifacts:
+        if a.work:
+            click.echo(f"\n{a.name}: {shares[a.name]} of multiply-adds in int8; in float are")
+            show_islands(a.work)
+    if "sensitivity" in origin:
+        show_sensitivity(origin["sensitivity"])
+
+
+def show_islands(work: Mapping[str, Any]) -> None:
+    """Prints why some work is in float."""
+    for island in work["islands"]:
+        share = f"{island['macs'] / work['macs']:.2%}"
+        click.echo(f"  {share:>7}  {island['operators']} operators: {island['reason']}")
+
+
+def show_sensitivity(sensitivity: Mapping[str, Any], rows: int = 8) -> None:
+    """Prints the operators whose rounding costs most, and what the gate measured."""
+    restored = set(sensitivity["restored"])
+    worst = sensitivity["operators"][:rows]
+    click.echo(f"\nmost sensitive of {len(sensitivity['operators'])} operators, KL with each alone in int8:")
+    print_table(
+        ("module", "KL", "MMAC", "kept in"),
+        [
+            [o["module"], f"{o['kl']:.1e}", f"{o['macs'] / 1e6:.2f}", "float" if o["operator"] in restored else "int8"]
+            for o in worst
+        ],
+    )
+    click.echo("\ntrade-off, as measured on calibration images:")
+    print_table(
+        ("restored", "in int8", "mean KL", "agreement"),
+        [
+            [str(t["restored"]), f"{t['int8_share']:.1%}", f"{t['mean_kl']:.1e}", f"{t['agreement']:.2%}"]
+            for t in sensitivity["trials"]
+        ],
     )
 
 

@@ -155,7 +155,7 @@ def test_the_table_names_every_operator_and_its_share_of_the_work(
     gain = [(found.predicted[i] - found.predicted[i + 1]) / macs[name] for i, name in enumerate(found.order)]
     assert sum(gain[:10]) > 10 * sum(gain[-10:])
     assert 0.8 < found.int8_share[0] < 1.0
-    assert all(a > b for a, b in zip(found.int8_share, found.int8_share[1:], strict=False))
+    assert all(a >= b for a, b in zip(found.int8_share, found.int8_share[1:], strict=False))
     assert not [cost for cost in found.costs if cost.module.startswith("head")]
     assert found.predicted[1] < found.predicted[0]
 

@@ -39,6 +39,26 @@ def test_run_needs_only_one_runtime(extra: str, target: str, bundles: Path, tmp_
     assert run("-c", code).strip() == "set()"
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="tflite-runtime has no wheel for this Python")
+def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: Path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [python, "-m", "pip", "install", "--quiet", f"{ROOT}[tflite-runtime]", "tflite-runtime==2.14.0"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    installed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
+    assert "tflite-runtime 2.14.0" in " ".join(installed.split())
+    assert "ai-edge-litert" not in installed
+    command = [python, "-m", "arbex", "verify", str(bundles / "android"), "--json"]
+    verified = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout)
+    full, quantized = verified["bundles"][0]["artifacts"]
+    assert (full["precision"], quantized["precision"]) == ("fp32", "int8")
+    assert full["executed"]
+    assert full["max_abs_error"] < 1e-5
+    assert quantized["executed"]
+    assert quantized["mean_kl"] < 1e-3
+    assert quantized["passed"]
+
+
 def test_tests_are_not_installed(tmp_path: Path):
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path, ROOT], check=True
