@@ -1,0 +1,225 @@
+"""INT8 of this project against the vendors' defaults: same model, same calibration images, same test images, one run.
+
+    python -m benchmarks.ptq RUN --data DATA
+
+Latencies are medians at batch 1 on one thread, measured in turns. Core ML does not run here, so its rows have none, and
+their answers are those of PyTorch with the weights that coremltools wrote, read back from the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.fx import GraphModule
+
+from arbex.checkpoint import load_run, open_run
+from arbex.errors import BackendError
+from arbex.images import load
+from arbex.progress import SILENT
+from arbex.reference import answer
+from arbex.spec import INPUT_NAME, size_of_tree
+from calibration.samples import CalibrationSet, load_samples
+from export.calibrated import CalibrationRequest, calibrate_run
+from export.gate import answers_of
+from export.pipeline import ExportRequest, export
+from export.trace import TracedModel, trace
+from quantize.constants import attribute
+from quantize.placement import calls
+from quantize.program import prepare, quantize
+from quantize.recipe import ACCELERATOR, FLOAT, WEIGHTED
+from runtimes.base import Prediction, Runtime
+from runtimes.litert_runtime import LiteRt
+from runtimes.onnx_runtime import OnnxRuntime
+from runtimes.parity import compare
+from runtimes.testimages import read_images
+from runtimes.vendor_output import hidden_output
+from runtimes.verification import run_all
+
+SAMPLES = 64
+RUNS = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """A file and how to run it, or its answers where nothing here does."""
+
+    name: str
+    path: Path
+    runtime: type[Runtime] | None
+    answers: Prediction | None = None
+
+
+def quantize_with_onnx_runtime(full: Path, out: Path, images: CalibrationSet) -> Path:
+    """Quantises with ``quantize_static`` and nothing but its defaults, behind the preparation that it asks for."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """Feeds one image at a time."""
+
+        def __init__(self) -> None:
+            self.rest: Iterator[NDArray[np.uint8]] = images.batches(1)
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self.rest, None)
+            return None if batch is None else {INPUT_NAME: batch}
+
+    prepared = out.with_name("prepared.onnx")
+    quant_pre_process(str(full), str(prepared), skip_symbolic_shape=True)
+    quantize_static(str(prepared), str(out), Reader())
+    return out
+
+
+def quantize_with_ai_edge(full: Path, out: Path, images: CalibrationSet, *, convolutions_only: bool = False) -> Path:
+    """Quantises with AI Edge Quantizer's recipe ``static_wi8_ai8``, or with it on convolutions only."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    (rule,) = recipe.static_wi8_ai8()
+    convolutions = [{**rule, "operation": name} for name in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    work = quantizer.Quantizer(str(full), convolutions if convolutions_only else [rule])
+    found = work.calibrate({"serving_default": [{INPUT_NAME: batch} for batch in images.batches(1)]})
+    out.write_bytes(bytes(work.quantize(found).quantized_model))
+    return out
+
+
+def quantize_with_coremltools(full: Path, out: Path) -> Path:
+    """Quantises weights only, with ``linear_quantize_weights`` and its defaults."""
+    import coremltools
+    from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig, linear_quantize_weights
+
+    model = coremltools.models.MLModel(str(full), skip_model_load=True)
+    linear_quantize_weights(model, OptimizationConfig(global_config=OpLinearQuantizerConfig())).save(str(out))
+    return out
+
+
+def weights_of(package: Path) -> list[NDArray[np.float32]]:
+    """Returns the weights of a package as its constants give them, quantised ones dequantised."""
+    import coremltools
+    from coremltools.converters.mil.frontend.milproto.load import load as load_program
+
+    model = coremltools.models.MLModel(str(package), skip_model_load=True)
+    spec = model.get_spec()
+    program = load_program(spec, spec.specificationVersion, model.weights_dir)
+    found = []
+    for operation in program.functions["main"].operations:
+        if operation.op_type.startswith("constexpr"):
+            found.append(np.asarray(operation.materialized_val_inference(), np.float32))
+        elif operation.op_type == "const" and isinstance(operation.outputs[0].val, np.ndarray):
+            found.append(np.asarray(operation.outputs[0].val, np.float32))
+    return found
+
+
+def with_weights(program: GraphModule, weights: list[NDArray[np.float32]]) -> tuple[GraphModule, int]:
+    """Returns a program with each weight replaced by the nearest one of a package, and how many changed."""
+    folded, changed = prepare(program, FLOAT), 0
+    for node in (n for n in folded.graph.nodes if calls(n, WEIGHTED)):
+        weight = attribute(folded, str(node.args[1].target))
+        same = [w for w in weights if w.shape == tuple(weight.shape)]
+        distances = [float(np.abs(w - weight.detach().numpy()).max()) for w in same]
+        if not distances or min(distances) > 0.05 * float(weight.abs().max()):
+            raise LookupError(f"no weight of the package is like that of {node.name}")
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(same[int(np.argmin(distances))]))
+        changed += min(distances) > 0
+    return folded, changed
+
+
+def start(rows: list[Row], side: int) -> dict[str, Runtime]:
+    """Returns the runtimes of rows that run here; says which files their own vendor's runtime refuses."""
+    running = {}
+    for row in (row for row in rows if row.runtime):
+        try:
+            running[row.name] = row.runtime(row.path, side, threads=1)
+        except BackendError as error:
+            print(f"{row.name}: {str(error)[:300]}")
+    return running
+
+
+def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
+    """Returns the median latency of each runtime in milliseconds, measured in turns."""
+    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+    times: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(RUNS + 3):
+        for name, runtime in running.items():
+            started = time.perf_counter()
+            runtime.run(image)
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values[3:]) * 1e3 for name, values in times.items()}
+
+
+def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: NDArray[np.uint8]) -> list[Row]:
+    """Exports, quantises with everybody's tools, and returns a row a file."""
+    calibration = load_samples(data, traced.labels, traced.side, count=SAMPLES)
+    targets = ("cpu", "android", "iphone")
+    wanted = ExportRequest(run, targets, folder / "ours", ("fp32", "int8"), data, samples=SAMPLES, allow_untrained=True)
+    with hidden_output():
+        export(wanted)
+    ours = {name: folder / "ours" / name / "artifacts" for name in targets}
+    full = {"onnx": ours["cpu"] / "model.fp32.onnx", "tflite": ours["android"] / "model.fp32.tflite"}
+    package = ours["iphone"] / "model.fp32.mlpackage"
+    with hidden_output():
+        ort = quantize_with_onnx_runtime(full["onnx"], folder / "ort.onnx", calibration)
+        edge = quantize_with_ai_edge(full["tflite"], folder / "edge.tflite", calibration)
+        some = quantize_with_ai_edge(full["tflite"], folder / "some.tflite", calibration, convolutions_only=True)
+        apple = quantize_with_coremltools(package, folder / "weights.mlpackage")
+        weights_only, changed = with_weights(traced.program, weights_of(apple))
+    print(f"coremltools changed {changed} weights of convolutions and linear layers")
+    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=SAMPLES), SILENT)
+    both = quantize(traced.program, table.ranges, ACCELERATOR)
+    return [
+        Row("ONNX Runtime, fp32", full["onnx"], OnnxRuntime),
+        Row("ONNX Runtime, arbex", ours["cpu"] / "model.int8.onnx", OnnxRuntime),
+        Row("ONNX Runtime, quantize_static", ort, OnnxRuntime),
+        Row("LiteRT, fp32", full["tflite"], LiteRt),
+        Row("LiteRT, arbex", ours["android"] / "model.int8.tflite", LiteRt),
+        Row("LiteRT, static_wi8_ai8", edge, LiteRt),
+        Row("LiteRT, static_wi8_ai8 on convolutions", some, LiteRt),
+        Row("Core ML, fp32", package, None),
+        Row("Core ML, arbex", ours["iphone"] / "model.int8.mlpackage", None, answers_of(both, traced, pixels)),
+        Row("Core ML, weights only", apple, None, answers_of(weights_only, traced, pixels)),
+    ]
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--images", type=int, default=2000, help="test images at most")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load_run(arguments.run)
+    traced = trace(model)
+    files, labels = read_images(arguments.data, "test", traced.labels, arguments.images)
+    pixels = np.stack([load(file, traced.side) for file in files])
+    reference = Prediction(*answer(model, pixels))
+    with tempfile.TemporaryDirectory() as name:
+        rows = make_rows(arguments.run, arguments.data, traced, Path(name), pixels)
+        running = start(rows, traced.side)
+        medians = latencies(running, traced.side)
+        print(f"\n{len(pixels)} test images, {SAMPLES} calibration images\n")
+        print("| | p50 ms | MB | mean KL | agreement | ECE change |\n|---|---|---|---|---|---|")
+        for row in rows:
+            answers = row.answers
+            if row.name in running:
+                answers = run_all(running[row.name], pixels)
+            figures = "| | | "
+            if answers:
+                parity = compare(reference, answers, labels)
+                figures = f"| {parity.mean_kl:.1e} | {parity.top1_agreement:.2%} | {parity.ece_delta:+.4f} "
+            duration = f"{medians[row.name]:.2f}" if row.name in medians else "-"
+            print(f"| {row.name} | {duration} | {size_of_tree(row.path) / 1e6:.2f} {figures}|", flush=True)
+
+
+if __name__ == "__main__":
+    main()

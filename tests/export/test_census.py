@@ -1,0 +1,74 @@
+"""What is said of an int8 file's work is what is in the file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arbex.checkpoint import load_run
+from export.census import HEAD, NO_KERNEL, PRODUCT, STEM, Operator, operators_of, take_census
+from export.trace import trace
+from quantize.recipe import ACCELERATOR, CPU
+from runtimes import open_bundle
+
+FILES = {"cpu": "onnx", "android": "tflite", "jetson": "onnx", "iphone": "mlpackage", "rtx": "rtx-engine"}
+
+
+@pytest.mark.parametrize("target", FILES)
+def test_every_target_computes_its_layers_in_integers(bundles: Path, target: str):
+    bundle = open_bundle(bundles / target)
+    artifact = next(a for a in bundle.manifest.artifacts if a.precision == "int8" and a.format == FILES[target])
+    work = artifact.work
+    assert 0.9 < work["int8_macs"] / work["macs"] < 1
+    assert work["int8_macs"] + sum(i["macs"] for i in work["islands"]) == work["macs"]
+    reasons = {i["reason"]: i for i in work["islands"]}
+    assert set(reasons) == {HEAD, STEM, PRODUCT}
+    assert reasons[STEM]["operators"] == 2
+    assert all(path.startswith("head") for path in reasons[HEAD]["modules"])
+
+
+def test_floats_carry_no_such_record(bundles: Path):
+    assert not open_bundle(bundles / "cpu").find("fp32").work
+
+
+@pytest.mark.parametrize(("target", "format"), [("cpu", "onnx"), ("android", "tflite"), ("iphone", "mlpackage")])
+def test_a_float_file_holds_nothing_in_integers(bundles: Path, target: str, format: str):  # noqa: A002
+    bundle = open_bundle(bundles / target)
+    path = bundle.file(bundle.find("fp32"))
+    if format == "onnx":
+        from export.census import onnx_operators
+
+        found = onnx_operators(path)
+    else:
+        found = operators_of(path, format, CPU)
+    assert len(found) == 66
+    assert not any(operator.int8 for operator in found)
+
+
+def test_a_layer_that_the_runtime_left_in_float_is_named(run: Path, bundles: Path):
+    program = trace(load_run(run)).program
+    found = operators_of(bundles / "android/artifacts/model.int8.tflite", "tflite", CPU)
+    place = next(i for i, operator in enumerate(found) if operator.int8 and len(operator.weight) == 4)
+    found[place] = Operator(found[place].weight, int8=False)
+    census = take_census(program, CPU, found)
+    (island,) = (i for i in census.islands if i.reason == NO_KERNEL)
+    assert island.operators == 1
+    assert island.modules[0].startswith("encoder")
+
+
+def test_a_file_without_any_operator_has_no_share(run: Path):
+    census = take_census(trace(load_run(run)).program, ACCELERATOR, [])
+    assert census.int8_macs == 0
+
+
+def test_inspect_shows_share_and_reasons(bundles: Path):
+    command = [sys.executable, "-m", "arbex", "inspect", str(bundles / "cpu")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "of multiply-adds in int8; in float are" in shown
+    assert "2 operators: a stem" in shown
+    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert [bool(a["work"]) for a in told["artifacts"]] == [False, True]
