@@ -16,7 +16,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from quantize.constants import attribute
-from quantize.placement import belongs_to, calls, is_narrow, module_path
+from quantize.placement import calls, module_path
 from quantize.program import prepare
 from quantize.recipe import FLOAT, WEIGHTED, Recipe
 from quantize.sensitivity import count_macs
@@ -77,6 +77,25 @@ class Census:
     def to_json(self) -> dict[str, Any]:
         """Returns the census for a manifest."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator of the traced program that multiplies.
+
+    Attributes:
+        name: In the program.
+        module: Dotted path of the module it came from.
+        weight: As for ``Operator``; nothing for a product of two activations.
+        macs: Multiply-adds an image.
+        channels: Input channels of a convolution; nothing for others.
+    """
+
+    name: str
+    module: str
+    weight: Shape | None
+    macs: int
+    channels: int | None
 
 
 def key(shape: Iterable[int]) -> Shape:
@@ -194,47 +213,58 @@ def operators_of(path: Path, format: str, recipe: Recipe) -> list[Operator]:  # 
     return onnx_runtime_operators(graph) if recipe.has_zero_points else onnx_operators(graph)
 
 
-def reason_for(node: Any, recipe: Recipe) -> str | None:
-    """Returns why a recipe leaves an operator in float, or nothing."""
-    if belongs_to(node, recipe.float_modules):
+def list_layers(program: GraphModule) -> tuple[Layer, ...]:
+    """Returns all that multiplies in a traced program, in its order."""
+    folded = prepare(program, FLOAT)
+    macs = count_macs(folded)
+    layers = []
+    for node in (n for n in folded.graph.nodes if n.name in macs):
+        weight = attribute(folded, str(node.args[1].target)).shape if calls(node, WEIGHTED) else None
+        is_convolution = weight is not None and len(weight) == 4
+        channels = int(node.args[0].meta["val"].shape[1]) if is_convolution else None
+        layers.append(
+            Layer(node.name, module_path(node), None if weight is None else key(weight), macs[node.name], channels)
+        )
+    return tuple(layers)
+
+
+def reason_for(layer: Layer, recipe: Recipe) -> str | None:
+    """Returns why a recipe leaves a layer in float, or nothing."""
+    if layer.weight is None:
+        return PRODUCT
+    if layer.module.split(".")[0] in recipe.float_modules:
         return HEAD
-    if node.name in recipe.float_operators:
+    if layer.name in recipe.float_operators:
         return RESTORED
-    return STEM if is_narrow(node, recipe.min_channels) else None
+    return STEM if layer.channels is not None and layer.channels < recipe.min_channels else None
 
 
-def take_census(program: GraphModule, recipe: Recipe, operators: Sequence[Operator]) -> Census:
+def take_census(layers: Sequence[Layer], recipe: Recipe, operators: Sequence[Operator]) -> Census:
     """Returns what a file computes in integers.
 
     Args:
-        program: The traced program that the file was made of.
+        layers: Of the program that the file was made of.
         recipe: How it was quantised.
         operators: What the file holds, in its order.
     """
-    folded = prepare(program, FLOAT)
-    macs = count_macs(folded)
     held: dict[Shape, list[bool]] = defaultdict(list)
     for operator in operators:
         held[operator.weight].append(operator.int8)
-    floats: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    total = int8 = 0
-    for node in (n for n in folded.graph.nodes if n.name in macs):
-        total += macs[node.name]
-        if not calls(node, WEIGHTED):
-            floats[PRODUCT].append((module_path(node), macs[node.name]))
-            continue
-        kept = reason_for(node, recipe)
-        same = held[key(attribute(folded, str(node.args[1].target)).shape)]
-        # Of operators with equal weights' shapes, those that the recipe leaves in float are matched to such.
-        in_file = (kept is None) in same
-        if in_file:
-            same.remove(kept is None)
-        if in_file and kept is None:
-            int8 += macs[node.name]
-        else:
-            floats[kept or NO_KERNEL].append((module_path(node), macs[node.name]))
+    floats: dict[str, list[Layer]] = defaultdict(list)
+    for layer in layers:
+        reason = reason_for(layer, recipe)
+        same = held[layer.weight] if layer.weight is not None else []
+        # Of layers with equal weights' shapes, those that the recipe leaves in float are matched to such.
+        if (reason is None) in same:
+            same.remove(reason is None)
+        elif reason is None:
+            reason = NO_KERNEL
+        if reason is not None:
+            floats[reason].append(layer)
     islands = [
-        Island(reason, len(rows), sum(count for _, count in rows), tuple(path for path, _ in rows))
-        for reason, rows in floats.items()
+        Island(reason, len(found), sum(x.macs for x in found), tuple(x.module for x in found))
+        for reason, found in floats.items()
     ]
-    return Census(total, int8, tuple(sorted(islands, key=lambda island: -island.macs)))
+    total = sum(layer.macs for layer in layers)
+    in_float = sum(island.macs for island in islands)
+    return Census(total, total - in_float, tuple(sorted(islands, key=lambda island: -island.macs)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch.fx import GraphModule
 
 from arbex.progress import Reporter
 from calibration import TensorRange
-from export.census import Census, operators_of, take_census
+from export.census import Census, Layer, list_layers, operators_of, take_census
 from export.coreml_package import write_coreml
 from export.half import to_half
 from export.litert_model import write_litert
@@ -68,6 +70,7 @@ class Lowering:
                 write(target, precision, half, path)
             self.report.line(f"{path.name}: made in {time.monotonic() - started:.1f} s")
             self.made[key] = path
+            gc.collect()  # graphs hold each other, and a model's weights with them
         return self.made[key]
 
     def writers(self) -> dict[str, Callable[[Target, str, bool, Path], None]]:
@@ -101,7 +104,12 @@ class Lowering:
         """Returns what an INT8 file really computes in integers."""
         recipe = self.recipe(target)
         with hidden_output():
-            return take_census(self.traced.program, recipe, operators_of(path, format, recipe))
+            return take_census(self.layers, recipe, operators_of(path, format, recipe))
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """What multiplies in the program."""
+        return list_layers(self.traced.program)
 
     def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes ONNX, strongly typed."""

@@ -39,7 +39,7 @@ from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle
 from runtimes.manifest import NAME, Artifact, Thresholds
 from runtimes.vendor_output import hidden_output
-from runtimes.verification import BundleReport, TestImages, verify_bundle
+from runtimes.verification import BundleReport, Known, TestImages, verify_bundle
 
 GOLDEN_IMAGES = 32
 GATE_IMAGES = 256
@@ -156,6 +156,7 @@ def write_bundle(
     golden: Golden,
     origin: dict[str, Any],
     extra: list[TestImages],
+    known: Known,
 ) -> BundleReport:
     """Writes one target's bundle, checks it, and only then puts it in the place of an older one.
 
@@ -182,7 +183,7 @@ def write_bundle(
             origin = {**origin, "recipe": lowering.recipe(target).to_json()}
         origin = {**origin, "run": os.path.relpath(request.run.resolve(), out.resolve())}
         seal_bundle(folder, target, traced.labels, traced.preprocessing, tuple(artifacts), golden, origin)
-        report = check_bundle(folder, out, extra)
+        report = check_bundle(folder, out, extra, known)
     (out.parent / f"{out.name}.zip").unlink(missing_ok=True)  # of an older bundle
     return report
 
@@ -277,6 +278,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     outcome = restore(request, targets, traced, calibrated, gate, report) if calibrated and gate else None
     origin = provenance_of(run, calibrated, outcome)
     extra = [gate.sets[0]] if gate else []
+    known: Known = {}
     reports = []
     with tempfile.TemporaryDirectory(prefix="arbex-export-") as work:
         lowering = Lowering(
@@ -288,7 +290,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
             report,
         )
         for target in targets:
-            reports.append(write_bundle(request, target, lowering, golden, origin, extra))
+            reports.append(write_bundle(request, target, lowering, golden, origin, extra, known))
             out = request.out / target.name
             report.line(f"{target.name}: {out}")
             if request.archive:
@@ -296,14 +298,14 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     return reports
 
 
-def check_bundle(folder: Path, out: Path, extra: list[TestImages]) -> BundleReport:
+def check_bundle(folder: Path, out: Path, extra: list[TestImages], known: Known) -> BundleReport:
     """Verifies a bundle that lies in ``folder`` and is to become ``out``.
 
     Raises:
         CheckFailed: If it does not pass.
     """
     with hidden_output():
-        report = replace(verify_bundle(open_bundle(folder), extra), bundle=str(out))
+        report = replace(verify_bundle(open_bundle(folder), extra, known), bundle=str(out))
     if not report.passed:
         bad = next(a for a in report.artifacts if not a.passed)
         raise CheckFailed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from arbex.errors import ArbexError, BackendError, MissingPackageError
 from runtimes.base import Prediction, Runtime, concatenate
 from runtimes.bundle import NOT_HERE, RUNTIMES, Bundle
 from runtimes.coreml_package import problems, read_package
-from runtimes.manifest import Artifact
+from runtimes.manifest import Artifact, Thresholds
 from runtimes.parity import Parity, compare, violations
 
 BATCH = 16
@@ -145,21 +145,30 @@ def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImag
     return ArtifactReport(*row, name, True, not reasons, "; ".join(reasons), parity)
 
 
-def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = ()) -> BundleReport:
+Known: TypeAlias = dict[tuple[str, str, Thresholds], ArtifactReport]
+"""Reports by sha-256, precision and limits of the file."""
+
+
+def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = (), known: Known | None = None) -> BundleReport:
     """Checks every artefact of an opened (so intact) bundle.
 
     Args:
         bundle: The bundle.
         extra: Images beyond the golden vectors.
+        known: Reports on the same images; a file that several bundles share runs once. New ones are added.
     """
     golden = bundle.golden()
     tests = [TestImages(golden.images, golden.expected), *extra]
+    known = {} if known is None else known
     reports = []
     for artifact in bundle.manifest.artifacts:
-        if artifact.format in RUNTIMES:
-            reports.append(verify_executed(bundle, artifact, tests))
-        else:
+        if artifact.format not in RUNTIMES:
             reports.append(verify_unexecuted(bundle, artifact))
+            continue
+        key = (bundle.manifest.files[artifact.file].sha256, artifact.precision, artifact.thresholds)
+        if key not in known:
+            known[key] = verify_executed(bundle, artifact, tests)
+        reports.append(known[key])
     return BundleReport(str(bundle.path), tuple(reports), bundle.manifest.provenance.get("sensitivity"))
 
 

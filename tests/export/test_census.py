@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arbex.checkpoint import load_run
-from export.census import HEAD, NO_KERNEL, PRODUCT, STEM, Operator, operators_of, take_census
+from export.census import HEAD, NO_KERNEL, PRODUCT, STEM, Operator, list_layers, operators_of, take_census
 from export.trace import trace
 from quantize.recipe import ACCELERATOR, CPU
 from runtimes import open_bundle
@@ -50,18 +50,18 @@ def test_a_float_file_holds_nothing_in_integers(bundles: Path, target: str, form
 
 
 def test_a_layer_that_the_runtime_left_in_float_is_named(run: Path, bundles: Path):
-    program = trace(load_run(run)).program
+    layers = list_layers(trace(load_run(run)).program)
     found = operators_of(bundles / "android/artifacts/model.int8.tflite", "tflite", CPU)
     place = next(i for i, operator in enumerate(found) if operator.int8 and len(operator.weight) == 4)
     found[place] = Operator(found[place].weight, int8=False)
-    census = take_census(program, CPU, found)
+    census = take_census(layers, CPU, found)
     (island,) = (i for i in census.islands if i.reason == NO_KERNEL)
     assert island.operators == 1
     assert island.modules[0].startswith("encoder")
 
 
 def test_a_file_without_any_operator_has_no_share(run: Path):
-    census = take_census(trace(load_run(run)).program, ACCELERATOR, [])
+    census = take_census(list_layers(trace(load_run(run)).program), ACCELERATOR, [])
     assert census.int8_macs == 0
 
 

@@ -47,7 +47,15 @@ def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path):
     assert all(z == 0 for z in scalars)
     assert operators(bundles / "jetson/artifacts/model.int8.onnx")["QuantizeLinear"] > 20
     assert operators(bundles / "jetson/artifacts/model.fp32.onnx")["LayerNormalization"] == 11
+    assert operators(bundles / "jetson/artifacts/model.int8.onnx")["LayerNormalization"] == 11
     assert not list((bundles / "jetson/artifacts").glob("*.data"))
+
+
+def test_the_engine_is_built_from_the_graph_that_a_jetson_gets(bundles: Path):
+    """TensorRT-RTX parses and compiles it, strongly typed, on a machine without a GPU."""
+    jetson, rtx = (bundles / name / "artifacts" for name in ("jetson", "rtx"))
+    assert (jetson / "model.int8.onnx").read_bytes() == (rtx / "model.int8.onnx").read_bytes()
+    assert (rtx / "model.int8.rtx.engine").stat().st_size > 100_000
 
 
 def test_onnx_runtime_computes_convolutions_in_int8(bundles: Path, tmp_path: Path):

@@ -1,0 +1,105 @@
+"""What calibration costs, and what each observer's ranges are worth.
+
+    python -m benchmarks.calibration RUN --data DATA
+
+Throughput of calibration is that of plain inference in the same run, both on ready batches; peak memory is that of a
+process that does nothing else, for few images and for many. Answers are those of the int8 program in PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from arbex.checkpoint import load_run, open_run
+from arbex.images import load
+from arbex.progress import SILENT
+from arbex.reference import answer
+from calibration import CalibrationTable
+from calibration.observers import OBSERVERS
+from export.calibrated import BATCH, CalibrationRequest, calibrate_run
+from export.gate import answers_of
+from export.trace import TracedModel, trace
+from quantize.program import Calibrator, prepare, quantize
+from quantize.recipe import ACCELERATOR, CPU, WIDEST
+from runtimes.base import Prediction
+from runtimes.benchmark import peak_memory
+from runtimes.parity import compare
+from runtimes.testimages import read_images
+
+RUNS = 20
+FEW, MANY = 64, 1024
+
+
+def make_table(run: Path, data: str, samples: int) -> tuple[TracedModel, CalibrationTable]:
+    """Calibrates a run."""
+    traced = trace(load_run(run))
+    return traced, calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=samples), SILENT)[0]
+
+
+def peak_in_own_process(run: Path, data: str, samples: int) -> int:
+    """Returns the peak resident memory in bytes of a process that calibrates on so many images."""
+    command = [sys.executable, "-m", "benchmarks.calibration", str(run), "--data", data, "--peak", str(samples)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def throughput(traced: TracedModel) -> None:
+    """Prints how many images a second calibration sees, beside plain inference."""
+    images = torch.randn(BATCH, 3, traced.side, traced.side)
+    calibrator = Calibrator(prepare(traced.program, WIDEST))
+    times: dict[str, list[float]] = {"inference": [], "calibration": []}
+    with torch.no_grad():
+        for name, work in (("inference", traced.program), ("calibration", calibrator.show)):
+            for _ in range(RUNS + 2):
+                started = time.perf_counter()
+                work(images)
+                times[name].append(time.perf_counter() - started)
+    plain, watched = (BATCH / statistics.median(values[2:]) for values in times.values())
+    print(f"batch {BATCH}: inference {plain:.1f} images/s, calibration {watched:.1f}, {watched / plain:.2f} of it")
+
+
+def observers(run: Path, traced: TracedModel, table: CalibrationTable, data: str, limit: int) -> None:
+    """Prints what the int8 program answers with the ranges of each observer."""
+    files, labels = read_images(data, "test", traced.labels, limit)
+    pixels = np.stack([load(file, traced.side) for file in files])
+    reference = Prediction(*answer(load_run(run), pixels))
+    print(f"\n{len(pixels)} test images, {table.images} calibration images\n")
+    print("| observer | recipe | mean KL | agreement |\n|---|---|---|---|")
+    for name in OBSERVERS:
+        ranges = table.with_calibrator(name).ranges
+        for recipe in (CPU, ACCELERATOR):
+            answers = answers_of(quantize(traced.program, ranges, recipe), traced, pixels)
+            parity = compare(reference, answers, labels)
+            print(f"| `{name}` | {recipe.name} | {parity.mean_kl:.1e} | {parity.top1_agreement:.2%} |", flush=True)
+
+
+def main() -> None:
+    """Runs all parts, or calibrates alone where only memory is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--images", type=int, default=2000, help="test images at most; 0 leaves the observers out")
+    parser.add_argument("--peak", type=int, help="calibrate on so many images and print the peak memory in bytes")
+    arguments = parser.parse_args()
+    if arguments.peak:
+        make_table(arguments.run, arguments.data, arguments.peak)
+        print(peak_memory())
+        return
+    few, many = (peak_in_own_process(arguments.run, arguments.data, n) for n in (FEW, MANY))
+    print(f"peak memory: {few / 1e6:.0f} MB with {FEW} images, {many / 1e6:.0f} MB with {MANY} ({many / few - 1:+.1%})")
+    traced, table = make_table(arguments.run, arguments.data, 256)
+    throughput(traced)
+    if arguments.images:
+        observers(arguments.run, traced, table, arguments.data, arguments.images)
+
+
+if __name__ == "__main__":
+    main()
