@@ -57,8 +57,8 @@ def throughput(traced: TracedModel) -> None:
     calibrator = Calibrator(prepare(traced.program, WIDEST))
     times: dict[str, list[float]] = {"inference": [], "calibration": []}
     with torch.no_grad():
-        for name, work in (("inference", traced.program), ("calibration", calibrator.show)):
-            for _ in range(RUNS + 2):
+        for _ in range(RUNS + 2):
+            for name, work in (("inference", traced.program), ("calibration", calibrator.show)):
                 started = time.perf_counter()
                 work(images)
                 times[name].append(time.perf_counter() - started)
