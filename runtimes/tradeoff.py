@@ -66,6 +66,7 @@ def plot(sensitivity: Mapping[str, Any]) -> str:
     middle = (LEFT + WIDTH - 20) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">multiply-adds in int8</text>')
     parts.append(f'<text x="12" y="{HEIGHT / 2}" transform="rotate(-90 12 {HEIGHT / 2})">mean KL</text>')
+    parts.append(f'<text x="{LEFT + 10}" y="26">line: predicted; dots: measured</text>')
     line = " ".join(f"{x},{y}" for x, y in map(place, predicted))
     parts.append(f'<polyline points="{line}" fill="none" stroke="#6b7280"/>')
     for point, trial in zip(measured, sensitivity["trials"], strict=True):
