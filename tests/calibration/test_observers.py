@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from arbex.errors import DataError, UnsupportedError
 from calibration import TensorStatistics
-from calibration.collector import Collector
+from calibration.collector import COUNTED, Collector
 from calibration.observers import OBSERVERS, STEPS, observe, rounding_error
 
 
@@ -23,7 +23,16 @@ def collect(*batches: torch.Tensor) -> TensorStatistics:
 
 
 def normal(n: int = 100_000) -> torch.Tensor:
-    return torch.randn(10, n // 10, generator=torch.Generator().manual_seed(0))
+    return torch.randn(20, n // 20, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_large_map_is_counted_in_part_but_its_ends_are_not():
+    values = torch.rand(2, 100_000, generator=torch.Generator().manual_seed(0))
+    values[0, 1], values[1, 5] = -7.0, 9.0  # neither lies on the grid
+    seen = collect(values)
+    assert (seen.low, seen.high) == (-7.0, 9.0)
+    assert COUNTED / 2 < seen.histogram.counts.sum() / 2 <= COUNTED
+    assert observe("percentile", seen).high < 1.1
 
 
 def test_minmax_is_all_that_was_seen():
@@ -44,7 +53,7 @@ def test_percentile_cuts_half_of_the_rest_at_each_end():
 
 
 def test_percentile_drops_one_outlier_of_many():
-    values = torch.rand(10, 10_000, generator=torch.Generator().manual_seed(0))
+    values = torch.rand(20, 5_000, generator=torch.Generator().manual_seed(0))
     values[0, 0] = 100.0
     assert observe("minmax", collect(values)).high == 100.0
     assert observe("percentile", collect(values)).high < 1.1
