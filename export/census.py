@@ -118,8 +118,14 @@ INTEGER = {"QLinearConv": 3, "ConvInteger": 1, "QGemm": 3, "MatMulInteger": 1, "
 FLOATING = {"Conv": 1, "FusedConv": 1, "Gemm": 1, "FusedGemm": 1, "MatMul": 1, "FusedMatMul": 1}
 
 
-def onnx_operators(path: Path) -> list[Operator]:
-    """Returns the operators of an ONNX file; Q/DQ pairs at the inputs count as integer, as TensorRT fuses them."""
+def onnx_operators(path: Path, *, fused: bool = False) -> list[Operator]:
+    """Returns the operators of an ONNX file.
+
+    Args:
+        path: The file.
+        fused: It is what a runtime made of one: only its integer operators count. Otherwise those behind Q/DQ pairs
+            count too, as TensorRT fuses them.
+    """
     import onnx
 
     graph = onnx.load(path).graph
@@ -133,12 +139,10 @@ def onnx_operators(path: Path) -> list[Operator]:
             continue
         weight, source = node.input[place], origin(made, node.input[0], PASSING)
         dequantized = source is not None and source.op_type == "DequantizeLinear"
-        while weight in made and weight not in shapes:  # behind its own pair, casts and transpositions
+        while weight in made and made[weight].op_type in (*PASSING, "DequantizeLinear"):
             weight = made[weight].input[0]
-            if made.get(weight) is not None and made[weight].op_type not in (*PASSING, "DequantizeLinear"):
-                break
         if weight in shapes:
-            found.append(Operator(key(shapes[weight]), node.op_type in INTEGER or dequantized))
+            found.append(Operator(key(shapes[weight]), node.op_type in INTEGER or (dequantized and not fused)))
     return found
 
 
@@ -154,7 +158,7 @@ def onnx_runtime_operators(path: Path) -> list[Operator]:
         # The level above rearranges weights for this processor.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return onnx_operators(optimised)
+        return onnx_operators(optimised, fused=True)
 
 
 def litert_operators(path: Path) -> list[Operator]:

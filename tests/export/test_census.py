@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from arbex.checkpoint import load_run
-from export.census import HEAD, NO_KERNEL, PRODUCT, STEM, Operator, list_layers, operators_of, take_census
+from export.census import (
+    HEAD,
+    NO_KERNEL,
+    PRODUCT,
+    STEM,
+    Operator,
+    list_layers,
+    onnx_operators,
+    onnx_runtime_operators,
+    operators_of,
+    take_census,
+)
 from export.trace import trace
 from quantize.recipe import ACCELERATOR, CPU
 from runtimes import open_bundle
@@ -40,8 +51,6 @@ def test_a_float_file_holds_nothing_in_integers(bundles: Path, target: str, form
     bundle = open_bundle(bundles / target)
     path = bundle.file(bundle.find("fp32"))
     if format == "onnx":
-        from export.census import onnx_operators
-
         found = onnx_operators(path)
     else:
         found = operators_of(path, format, CPU)
@@ -58,6 +67,14 @@ def test_a_layer_that_the_runtime_left_in_float_is_named(run: Path, bundles: Pat
     (island,) = (i for i in census.islands if i.reason == NO_KERNEL)
     assert island.operators == 1
     assert island.modules[0].startswith("encoder")
+
+
+def test_what_onnx_runtime_does_not_fuse_counts_as_float(bundles: Path):
+    """A Jetson's pairs are int8, which ONNX Runtime's fusions on x86 do not take for convolutions."""
+    path = bundles / "jetson/artifacts/model.int8.onnx"
+    in_file, in_runtime = onnx_operators(path), onnx_runtime_operators(path)
+    assert sum(o.int8 for o in in_file if len(o.weight) > 2) > 30
+    assert not any(o.int8 for o in in_runtime if len(o.weight) > 2)
 
 
 def test_a_file_without_any_operator_has_no_share(run: Path):
