@@ -20,11 +20,10 @@ from calibration import CalibrationTable, Origin
 from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
 from calibration.table import merge_all, tool_versions
 from export.trace import TracedModel, trace
-from quantize.program import calibrate, graph_digest
+from quantize.program import AGAIN, calibrate, graph_digest
 
 BATCH = 16
 DEFAULT_CALIBRATOR = "minmax"
-AGAIN = "Calibrate this run with: arbex calibrate RUN --data DATA --out FILE."
 
 
 @dataclass(frozen=True)

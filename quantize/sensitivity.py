@@ -204,7 +204,7 @@ class Sensitivity:
     int8_share: tuple[float, ...]
 
 
-class Prediction:
+class Predictor:
     """Predicts the divergence of placements under several recipes."""
 
     def __init__(self, program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -> None:
@@ -248,13 +248,13 @@ class Prediction:
 
 def analyse(program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -> Sensitivity:
     """Returns the sensitivity table of a traced program from ``measure_costs`` under some recipes."""
-    prediction = Prediction(program, costs)
-    macs = count_macs(prediction.folded)
+    predictor = Predictor(program, costs)
+    macs = count_macs(predictor.folded)
     rows = [
-        OperatorCost(name, module, macs[name], prediction.alone(name)) for name, module in prediction.operators.items()
+        OperatorCost(name, module, macs[name], predictor.alone(name)) for name, module in predictor.operators.items()
     ]
-    order, curve = prediction.restoring_order(macs)
-    in_int8 = {name: 0 if name in prediction.stems else macs[name] for name in prediction.operators}
+    order, curve = predictor.restoring_order(macs)
+    in_int8 = {name: 0 if name in predictor.stems else macs[name] for name in predictor.operators}
     left, total = sum(in_int8.values()), sum(macs.values())
     shares = [left / total]
     for name in order:

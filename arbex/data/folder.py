@@ -137,8 +137,10 @@ def check_labels(root: Path, found: tuple[str, ...], expected: tuple[str, ...]) 
     """Refuses a data set whose classes are not those of the model.
 
     Raises:
-        DataError: If a class is missing or unknown, or if ``classes.txt`` declares another order.
+        DataError: If there is no class, one is missing or unknown, or ``classes.txt`` declares another order.
     """
+    if not found:
+        raise DataError(f"{root} holds no class folders.", allowed="Expected is <split>/<class>/<image>.")
     if set(found) != set(expected):
         raise DataError(
             f"The classes of {root} are {', '.join(found)}; the model was trained on {', '.join(expected)}.",

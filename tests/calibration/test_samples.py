@@ -85,6 +85,12 @@ def test_images_of_one_class_are_refused(tmp_path: Path):
         load_samples(str(write_faces(tmp_path, {"fear": 9})), EXPRESSIONS, 32)
 
 
+def test_a_folder_of_images_without_classes_is_refused(tmp_path: Path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "face.png")
+    with pytest.raises(DataError, match="holds no class folders. Expected is <split>/<class>/<image>"):
+        load_samples(str(tmp_path), EXPRESSIONS, 32)
+
+
 def test_a_class_in_one_colour_is_refused(tmp_path: Path):
     data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 1))
     Image.new("RGB", (32, 32), "grey").save(data / "val" / "fear" / "0.png")

@@ -50,10 +50,7 @@ def test_floats_carry_no_such_record(bundles: Path):
 def test_a_float_file_holds_nothing_in_integers(bundles: Path, target: str, format: str):  # noqa: A002
     bundle = open_bundle(bundles / target)
     path = bundle.file(bundle.find("fp32"))
-    if format == "onnx":
-        found = onnx_operators(path)
-    else:
-        found = operators_of(path, format, CPU)
+    found = onnx_operators(path) if format == "onnx" else operators_of(path, format, CPU)
     assert len(found) == 66
     assert not any(operator.int8 for operator in found)
 
