@@ -113,13 +113,14 @@ def parts(device: torch.device, images: Tensor) -> None:
         maps, landmarks = encoder.image(small), encoder.landmarks(small)
         last = encoder.landmark_last(landmarks[2])
         tokens = encoder.tokens(images)
+        joined = torch.cat(tokens, dim=1)
         pairs: dict[str, tuple[Work, Work]] = {
             "image backbone": (lambda: plain.ir_back(images), lambda: encoder.image(small)),
             "landmark backbone": (
                 lambda: plain.face_landback(F.interpolate(images, size=112)),
                 lambda: encoder.landmarks(small),
             ),
-            "fusion and gate": (lambda: plain.VIT.encode(tokens), lambda: encoder.fuse(tokens)),
+            "fusion and gate": (lambda: plain.VIT.encode(joined), lambda: encoder.fuse(tokens)),
         }
         for i in range(3):
             ours: Work = lambda i=i: encoder.embed[i](  # type: ignore[misc]  # noqa: E731

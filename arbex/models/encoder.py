@@ -117,16 +117,21 @@ class CrossFusionLevel(nn.Module):
         x = windows.reshape(-1, side // w, side // w, w, w, dim).permute(0, 1, 3, 2, 4, 5)
         return x.reshape(-1, side, side, dim)
 
+    def queries(self, landmarks: Tensor) -> Tensor:
+        """Maps ``[B, C, H, W]`` to queries ``[B*n, w*w, C]``: its average over windows, the same for each of them."""
+        ratio = landmarks.shape[-1] // self.window
+        if ratio == 1:
+            return landmarks.flatten(2).transpose(1, 2)
+        query = F.avg_pool2d(landmarks, ratio).flatten(2).transpose(1, 2)  # [B, w*w, C]
+        copies = torch.stack([query] * ratio**2, dim=1)  # [B, n, w*w, C]; phones have no kernel that repeats
+        return copies.flatten(0, 1)
+
     def forward(self, landmarks: Tensor, image: Tensor) -> Tensor:
         """Maps landmark and image maps, both ``[B, C, H, W]``, to ``[B, C, H, W]``."""
         side = image.shape[-1]
         shortcut = self.norm_in(image.permute(0, 2, 3, 1))  # [B, H, W, C]
         windows = self.partition(shortcut)  # [B*n, w*w, C]
-        if side != self.window:
-            landmarks = F.adaptive_avg_pool2d(landmarks, self.window)  # [B, C, w, w], one for all windows
-        query = landmarks.flatten(2).transpose(1, 2)  # [B, w*w, C]
-        query = query.repeat_interleave((side // self.window) ** 2, dim=0) if side != self.window else query
-        attended = self.merge(self.attention(query, windows), side)  # [B, H, W, C]
+        attended = self.merge(self.attention(self.queries(landmarks), windows), side)  # [B, H, W, C]
         x = shortcut + drop_path(self.attention_scale * attended, self.drop, self.training)
         x = x + drop_path(self.mlp_scale * self.mlp(self.norm_mlp(x)), self.drop, self.training)
         out: Tensor = x.permute(0, 3, 1, 2)
@@ -146,17 +151,18 @@ class FusionBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = FeedForward(dim, ratio, gelu=gelu)
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Maps tokens ``[B, T, D]`` to ``[B, T, D]``."""
+    def attend(self, x: Tensor, first: int) -> Tensor:
+        """Maps tokens ``[B, T, D]`` to what the first of them see of all, ``[B, first, D]``."""
         batch, tokens, dim = x.shape
         qkv = self.query_key_value(x).reshape(batch, tokens, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, T, D/heads] each
-        out = F.scaled_dot_product_attention(query, key, value)
-        return self.project(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+        out = F.scaled_dot_product_attention(query[:, :, :first], key, value)
+        return self.project(out.transpose(1, 2).reshape(batch, first, dim))  # type: ignore[no-any-return]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps tokens ``[B, T, D]`` to ``[B, T, D]``."""
-        x = x + self.attend(self.norm_attention(x))
+    def forward(self, x: Tensor, first: int | None = None) -> Tensor:
+        """Maps tokens ``[B, T, D]`` to the first of them, ``[B, first, D]``; to all by default."""
+        first = x.shape[1] if first is None else first
+        x = x[:, :first] + self.attend(self.norm_attention(x), first)
         out: Tensor = x + self.mlp(self.norm_mlp(x))
         return out
 
@@ -206,17 +212,15 @@ class Encoder(nn.Module):
         # Wide enough to tell places apart from the first step on: where an eyebrow is matters as much as what it does.
         nn.init.trunc_normal_(self.position, std=1.0)
         nn.init.trunc_normal_(self.class_token, std=0.02)
-        self.fusion = nn.Sequential(
-            *(
-                FusionBlock(dim, config.fusion_heads, config.mlp_ratio, gelu=config.gelu)
-                for _ in range(config.fusion_depth)
-            )
+        self.fusion = nn.ModuleList(
+            FusionBlock(dim, config.fusion_heads, config.mlp_ratio, gelu=config.gelu)
+            for _ in range(config.fusion_depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.gate = SqueezeExcite(dim)
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """Maps normalised images ``[B, 3, S, S]`` to the tokens of all levels ``[B, T, D]``, level by level."""
+    def tokens(self, images: Tensor) -> list[Tensor]:
+        """Maps normalised images ``[B, 3, S, S]`` to the tokens of the three levels, ``[B, T/3, D]`` each."""
         step = self.config.subsample
         x = images[:, :, ::step, ::step]  # equals nearest interpolation by 1/step exactly
         landmarks = self.landmarks(x)  # three maps, S/4, S/8, S/16
@@ -225,14 +229,20 @@ class Encoder(nn.Module):
         for i, image in enumerate(self.image(x)):
             fused = self.levels[i](landmarks[i], self.reduce[i](image))  # [B, C, H, W]
             tokens.append(self.embed[i](fused).flatten(2).transpose(1, 2))  # [B, (S/16)^2, D]
-        return torch.cat(tokens, dim=1)
+        return tokens
 
-    def fuse(self, tokens: Tensor) -> Tensor:
-        """Maps tokens ``[B, T, D]`` to vectors ``[B, D]``."""
-        cls = self.class_token.expand(tokens.shape[0], -1, -1)  # [B, 1, D]
-        sequence = torch.cat([cls, tokens], dim=1) + self.position  # [B, T + 1, D]
-        vector = self.norm(self.fusion(sequence))[:, 0]  # [B, D]
-        out: Tensor = self.gate(vector)
+    def fuse(self, tokens: list[Tensor]) -> Tensor:
+        """Maps the tokens of the levels, ``[B, T/3, D]`` each, to vectors ``[B, D]``."""
+        batch = tokens[0].shape[0]
+        first, *places = torch.split(self.position, [1, *(level.shape[1] for level in tokens)], dim=1)
+        cls = (self.class_token + first).expand(batch, -1, -1)  # [B, 1, D]
+        # Summed before they are joined: levels that are quantised each with a scale of their own are joined in float.
+        sequence = torch.cat([cls, *(level + place for level, place in zip(tokens, places, strict=True))], dim=1)
+        for block in self.fusion[:-1]:
+            sequence = block(sequence)  # [B, T + 1, D]
+        # Only the class token is read, so the last block computes it alone: half of the transformer's work.
+        sequence = self.fusion[-1](sequence, first=1)  # [B, 1, D]
+        out: Tensor = self.gate(self.norm(sequence).squeeze(1))
         return out
 
     def forward(self, images: Tensor) -> Tensor:

@@ -58,12 +58,16 @@ def log_softmax(z: Tensor) -> Tensor:
     return z - logsumexp(z)
 
 
+def certainty(log_p: Tensor) -> Tensor:
+    """Returns ``1 - H(p) / log N`` for log-probabilities ``[B, N]``, as ``[B, 1]``; rounding may leave [0, 1]."""
+    scale = math.log(log_p.shape[-1])
+    # Written as the mean of (log p + log N) / log N: near the uniform distribution nothing cancels.
+    return (log_p.exp() * (log_p + scale)).sum(-1, keepdim=True) / scale
+
+
 def confidence(log_p: Tensor) -> Tensor:
     """Returns ``C(p) = 1 - H(p) / log N`` in [0, 1] for log-probabilities ``[B, N]``, as ``[B, 1]``."""
-    scale = math.log(log_p.shape[-1])
-    # 1 - H / log N written as the mean of (log p + log N) / log N: near the uniform distribution nothing cancels.
-    value = (log_p.exp() * (log_p + scale)).sum(-1, keepdim=True) / scale
-    return value.clamp(0.0, 1.0)
+    return certainty(log_p).clamp(0.0, 1.0)
 
 
 def mix(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -72,7 +76,8 @@ def mix(log_p: Tensor, log_q: Tensor) -> Tensor:
     The weights carry no gradient: with one, the cheapest way to lower the loss is to become unsure of everything,
     and training stays at the uniform distribution (docs/decisions/0004).
     """
-    c_p, c_q = (confidence(p.detach() if p.requires_grad else p) + EPSILON for p in (log_p, log_q))  # [B, 1]
+    # A weight must not fall below 0, but may be 1 + 1e-7: phones have a kernel for ReLU and none for a clamp to [0, 1].
+    c_p, c_q = (F.relu(certainty(p.detach() if p.requires_grad else p)) + EPSILON for p in (log_p, log_q))  # [B, 1]
     total = c_p + c_q
     a, b = log_p + (c_p / total).log(), log_q + (c_q / total).log()  # [B, N] each
     top = torch.maximum(a, b)

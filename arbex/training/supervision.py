@@ -48,9 +48,9 @@ class DeepSupervision(nn.Module):
         """Answers for normalised images ``[B, 3, S, S]``."""
         if self.classify_tokens is None:
             return Supervised(self.answer(self.model.encode(images)), None)
-        tokens = self.model.encoder.tokens(images)  # type: ignore[operator]  # [B, T, D]
+        tokens = self.model.encoder.tokens(images)  # type: ignore[operator]  # three times [B, T/3, D]
         balance = self.answer(self.model.encoder.fuse(tokens))  # type: ignore[operator]
-        return Supervised(balance, log_softmax(self.classify_tokens(tokens.flatten(1)).float()))
+        return Supervised(balance, log_softmax(self.classify_tokens(torch.cat(tokens, dim=1).flatten(1)).float()))
 
     def answer(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, D]`` to the head's answer, in float32 whatever the encoder computed in."""

@@ -45,12 +45,14 @@ def test_memory_counts_what_lives_at_once():
     assert sum(memory.live.values()) == 0
 
 
-def test_base_costs_what_the_public_network_does():
+def test_base_costs_what_the_public_network_does_without_what_nothing_reads():
     config = PRESETS["base"]
     model = ExpressionClassifier(Encoder(config), LinearHead(768, 7), tuple("abcdefg"), Preprocessing(224))
     cost = measure_cost(model)
     assert cost.parameters == pytest.approx(43.75e6, rel=1e-3)
-    assert cost.macs == pytest.approx(8.59e9, rel=0.02)
+    # In the last block of the transformer: scores and sums of attention, and three linear layers, of all but one token.
+    unread = 147 * (2 * 148 * 768 + 768 * 768 + 2 * 768 * 3072)
+    assert cost.macs + unread == pytest.approx(8.59e9, rel=0.002)
     macs = {part.part: part.macs for part in cost.parts}
     assert macs["encoder.reduce"] == 9 * (64**2 * 28**2 + 128**2 * 14**2 + 256**2 * 7**2)
     assert macs["encoder.levels"] > 0

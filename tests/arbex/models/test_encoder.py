@@ -99,6 +99,18 @@ def test_windows_smaller_than_the_map_equal_a_loop_over_windows():
     assert torch.allclose(out, expected, atol=1e-6)
 
 
+def test_the_last_block_computes_the_class_token_as_it_would_among_all():
+    encoder = build("tiny").encoder
+    tokens = [torch.randn(2, encoder.num_tokens // 3, encoder.out_features) for _ in range(3)]
+    with torch.no_grad():
+        sequence = torch.cat([encoder.class_token.expand(2, -1, -1), *tokens], dim=1) + encoder.position
+        for block in encoder.fusion:
+            sequence = block(sequence)
+        expected = encoder.gate(encoder.norm(sequence)[:, 0])
+        assert sequence.shape[1] == encoder.num_tokens + 1
+        torch.testing.assert_close(encoder.fuse(tokens), expected, rtol=0, atol=1e-6)
+
+
 def test_a_frozen_landmark_backbone_does_not_move():
     encoder = Encoder(replace(PRESETS["tiny"], freeze_landmarks=True)).train()
     before = {k: v.clone() for k, v in encoder.landmarks.state_dict().items()}
