@@ -16,7 +16,8 @@ from typing import Any
 from torch.fx import GraphModule
 
 from quantize.constants import attribute
-from quantize.placement import calls, module_path
+from quantize.patterns import calls
+from quantize.placement import module_path
 from quantize.program import prepare
 from quantize.recipe import FLOAT, WEIGHTED, Recipe
 from quantize.sensitivity import count_macs

@@ -15,6 +15,7 @@ from calibration import TensorRange
 from export.calibrated import BATCH, normalised
 from export.trace import TracedModel
 from quantize.fallback import Outcome, Score, Search
+from quantize.kernels import as_kernels_compute
 from quantize.program import quantize
 from quantize.recipe import Recipe
 from quantize.sensitivity import analyse, measure_costs
@@ -93,6 +94,7 @@ def search_fallback(
         by_recipe = []
         for recipe in chosen:
             program = quantize(traced.program, ranges, replace(recipe, float_operators=restored))
+            program = as_kernels_compute(program) if recipe.outputs else program
             by_recipe.append([compare(test.expected, answers_of(program, traced, test.images)) for test in gate.sets])
         return Score(
             max(parities[0].mean_kl for parities in by_recipe),

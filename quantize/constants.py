@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from quantize.patterns import is_dequantized
+
 ATTENTION = "aten.scaled_dot_product_attention.default"
 MASK = 3
 """Position of the mask among the arguments of an attention."""
@@ -100,11 +102,6 @@ def spell_out_attention_masks(program: GraphModule) -> None:
         if name not in used:
             delattr(program, name)
     program.recompile()
-
-
-def is_dequantized(node: Any) -> bool:
-    """Tells whether an argument is what a Q/DQ pair puts out."""
-    return isinstance(node, Node) and "dequantize_per" in str(node.target)
 
 
 def round_biases(program: GraphModule, operators: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from quantize.constants import BIAS, MASK
+from quantize.patterns import calls
 from quantize.recipe import Recipe
 
 SMALLEST_SCALE = 2**-12
@@ -53,11 +53,6 @@ def int8_spec(scheme: str, axis: int = 0) -> QuantizationSpec:
         is_dynamic=False,
         observer_or_fake_quant_ctr=observer.with_args(eps=SMALLEST_SCALE),
     )
-
-
-def calls(node: Node, operators: Iterable[str]) -> bool:
-    """Tells whether a node calls one of the ATen operators."""
-    return node.op == "call_function" and str(node.target) in operators
 
 
 def is_narrow(node: Node, channels: int) -> bool:

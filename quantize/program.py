@@ -20,6 +20,7 @@ from calibration.collector import Collector
 from quantize.constants import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.placement import Placement
 from quantize.recipe import WIDEST, Recipe
+from quantize.stems import make_stems_exact
 
 AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
 
@@ -156,6 +157,8 @@ def quantize(
         prepared(blank_input(prepared))  # lets the observers of weights see them
         apply_ranges(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
+        if recipe.outputs:
+            make_stems_exact(converted)
         round_biases(converted, recipe.operators)
         if not fold:
             spell_out_attention_masks(converted)

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from calibration import TensorRange
-from quantize.placement import belongs_to, calls, is_narrow, module_path, rounded_tensors
+from quantize.patterns import calls
+from quantize.placement import belongs_to, is_narrow, module_path, rounded_tensors
 from quantize.program import apply_ranges, blank_input, is_observer, prepare
 from quantize.recipe import FLOAT, WEIGHTED, Recipe
 

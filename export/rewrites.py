@@ -1,0 +1,121 @@
+"""Rewrites of a program into what runtimes have kernels for; none of them changes a number."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch.fx import GraphModule, Node
+
+from quantize.constants import constant
+from quantize.patterns import (
+    CONVOLUTION,
+    DEQUANTIZE,
+    LINEAR,
+    QUANTIZE,
+    calls,
+    quantized_output,
+    replace_uses,
+    scale_and_zero_point,
+)
+
+AVERAGE = "aten.avg_pool2d.default"
+MOVEMENTS = tuple(f"aten.{name}" for name in ("reshape.default", "permute.default", "transpose.int", "view.default"))
+
+
+def flatten_linear_layers(program: GraphModule) -> GraphModule:
+    """Returns a program whose linear layers with quantised inputs and outputs see matrices ``[rows, features]``.
+
+    On more dimensions ONNX knows no linear layer, but a product and a sum. ONNX Runtime multiplies them in integers,
+    turns the products into floats, adds the bias and quantises: four steps, where a ``Gemm`` is one kernel.
+    """
+    flat = copy.deepcopy(program)
+    reshape = torch.ops.aten.reshape.default
+    for linear in [node for node in flat.graph.nodes if calls(node, (LINEAR,))]:
+        values, output, shape = linear.args[0], quantized_output(linear), linear.meta["val"].shape
+        if not calls(values, (DEQUANTIZE,)) or output is None or len(shape) == 2:
+            continue
+        features = constant(flat, linear.args[1]).shape[1]
+        with flat.graph.inserting_before(values):
+            rows = flat.graph.call_function(reshape, (values.args[0], [-1, features]))
+            matrix = flat.graph.call_function(values.target, (rows, *values.args[1:]), values.kwargs)
+        linear.update_arg(0, matrix)
+        with flat.graph.inserting_after(output):
+            restored = flat.graph.call_function(reshape, (output, [-1, *shape[1:]]))
+        replace_uses(output, restored)
+    return finished(flat)
+
+
+def convolve_averages(program: GraphModule) -> GraphModule:
+    """Returns a program whose average pools are depth-wise convolutions in float.
+
+    LiteRT's converter pools int8 values as they come and rounds the averages to the scale of what was averaged, which
+    the program does not; and XNNPACK has no such kernel.
+    """
+    convolved = copy.deepcopy(program)
+    for i, pool in enumerate(node for node in convolved.graph.nodes if calls(node, (AVERAGE,))):
+        maps, kernel = pool.args[0], pool.args[1]
+        channels = pool.meta["val"].shape[1]
+        name = f"average_{i}"
+        convolved.register_buffer(name, torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1])))
+        with convolved.graph.inserting_before(pool):
+            weight = convolved.graph.get_attr(name)
+            sums = convolved.graph.call_function(
+                torch.ops.aten.conv2d.default, (maps, weight, None, kernel, [0, 0], [1, 1], channels)
+            )
+        pool.replace_all_uses_with(sums)
+    return finished(convolved)
+
+
+def has_other_readers(values: Node) -> bool:
+    """Tells whether a tensor, or one that it was moved from, has several readers; guards of inputs do not count."""
+    while True:
+        if sum(user.op != "call_module" for user in values.users) > 1:
+            return True
+        if not calls(values, MOVEMENTS):
+            return False
+        values = values.args[0]  # type: ignore[assignment]
+
+
+def halve_weight(program: GraphModule, layer: Node) -> None:
+    """Halves a layer's weight and the scale by which it is quantised, so that its int8 values stay the same."""
+    dequantize = layer.args[1]
+    quantize = dequantize.args[0]  # type: ignore[union-attr]
+    halves = []
+    for kind, argument in (("weight", quantize.args[0]), ("scales", quantize.args[1])):  # type: ignore[union-attr]
+        program.register_buffer(f"half_{kind}_of_{layer.name}", constant(program, argument).detach() / 2)
+        with program.graph.inserting_before(quantize):  # type: ignore[arg-type]
+            halves.append(program.graph.get_attr(f"half_{kind}_of_{layer.name}"))
+    quantize.args = (*halves, *quantize.args[2:])  # type: ignore[union-attr]
+    dequantize.update_arg(1, halves[1])  # type: ignore[union-attr]
+
+
+def separate_rounded_copies(program: GraphModule) -> GraphModule:
+    """Returns a program in which no tensor is read in float here and quantised there; its weights are not folded.
+
+    To LiteRT's converter a tensor is quantised for all that read it, or for none: it rounds the float readers' values
+    too, such as those of a shortcut. Here the readers in int8 get a copy, which is twice as large so that it is not
+    taken for the same, and half the weights; powers of two change no digit.
+    """
+    apart = copy.deepcopy(program)
+    for quantize in [node for node in apart.graph.nodes if calls(node, (QUANTIZE,))]:
+        values, users = quantize.args[0], list(quantize.users)
+        layers = [layer for user in users for layer in user.users]
+        if not (has_other_readers(values) and all(calls(n, (CONVOLUTION, LINEAR)) for n in layers)):
+            continue
+        with apart.graph.inserting_before(quantize):
+            doubled = apart.graph.call_function(torch.ops.aten.mul.Tensor, (values, 2.0))
+        quantize.update_arg(0, doubled)
+        for node in (quantize, *users):
+            node.update_arg(1, scale_and_zero_point(node)[0] * 2)
+        for layer in layers:
+            halve_weight(apart, layer)
+    return finished(apart)
+
+
+def finished(program: GraphModule) -> GraphModule:
+    """Returns a program after an edit, without what nothing uses any more."""
+    program.graph.eliminate_dead_code()
+    program.graph.lint()
+    program.recompile()
+    return program

@@ -1,0 +1,52 @@
+"""What stands around an operator in a quantised program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch.fx import Node
+
+QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
+DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"
+
+CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
+RELU = ("aten.relu.default", "aten.relu_.default")
+
+
+def calls(node: Any, operators: Iterable[str]) -> bool:
+    """Tells whether a node calls one of the ATen operators."""
+    return isinstance(node, Node) and node.op == "call_function" and str(node.target) in operators
+
+
+def is_dequantized(node: Any) -> bool:
+    """Tells whether an argument is what a Q/DQ pair puts out, of a tensor or by channel."""
+    return isinstance(node, Node) and "dequantize_per" in str(node.target)
+
+
+def only_user(node: Node, operators: Iterable[str]) -> Node | None:
+    """Returns the only user of a node, if it calls one of the operators."""
+    users = list(node.users)
+    return users[0] if len(users) == 1 and calls(users[0], operators) else None
+
+
+def quantized_output(operator: Node) -> Node | None:
+    """Returns what quantises an operator's output, directly or behind the ReLU that kernels compute along with it."""
+    return only_user(only_user(operator, RELU) or operator, (QUANTIZE,))
+
+
+def scale_and_zero_point(node: Node) -> tuple[float, int]:
+    """Returns the parameters of a quantiser or dequantiser of tensors."""
+    _, scale, zero_point, *_ = node.args
+    assert isinstance(scale, float)
+    assert isinstance(zero_point, int)
+    return scale, zero_point
+
+
+def replace_uses(node: Node, replacement: Node) -> None:
+    """Lets all users of a node but its replacement read the replacement."""
+
+    def is_other(user: Node) -> bool:
+        return user is not replacement
+
+    node.replace_all_uses_with(replacement, delete_user_cb=is_other)

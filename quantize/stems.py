@@ -1,0 +1,87 @@
+"""Float convolutions whose sums are the same in every runtime: those that look at the picture itself."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from quantize.constants import constant
+from quantize.patterns import CONVOLUTION, DEQUANTIZE, calls, is_dequantized, quantized_output, scale_and_zero_point
+
+GRID = 2.0**-8
+"""Pixels are rounded to multiples of it: an eighth of the error that rounding them to 8 bits makes."""
+
+LARGEST_PIXEL = 3.0
+"""Normalised pixels are smaller; larger ones would not be wrong, but their sums might depend on the order again."""
+
+LARGEST_SUM = 2**24
+"""Up to here float32 holds every whole number, so that sums of such numbers are exact in any order."""
+
+LARGEST_SCALE = 2**14
+"""Of an output, in units of its grid: then no value is as near to where rounding turns as float32 may be wrong."""
+
+
+def finest_grid(weight: Tensor, bias: Tensor, scale: float) -> float:
+    """Returns the unit in which weights and bias may be counted: the smallest power of two that keeps sums exact.
+
+    Args:
+        weight: ``[out, in, h, w]``.
+        bias: ``[out]``.
+        scale: Of the quantised output.
+    """
+    largest_sum = float((weight.abs().sum((1, 2, 3)) * LARGEST_PIXEL + bias.abs()).max())
+    unit = max(largest_sum / LARGEST_SUM, scale / LARGEST_SCALE)
+    return 2.0 ** math.ceil(math.log2(unit))
+
+
+def nearest_odd(value: float) -> int:
+    """Returns the odd number nearest to a positive value."""
+    return 2 * round((value - 1) / 2) + 1
+
+
+def rounded(value: Tensor, unit: float) -> Tensor:
+    """Returns the nearest multiples of a unit."""
+    return (value.double() / unit).round().mul(unit).to(value.dtype)
+
+
+def set_scale(quantize: Node, scale: float) -> None:
+    """Changes the scale with which a tensor is quantised, for all that read it."""
+    quantize.update_arg(1, scale)
+    for user in list(quantize.users):
+        if calls(user, (DEQUANTIZE,)):
+            user.update_arg(1, scale)
+
+
+def make_stems_exact(program: GraphModule) -> None:
+    """Rounds what float convolutions with quantised outputs compute on, so that their sums are exact, in place.
+
+    Runtimes add the products of a convolution in their own orders, and sums that differ in the last digit are rounded
+    to int8 differently, a value or two an image; a deep network makes as much of these as of a tenth of the whole
+    quantisation. Here pixels, weights and bias are whole numbers of small units, so that no sum is ever rounded, and
+    the scale of the output is an odd number of them, so that no sum lies half-way between two quantised values.
+    """
+    pixels: dict[Node, Node] = {}
+    for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:
+        quantize = quantized_output(node)
+        if is_dequantized(node.args[0]) or len(node.args) < 3 or node.args[2] is None or quantize is None:
+            continue
+        weight, bias = constant(program, node.args[1]), constant(program, node.args[2])
+        scale, _ = scale_and_zero_point(quantize)
+        unit = finest_grid(weight, bias, scale)
+        set_scale(quantize, nearest_odd(scale / unit) * unit)
+        values = node.args[0]
+        if values not in pixels:
+            with program.graph.inserting_before(node):
+                counted = program.graph.call_function(torch.ops.aten.mul.Tensor, (values, 1 / GRID))
+                pixels[values] = program.graph.call_function(torch.ops.aten.round.default, (counted,))
+        stored = []
+        for name, value in (("weight", weight * GRID), ("bias", bias)):
+            program.register_buffer(f"exact_{name}_{node.name}", rounded(value, unit))
+            with program.graph.inserting_before(node):
+                stored.append(program.graph.get_attr(f"exact_{name}_{node.name}"))
+        node.args = (pixels[values], *stored, *node.args[3:])
+    program.graph.eliminate_dead_code()
+    program.recompile()

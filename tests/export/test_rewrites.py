@@ -1,0 +1,95 @@
+"""Rewrites for the runtimes: no number changes, and the runtimes use what they were written for."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from calibration.observers import observe
+from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies
+from quantize.patterns import LINEAR, calls
+from quantize.program import calibrate, quantize
+from quantize.recipe import CPU
+
+
+class Mixer(nn.Module):
+    """A norm that a shortcut reads in float and a linear layer in int8, behind an average of quantised maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.maps = nn.Conv2d(4, 8, 3, padding=1)
+        self.norm = nn.LayerNorm(8)
+        self.mix, self.out = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.avg_pool2d(self.maps(x), 2)  # [B, 8, 4, 4]
+        tokens = self.norm(pooled.flatten(2).transpose(1, 2))  # [B, 16, 8]
+        mixed: Tensor = self.out(tokens + self.mix(tokens.reshape(-1, 4, 4, 8)).reshape(-1, 16, 8))
+        return mixed
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def programs(images: Tensor) -> dict[bool, GraphModule]:
+    """INT8 programs by whether their weights are folded."""
+    batch = torch.export.Dim("batch", min=1, max=8)
+    graph = torch.export.export(Mixer().eval(), (images,), dynamic_shapes={"x": {0: batch}}).module()
+    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
+    return {fold: quantize(graph, ranges, CPU, fold=fold) for fold in (True, False)}
+
+
+def answers(program: GraphModule, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = program(images)
+    return out
+
+
+def targets(program: GraphModule) -> Counter[str]:
+    return Counter(str(n.target) for n in program.graph.nodes if n.op == "call_function")
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "fold"),
+    [(flatten_linear_layers, True), (convolve_averages, False), (separate_rounded_copies, False)],
+)
+def test_no_number_changes_and_the_original_stays(rewrite, fold, programs, images):  # type: ignore[no-untyped-def]
+    before = targets(programs[fold])
+    rewritten = rewrite(programs[fold])
+    assert targets(rewritten) != before == targets(programs[fold])
+    for batch in (images, images[:1]):
+        torch.testing.assert_close(answers(rewritten, batch), answers(programs[fold], batch), rtol=0, atol=1e-6)
+
+
+def test_linear_layers_see_matrices(programs: dict[bool, GraphModule]):
+    flat = flatten_linear_layers(programs[True])
+    for node in [n for n in flat.graph.nodes if calls(n, (LINEAR,))]:
+        rows = node.args[0].args[0]
+        assert calls(rows, ("aten.reshape.default",))
+        assert rows.args[1] == [-1, 8]
+
+
+def test_averages_are_convolutions(programs: dict[bool, GraphModule]):
+    counts = targets(convolve_averages(programs[False]))
+    assert counts["aten.avg_pool2d.default"] == 0
+    assert counts["aten.conv2d.default"] == 2
+
+
+def test_only_what_is_read_in_both_ways_gets_a_copy(programs: dict[bool, GraphModule]):
+    def doubled(program: GraphModule) -> int:
+        return sum(n.args[1] == 2.0 for n in program.graph.nodes if str(n.target) == "aten.mul.Tensor")
+
+    once = separate_rounded_copies(programs[False])
+    assert doubled(programs[False]) == 0
+    assert doubled(once) == 1  # the norm's output; the input of the second linear layer has no other reader
+    assert doubled(separate_rounded_copies(copy.deepcopy(once))) == 1

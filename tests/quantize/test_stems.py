@@ -1,0 +1,105 @@
+"""Stems: sums that no order of adding changes, and outputs that no runtime's rounding tells apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from calibration.observers import observe
+from quantize.patterns import CONVOLUTION, QUANTIZE, calls, scale_and_zero_point
+from quantize.program import calibrate, quantize
+from quantize.recipe import ACCELERATOR, CPU
+from quantize.stems import GRID, LARGEST_SCALE, LARGEST_SUM, finest_grid, nearest_odd
+
+
+class Stem(nn.Module):
+    """A convolution of the picture, and one behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(self.first(x).relu())
+        return out
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)).clamp(-2.6, 2.6)
+
+
+@pytest.fixture(scope="module")
+def graph() -> GraphModule:
+    batch = torch.export.Dim("batch", min=1, max=8)
+    return torch.export.export(Stem().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes={"x": {0: batch}}).module()
+
+
+@pytest.fixture(scope="module")
+def program(graph: GraphModule, images: Tensor) -> GraphModule:
+    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
+    return quantize(graph, ranges, CPU)
+
+
+def test_the_grid_keeps_sums_exact_and_ties_away():
+    weight, bias = torch.full((1, 3, 3, 3), 0.5), torch.tensor([1.0])
+    unit = finest_grid(weight, bias, scale=1e-6)  # 27 x 0.5 x 3 + 1 = 41.5
+    assert unit / 2 < 41.5 / LARGEST_SUM <= unit
+    coarser = finest_grid(weight, bias, scale=1.0)
+    assert coarser == 1.0 / LARGEST_SCALE
+
+
+@given(st.floats(1.0, 1e6))
+def test_the_nearest_odd_number(value: float):
+    odd = nearest_odd(value)
+    assert odd % 2 == 1
+    assert abs(odd - value) <= 1
+
+
+def stem_of(program: GraphModule) -> tuple[Tensor, Tensor, float, int]:
+    """Returns weight, bias, scale and zero point of the first convolution."""
+    node = next(n for n in program.graph.nodes if calls(n, (CONVOLUTION,)))
+    weight, bias = (getattr(program, n.target).detach() for n in node.args[1:3])
+    quantizer = next(n for n in program.graph.nodes if calls(n, (QUANTIZE,)))
+    return weight, bias, *scale_and_zero_point(quantizer)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_sums_do_not_depend_on_their_order(program: GraphModule, images: Tensor, random):  # type: ignore[no-untyped-def]
+    weight, bias, _, _ = stem_of(program)
+    counted = (images / GRID).round()
+    columns = nn.functional.unfold(counted, 3, padding=1)  # [B, 27, pixels]
+    order = list(range(27))
+    random.shuffle(order)
+    sums = bias[:, None].expand(4, -1, columns.shape[-1]).clone()
+    for i in order:
+        sums = sums + weight.flatten(1)[None, :, i, None] * columns[:, i][:, None]
+    exact = nn.functional.conv2d(counted.double(), weight.double(), bias.double(), padding=1).flatten(2)
+    assert (sums.double() == exact).all()
+
+
+def test_dividing_and_multiplying_by_the_reciprocal_round_alike(program: GraphModule, images: Tensor):
+    weight, bias, scale, _ = stem_of(program)
+    sums = nn.functional.conv2d((images / GRID).round(), weight, bias, padding=1)
+    quotients, products = sums / scale, sums * (torch.tensor(1.0) / scale)
+    assert (quotients != products).any()
+    assert (quotients.round() == products.round()).all()
+    assert ((quotients.double() % 1 - 0.5).abs() >= 0.4 / LARGEST_SCALE).all()
+
+
+def test_the_answer_moves_less_than_by_quantising(program: GraphModule, images: Tensor):
+    weight, bias, scale, _ = stem_of(program)
+    moved = nn.functional.conv2d((images / GRID).round(), weight, bias, padding=1) - Stem().first(images).detach()
+    assert 0 < moved.square().mean().sqrt() < 0.5 * scale / 12**0.5
+
+
+def test_floats_of_an_accelerator_stay_as_they_are(graph: GraphModule, images: Tensor):
+    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
+    plain = quantize(graph, ranges, ACCELERATOR)
+    assert not [n for n in plain.graph.nodes if str(n.target) == "aten.round.default"]
