@@ -3,7 +3,8 @@
     python -m benchmarks.ptq RUN --data DATA
 
 Latencies are medians at batch 1 on one thread, measured in turns. Core ML does not run here, so its rows have none, and
-their answers are those of PyTorch with the weights that coremltools wrote, read back from the package.
+their answers are those of PyTorch with the weights that coremltools wrote, read back from the package. The last column
+holds a runtime against PyTorch running the same int8 program as integer kernels compute it.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from export.gate import answers_of
 from export.pipeline import ExportRequest, export
 from export.trace import TracedModel, trace
 from quantize.constants import attribute
-from quantize.placement import calls
+from quantize.kernels import as_kernels_compute
+from quantize.patterns import calls
 from quantize.program import prepare, quantize
-from quantize.recipe import ACCELERATOR, FLOAT, WEIGHTED
+from quantize.recipe import ACCELERATOR, CPU, FLOAT, WEIGHTED
 from runtimes.base import Prediction, Runtime
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime
@@ -51,12 +53,13 @@ RUNS = 20
 
 @dataclass(frozen=True)
 class Row:
-    """A file and how to run it, or its answers where nothing here does."""
+    """A file and how to run it, or its answers where nothing here does; and those of the program it was made from."""
 
     name: str
     path: Path
     runtime: type[Runtime] | None
     answers: Prediction | None = None
+    program: Prediction | None = None
 
 
 def quantize_with_onnx_runtime(full: Path, out: Path, images: CalibrationSet) -> Path:
@@ -176,12 +179,13 @@ def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: N
     print(f"coremltools changed {changed} weights of convolutions and linear layers")
     table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=SAMPLES), SILENT)
     both = quantize(traced.program, table.ranges, ACCELERATOR)
+    program = answers_of(as_kernels_compute(quantize(traced.program, table.ranges, CPU)), traced, pixels)
     return [
         Row("ONNX Runtime, fp32", full["onnx"], OnnxRuntime),
-        Row("ONNX Runtime, arbex", ours["cpu"] / "model.int8.onnx", OnnxRuntime),
+        Row("ONNX Runtime, arbex", ours["cpu"] / "model.int8.onnx", OnnxRuntime, program=program),
         Row("ONNX Runtime, quantize_static", ort, OnnxRuntime),
         Row("LiteRT, fp32", full["tflite"], LiteRt),
-        Row("LiteRT, arbex", ours["android"] / "model.int8.tflite", LiteRt),
+        Row("LiteRT, arbex", ours["android"] / "model.int8.tflite", LiteRt, program=program),
         Row("LiteRT, static_wi8_ai8", edge, LiteRt),
         Row("LiteRT, static_wi8_ai8 on convolutions", some, LiteRt),
         Row("Core ML, fp32", package, None),
@@ -208,7 +212,8 @@ def main() -> None:
         running = start(rows, traced.side)
         medians = latencies(running, traced.side)
         print(f"\n{len(pixels)} test images, {SAMPLES} calibration images\n")
-        print("| | p50 ms | MB | mean KL | agreement | ECE change |\n|---|---|---|---|---|---|")
+        print("| | p50 ms | MB | mean KL | agreement | ECE change | KL to its program |")
+        print("|---|---|---|---|---|---|---|")
         for row in rows:
             answers = row.answers
             if row.name in running:
@@ -217,8 +222,9 @@ def main() -> None:
             if answers:
                 parity = compare(reference, answers, labels)
                 figures = f"| {parity.mean_kl:.1e} | {parity.top1_agreement:.2%} | {parity.ece_delta:+.4f} "
+            apart = f"{compare(row.program, answers).mean_kl:.1e}" if row.program and answers else ""
             duration = f"{medians[row.name]:.2f}" if row.name in medians else "-"
-            print(f"| {row.name} | {duration} | {size_of_tree(row.path) / 1e6:.2f} {figures}|", flush=True)
+            print(f"| {row.name} | {duration} | {size_of_tree(row.path) / 1e6:.2f} {figures}| {apart} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,12 @@ import sys
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+
+from export.pipeline import golden_images
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,6 +43,29 @@ def test_run_needs_only_one_runtime(extra: str, target: str, bundles: Path, tmp_
     assert run("-c", code).strip() == "set()"
 
 
+ON_A_BOARD = """
+import sys
+import numpy
+from tflite_runtime.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1])
+interpreter.allocate_tensors()
+run = interpreter.get_signature_runner()
+answers = [run(image=image[None])["corrected"] for image in numpy.load("images.npy")]
+numpy.save("answers.npy", numpy.concatenate(answers))
+"""
+
+
+def answers_of_builtin_kernels(file: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns LiteRT's answers without XNNPACK, which tflite-runtime 2.14 does not use for int8."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    builtin = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(str(file), experimental_op_resolver_type=builtin)
+    interpreter.allocate_tensors()
+    run = interpreter.get_signature_runner()
+    return np.concatenate([run(image=image[None])["corrected"] for image in images])
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="tflite-runtime has no wheel for this Python")
 def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: Path):
     venv.create(tmp_path / "venv", with_pip=True)
@@ -57,6 +84,13 @@ def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: 
     assert quantized["executed"]
     assert quantized["mean_kl"] < 1e-3
     assert quantized["passed"]
+    file = bundles / "android/artifacts/model.int8.tflite"
+    images = golden_images(64)[:16]
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run([python, "-c", ON_A_BOARD, file], check=True, cwd=tmp_path)
+    theirs, ours = np.load(tmp_path / "answers.npy"), answers_of_builtin_kernels(file, images)
+    assert np.median(np.abs(theirs - ours).max(1)) < 1e-6
+    assert (theirs * np.log(theirs / ours)).sum(1).mean() < 1e-5
 
 
 def test_tests_are_not_installed(tmp_path: Path):
