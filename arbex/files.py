@@ -67,3 +67,17 @@ def staged_folder(out: Path, *, replace_if: str = "") -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
+
+
+def hand_over(source: str | Path, target: str | Path) -> None:
+    """Puts a file that was made in a work folder where it belongs: by name alone at first, as a copy after that.
+
+    Two bundles never share a file: what is changed in one is not changed in the other.
+    """
+    if os.stat(source).st_nlink == 1:
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    shutil.copyfile(source, target)

@@ -17,7 +17,7 @@ from torch import nn
 
 from arbex.checkpoint import Run, load_run, open_run
 from arbex.errors import CheckFailed, DataError, RunError
-from arbex.files import staged_folder
+from arbex.files import hand_over, staged_folder
 from arbex.images import resize
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
@@ -174,7 +174,10 @@ def write_bundle(
             for format_name in formats:
                 made = lowering.artifact(target, format_name, precision)
                 copy = folder / "artifacts" / made.name
-                (shutil.copytree if made.is_dir() else shutil.copyfile)(made, copy)
+                if made.is_dir():
+                    shutil.copytree(made, copy, copy_function=hand_over)
+                else:
+                    hand_over(made, copy)
                 thresholds = thresholds_for(request, precision)
                 content = content_of(copy, format_name)
                 work = lowering.census(target, format_name, copy).to_json() if precision == "int8" else {}

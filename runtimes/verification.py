@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -132,7 +133,7 @@ def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImag
     reasons: list[str] = []
     parity: Parity | None = None
     try:
-        with bundle.open_artifact(artifact) as runtime:
+        with bundle.open_artifact(artifact, threads=os.cpu_count()) as runtime:
             name = runtime.name
             for test in tests:
                 parity = compare(test.expected, run_all(runtime, test.images), test.labels)
