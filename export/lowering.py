@@ -22,7 +22,7 @@ from export.coreml_package import write_coreml
 from export.half import to_half
 from export.litert_model import write_litert
 from export.onnx_graph import write_onnx
-from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies
+from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies, spell_out_prelus
 from export.rtx_engine import write_engine
 from export.targets import HALF_ACTIVATIONS, SUFFIXES, Target
 from export.torch_tensorrt_engine import write_torch_tensorrt
@@ -115,7 +115,7 @@ class Lowering:
     def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes ONNX, strongly typed."""
         program = self.program(precision, self.recipe(target))
-        program = to_half(program) if half else flatten_linear_layers(program)
+        program = to_half(program) if half else spell_out_prelus(flatten_linear_layers(program))
         write_onnx(self.deployed(program), self.traced.side, path, unsigned=target.recipe.has_zero_points)
 
     def mlpackage(self, target: Target, precision: str, half: bool, path: Path) -> None:
@@ -128,6 +128,7 @@ class Lowering:
         program = self.program(precision, self.recipe(target), fold=False)
         if precision == "int8":
             program = convolve_averages(separate_rounded_copies(program))
+        program = spell_out_prelus(program)
         write_litert(self.deployed(program), self.traced.side, path, half=half, quantized=precision == "int8")
 
     def rtx_engine(self, target: Target, precision: str, half: bool, path: Path) -> None:

@@ -20,6 +20,7 @@ from quantize.patterns import (
 )
 
 AVERAGE = "aten.avg_pool2d.default"
+PRELU = "aten.prelu.default"
 MOVEMENTS = tuple(f"aten.{name}" for name in ("reshape.default", "permute.default", "transpose.int", "view.default"))
 
 
@@ -65,6 +66,26 @@ def convolve_averages(program: GraphModule) -> GraphModule:
             )
         pool.replace_all_uses_with(sums)
     return finished(convolved)
+
+
+def spell_out_prelus(program: GraphModule) -> GraphModule:
+    """Returns a program whose PReLUs with slopes of at most 1 are ``max(x, slope * x)``, which is the same number.
+
+    ONNX Runtime computes a PReLU value by value, half of the time of an int8 ``base``; LiteRT's converter makes four
+    operators of it; products and maxima are fast everywhere.
+    """
+    spelled = copy.deepcopy(program)
+    for i, prelu in enumerate(node for node in spelled.graph.nodes if calls(node, (PRELU,))):
+        values, slopes = prelu.args[0], constant(spelled, prelu.args[1]).detach()
+        if float(slopes.max()) > 1:
+            continue
+        spelled.register_buffer(f"slopes_{i}", slopes.reshape(1, -1, *[1] * (prelu.meta["val"].ndim - 2)))
+        with spelled.graph.inserting_before(prelu):
+            name = spelled.graph.get_attr(f"slopes_{i}")
+            products = spelled.graph.call_function(torch.ops.aten.mul.Tensor, (values, name))
+            larger = spelled.graph.call_function(torch.ops.aten.maximum.default, (values, products))
+        prelu.replace_all_uses_with(larger)
+    return finished(spelled)
 
 
 def has_other_readers(values: Node) -> bool:

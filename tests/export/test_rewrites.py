@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from calibration.observers import observe
-from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies
+from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies, spell_out_prelus
 from quantize.patterns import LINEAR, calls
 from quantize.program import calibrate, quantize
 from quantize.recipe import CPU
@@ -93,3 +93,25 @@ def test_only_what_is_read_in_both_ways_gets_a_copy(programs: dict[bool, GraphMo
     assert doubled(programs[False]) == 0
     assert doubled(once) == 1  # the norm's output; the input of the second linear layer has no other reader
     assert doubled(separate_rounded_copies(copy.deepcopy(once))) == 1
+
+
+def test_a_prelu_is_the_larger_of_two_unless_it_is_steep():
+    class Sloped(nn.Module):
+        def __init__(self, steep: float) -> None:
+            super().__init__()
+            self.maps, self.vectors = nn.PReLU(3), nn.PReLU(4)
+            self.maps.weight.data = torch.tensor([-0.5, 0.25, 1.0])
+            self.vectors.weight.data = torch.tensor([0.0, 0.1, 0.2, steep])
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.vectors(self.maps(x).flatten(1))
+            return out
+
+    x = torch.randn(2, 3, 2, 2).reshape(2, 3, 4, 1)[:, :, :4]
+    for steep, left in ((0.9, 0), (1.5, 1)):
+        model = Sloped(steep)
+        model.vectors.weight = nn.Parameter(torch.cat([model.vectors.weight] * 3))
+        graph = torch.export.export(model.eval(), (x,)).module()
+        spelled = spell_out_prelus(graph)
+        assert targets(spelled)["aten.prelu.default"] == left
+        assert (answers(spelled, x) == answers(graph, x)).all()
