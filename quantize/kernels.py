@@ -2,9 +2,8 @@
 
 A program with Q/DQ pairs says what is meant: products of rounded values, summed in float. Kernels sum products of int8
 as int32, and turn a sum into the next tensor's int8 with one multiplication; so do those of ONNX Runtime on x86 (MLAS)
-and those of XNNPACK, on x86 and ARM alike. One value in 10,000 to 100,000 differs, and in the end as much as a tenth of
-what the whole quantisation changes. To judge a placement, and to tell a wrong file from rounding, takes the kernels'
-own numbers.
+and those of XNNPACK, on x86 and ARM alike. Few values differ, but a deep network makes a good part of its quantisation
+error of them. To judge a placement, and to tell a wrong file from rounding, takes the kernels' own numbers.
 """
 
 from __future__ import annotations

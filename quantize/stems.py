@@ -12,7 +12,7 @@ from quantize.constants import constant
 from quantize.patterns import CONVOLUTION, DEQUANTIZE, calls, is_dequantized, quantized_output, scale_and_zero_point
 
 GRID = 2.0**-8
-"""Pixels are rounded to multiples of it: an eighth of the error that rounding them to 8 bits makes."""
+"""Pixels are rounded to multiples of it: a fifth of the step that 8 bits would need."""
 
 LARGEST_PIXEL = 3.0
 """Normalised pixels are smaller; larger ones would not be wrong, but their sums might depend on the order again."""
@@ -59,9 +59,9 @@ def make_stems_exact(program: GraphModule) -> None:
     """Rounds what float convolutions with quantised outputs compute on, so that their sums are exact, in place.
 
     Runtimes add the products of a convolution in their own orders, and sums that differ in the last digit are rounded
-    to int8 differently, a value or two an image; a deep network makes as much of these as of a tenth of the whole
-    quantisation. Here pixels, weights and bias are whole numbers of small units, so that no sum is ever rounded, and
-    the scale of the output is an odd number of them, so that no sum lies half-way between two quantised values.
+    to int8 differently, a value or two an image, of which a deep network makes much. Here pixels, weights and bias are
+    whole numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them,
+    so that no sum lies half-way between two quantised values.
     """
     pixels: dict[Node, Node] = {}
     for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:
