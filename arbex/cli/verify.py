@@ -65,13 +65,14 @@ def verify(
     from runtimes.bundle import open_bundle
     from runtimes.reports import check_suffix, write_report
     from runtimes.vendor_output import hidden_output
-    from runtimes.verification import broken_bundle, verify_bundle
+    from runtimes.verification import Known, broken_bundle, verify_bundle
 
     if report_file:
         check_suffix(report_file)
     console = Console()
     results: list[dict[str, Any]] = []
     known: dict[tuple[str, int], TestImages] = {}  # bundles of one run share PyTorch's answers
+    reports: dict[tuple[str, int, str], Known] = {}  # and what their common files answer
     for path in bundles:
         try:
             bundle = open_bundle(path)
@@ -81,13 +82,15 @@ def verify(
             results.append(broken_bundle(str(path), error))
             continue
         extra = []
+        key = bundle.manifest.provenance["checkpoint"], bundle.side
         if data:
-            key = bundle.manifest.provenance["checkpoint"], bundle.side
             if key not in known:
                 known[key] = test_images(bundle, data, split, limit, Reference(reference, backbone), console)
             extra.append(replace(known[key], max_kl=max_kl, min_agreement=min_agreement))
         with hidden_output():
-            results.append(verify_bundle(bundle, extra).to_json())
+            golden = bundle.manifest.files.get("golden.npz")
+            shared = reports.setdefault((*key, golden.sha256 if golden else str(path)), {})
+            results.append(verify_bundle(bundle, extra, shared).to_json())
     outcome = {"passed": all(r["passed"] for r in results), "bundles": results}
     if report_file:
         write_report(report_file, outcome)

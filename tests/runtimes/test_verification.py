@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 
 from arbex.checkpoint import load_run
+from arbex.cli import invoke
 from arbex.errors import InputError
 from arbex.reference import answer
 from arbex.spec import digest_file
 from runtimes import Prediction, open_bundle
+from runtimes.bundle import Bundle
+from runtimes.manifest import Artifact
 from runtimes.reports import check_suffix, write_report
-from runtimes.verification import TestImages, verify_bundle
+from runtimes.verification import ArtifactReport, TestImages, verify_bundle, verify_executed
 
 EXECUTED = {"onnx": "onnxruntime", "tflite": "litert"}
 
@@ -69,6 +73,24 @@ def test_a_core_ml_package_with_other_weights_fails(bundles: Path, tmp_path: Pat
     report = verify_bundle(open_bundle(folder))
     assert "weights are not those" in report.artifacts[0].why
     assert "operations are not those" in report.artifacts[1].why
+
+
+def test_a_file_that_bundles_share_runs_once(
+    bundles: Path, faces: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    ran: list[str] = []
+
+    def count(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImages]) -> ArtifactReport:
+        ran.append(f"{bundle.manifest.target}/{artifact.name}")
+        return verify_executed(bundle, artifact, tests)
+
+    monkeypatch.setattr("runtimes.verification.verify_executed", count)
+    folders = [str(bundles / name) for name in ("jetson", "rtx", "cpu")]
+    wanted = ["--data", str(faces), "--max-kl", "0.1", "--min-agreement", "0.5", "--json"]
+    assert invoke(["verify", *folders, *wanted], "arbex") == 0
+    assert ran == ["jetson/model.fp32.onnx", "jetson/model.int8.onnx", "cpu/model.int8.onnx"]
+    results = json.loads(capfd.readouterr().out)["bundles"]
+    assert results[1]["artifacts"][0]["max_abs_error"] == results[0]["artifacts"][0]["max_abs_error"]
 
 
 def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path):
