@@ -36,9 +36,9 @@ from export.pipeline import ExportRequest, export
 from export.trace import TracedModel, trace
 from quantize.constants import attribute
 from quantize.kernels import as_kernels_compute
-from quantize.patterns import calls
+from quantize.operators import WEIGHTED, calls
 from quantize.program import prepare, quantize
-from quantize.recipe import ACCELERATOR, CPU, FLOAT, WEIGHTED
+from quantize.recipe import ACCELERATOR, CPU, FLOAT
 from runtimes.base import Prediction, Runtime
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime

@@ -15,11 +15,12 @@ from typing import Any
 
 from torch.fx import GraphModule
 
+from export.elementwise import Elementwise
 from quantize.constants import attribute
+from quantize.operators import WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import module_path
-from quantize.program import prepare
-from quantize.recipe import FLOAT, WEIGHTED, Recipe
+from quantize.recipe import Recipe
 from quantize.sensitivity import count_macs
 
 Shape = tuple[int, ...]
@@ -69,11 +70,13 @@ class Census:
         macs: Multiply-adds an image.
         int8_macs: Those in integer kernels.
         islands: The others.
+        elementwise: What computes in float between the layers, without multiply-adds to speak of.
     """
 
     macs: int
     int8_macs: int
     islands: tuple[Island, ...]
+    elementwise: tuple[Elementwise, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the census for a manifest."""
@@ -218,9 +221,8 @@ def operators_of(path: Path, format: str, recipe: Recipe) -> list[Operator]:  # 
     return onnx_runtime_operators(graph) if recipe.has_zero_points else onnx_operators(graph)
 
 
-def list_layers(program: GraphModule) -> tuple[Layer, ...]:
-    """Returns all that multiplies in a traced program, in its order."""
-    folded = prepare(program, FLOAT)
+def list_layers(folded: GraphModule) -> tuple[Layer, ...]:
+    """Returns all that multiplies in a traced program without observers, in its order."""
     macs = count_macs(folded)
     layers = []
     for node in (n for n in folded.graph.nodes if n.name in macs):
@@ -244,13 +246,19 @@ def reason_for(layer: Layer, recipe: Recipe) -> str | None:
     return STEM if layer.channels is not None and layer.channels < recipe.min_channels else None
 
 
-def take_census(layers: Sequence[Layer], recipe: Recipe, operators: Sequence[Operator]) -> Census:
+def take_census(
+    layers: Sequence[Layer],
+    recipe: Recipe,
+    operators: Sequence[Operator],
+    elementwise: tuple[Elementwise, ...] = (),
+) -> Census:
     """Returns what a file computes in integers.
 
     Args:
         layers: Of the program that the file was made of.
         recipe: How it was quantised.
         operators: What the file holds, in its order.
+        elementwise: What the recipe leaves in float between layers.
     """
     held: dict[Shape, list[bool]] = defaultdict(list)
     for operator in operators:
@@ -272,4 +280,4 @@ def take_census(layers: Sequence[Layer], recipe: Recipe, operators: Sequence[Ope
     ]
     total = sum(layer.macs for layer in layers)
     in_float = sum(island.macs for island in islands)
-    return Census(total, total - in_float, tuple(sorted(islands, key=lambda island: -island.macs)))
+    return Census(total, total - in_float, tuple(sorted(islands, key=lambda island: -island.macs)), elementwise)

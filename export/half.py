@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch.fx import GraphModule, Node
 
+from quantize.editing import editable, finished
+from quantize.patterns import is_dequantized, is_quantized
 from quantize.placement import belongs_to
 
 HEAD = ("head",)
 """Distances, logarithms and the mixture: float16 has neither the range nor the digits for them."""
-
-
-def is_quantize(node: Node) -> bool:
-    """Tells whether a node turns float32 into int8."""
-    return str(node.target).startswith("quantized_decomposed.quantize_per")
-
-
-def is_dequantize(node: Node) -> bool:
-    """Tells whether a node turns int8 into float32."""
-    return str(node.target).startswith("quantized_decomposed.dequantize_per")
 
 
 def find_head(program: GraphModule) -> set[Node]:
@@ -39,18 +29,18 @@ def to_half(program: GraphModule) -> GraphModule:
     Weights of the encoder become float16; casts stand at the input, at the border of the head, and around
     Q/DQ pairs, whose scales stay float32. Inputs and outputs stay float32.
     """
-    half = copy.deepcopy(program)
+    half = editable(program)
     graph, head = half.graph, find_head(half)
     cast = torch.ops.aten.to.dtype
     attributes: dict[str, Node] = {n.target: n for n in graph.nodes if n.op == "get_attr"}
     for node in list(graph.nodes):
         if node.op == "get_attr":
             continue
-        floats = torch.float32 if node in head or is_quantize(node) or node.op == "output" else torch.float16
-        if is_dequantize(node):
+        floats = torch.float32 if node in head or is_quantized(node) or node.op == "output" else torch.float16
+        if is_dequantized(node):
             continue
         for source in list(node.all_input_nodes):
-            produced = torch.float32 if source in head or source.op == "placeholder" or is_dequantize(source) else None
+            produced = torch.float32 if source in head or source.op == "placeholder" or is_dequantized(source) else None
             if source.op == "get_attr" or not produces_float(source):
                 continue
             produced = produced or torch.float16
@@ -58,24 +48,22 @@ def to_half(program: GraphModule) -> GraphModule:
                 with graph.inserting_before(node):
                     node.replace_input_with(source, graph.call_function(cast, (source, floats)))
     halve_attributes(half, attributes, head)
-    graph.lint()
-    half.recompile()
-    return half
+    return finished(half)
 
 
 def produces_float(node: Node) -> bool:
     """Tells whether a node's value is a floating-point tensor."""
     value = node.meta.get("val")
-    if is_quantize(node):
+    if is_quantized(node):
         return False
-    return isinstance(value, torch.Tensor) and value.is_floating_point() if value is not None else is_dequantize(node)
+    return isinstance(value, torch.Tensor) and value.is_floating_point() if value is not None else is_dequantized(node)
 
 
 def halve_attributes(program: GraphModule, attributes: dict[str, Node], head: set[Node]) -> None:
     """Turns the float32 weights that only the encoder reads into float16, in place."""
     for name, node in attributes.items():
         readers = set(node.users)
-        if readers & head or any(is_quantize(n) or is_dequantize(n) for n in readers):
+        if readers & head or any(is_quantized(n) or is_dequantized(n) for n in readers):
             continue
         owner_path, _, leaf = name.rpartition(".")
         owner = program.get_submodule(owner_path)

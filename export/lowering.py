@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from arbex.progress import Reporter
 from calibration import TensorRange
 from export.census import Census, Layer, list_layers, operators_of, take_census
 from export.coreml_package import write_coreml
+from export.elementwise import count_values, list_elementwise
 from export.half import to_half
 from export.litert_model import write_litert
 from export.onnx_graph import write_onnx
@@ -27,8 +27,8 @@ from export.rtx_engine import write_engine
 from export.targets import HALF_ACTIVATIONS, SUFFIXES, Target
 from export.torch_tensorrt_engine import write_torch_tensorrt
 from export.trace import InputStage, TracedModel
-from quantize.program import quantize
-from quantize.recipe import Recipe
+from quantize.program import prepare, quantize
+from quantize.recipe import FLOAT, Recipe
 from runtimes.coreml_package import read_package
 from runtimes.vendor_output import hidden_output
 
@@ -71,7 +71,6 @@ class Lowering:
                 write(target, precision, half, path)
             self.report.line(f"{path.name}: made in {time.monotonic() - started:.1f} s")
             self.made[key] = path
-            gc.collect()  # graphs hold each other, and a model's weights with them
         return self.made[key]
 
     def writers(self) -> dict[str, Callable[[Target, str, bool, Path], None]]:
@@ -105,12 +104,23 @@ class Lowering:
         """Returns what an INT8 file really computes in integers."""
         recipe = self.recipe(target)
         with hidden_output():
-            return take_census(self.layers, recipe, operators_of(path, format, recipe))
+            found = operators_of(path, format, recipe)
+            return take_census(self.layers, recipe, found, list_elementwise(self.folded, self.values, recipe))
+
+    @cached_property
+    def folded(self) -> GraphModule:
+        """The program in float, with batch norms folded."""
+        return prepare(self.traced.program, FLOAT)
+
+    @cached_property
+    def values(self) -> dict[Node, int]:
+        """How many values each of its operators puts out."""
+        return count_values(self.folded)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """What multiplies in the program."""
-        return list_layers(self.traced.program)
+        return list_layers(self.folded)
 
     def onnx(self, target: Target, precision: str, half: bool, path: Path) -> None:
         """Writes ONNX, strongly typed."""

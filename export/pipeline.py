@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from arbex.spec import EXPRESSIONS
 from arbex.synth import SynthConfig, draw_face
 from arbex.synth.dataset import plan
 from calibration.samples import DEFAULT_SAMPLES
-from export.bundle_writer import seal_bundle, tool_versions
+from export.bundle_writer import seal_bundle, tool_versions, write_archive
 from export.calibrated import Calibrated, CalibrationRequest, prepare_int8
 from export.gate import Gate, search_fallback
 from export.lowering import Lowering, content_of
@@ -36,7 +35,7 @@ from export.torch_tensorrt_engine import require_gpu
 from export.trace import TracedModel, trace
 from quantize.fallback import Outcome
 from runtimes.base import Prediction
-from runtimes.bundle import Golden, open_bundle
+from runtimes.bundle import Golden, open_bundle, pack_golden
 from runtimes.manifest import NAME, Artifact, Thresholds
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, Known, TestImages, verify_bundle
@@ -153,7 +152,7 @@ def write_bundle(
     request: ExportRequest,
     target: Target,
     lowering: Lowering,
-    golden: Golden,
+    golden: bytes,
     origin: dict[str, Any],
     extra: list[TestImages],
     known: Known,
@@ -189,22 +188,6 @@ def write_bundle(
         report = check_bundle(folder, out, extra, known)
     (out.parent / f"{out.name}.zip").unlink(missing_ok=True)  # of an older bundle
     return report
-
-
-def write_archive(bundle: Path) -> Path:
-    """Writes a bundle as ``<target>.zip`` beside its folder; equal bundles give equal archives."""
-    path = bundle.parent / f"{bundle.name}.zip"
-    stage = bundle.parent / f".{bundle.name}.zip.part"
-    try:
-        with zipfile.ZipFile(stage, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(p for p in bundle.rglob("*") if p.is_file()):
-                info = zipfile.ZipInfo(f"{bundle.name}/{file.relative_to(bundle).as_posix()}")
-                info.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(info, file.read_bytes())
-        stage.replace(path)
-    finally:
-        stage.unlink(missing_ok=True)
-    return path
 
 
 def gate_of(
@@ -280,6 +263,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     gate = gate_of(request, model, calibrated, golden)
     outcome = restore(request, targets, traced, calibrated, gate, report) if calibrated and gate else None
     origin = provenance_of(run, calibrated, outcome)
+    packed = pack_golden(golden)
     extra = [gate.sets[0]] if gate else []
     known: Known = {}
     reports = []
@@ -293,7 +277,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
             report,
         )
         for target in targets:
-            reports.append(write_bundle(request, target, lowering, golden, origin, extra, known))
+            reports.append(write_bundle(request, target, lowering, packed, origin, extra, known))
             out = request.out / target.name
             report.line(f"{target.name}: {out}")
             if request.archive:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch.fx import GraphModule, Node
 
 from quantize.constants import constant
-from quantize.patterns import (
-    CONVOLUTION,
-    DEQUANTIZE,
-    LINEAR,
-    QUANTIZE,
-    calls,
-    quantized_output,
-    replace_uses,
-    scale_and_zero_point,
-)
+from quantize.editing import editable, finished, replace_uses
+from quantize.operators import DEQUANTIZE, LINEAR, QUANTIZE, WEIGHTED
+from quantize.patterns import calls, quantized_output, scale_and_zero_point
 
 AVERAGE = "aten.avg_pool2d.default"
 PRELU = "aten.prelu.default"
@@ -30,7 +21,7 @@ def flatten_linear_layers(program: GraphModule) -> GraphModule:
     On more dimensions ONNX knows no linear layer, but a product and a sum. ONNX Runtime multiplies them in integers,
     turns the products into floats, adds the bias and quantises: four steps, where a ``Gemm`` is one kernel.
     """
-    flat = copy.deepcopy(program)
+    flat = editable(program)
     reshape = torch.ops.aten.reshape.default
     for linear in [node for node in flat.graph.nodes if calls(node, (LINEAR,))]:
         values, output, shape = linear.args[0], quantized_output(linear), linear.meta["val"].shape
@@ -53,7 +44,7 @@ def convolve_averages(program: GraphModule) -> GraphModule:
     LiteRT's converter pools int8 values as they come and rounds the averages to the scale of what was averaged, which
     the program does not; and XNNPACK has no such kernel.
     """
-    convolved = copy.deepcopy(program)
+    convolved = editable(program)
     for i, pool in enumerate(node for node in convolved.graph.nodes if calls(node, (AVERAGE,))):
         maps, kernel = pool.args[0], pool.args[1]
         channels = pool.meta["val"].shape[1]
@@ -74,7 +65,7 @@ def spell_out_prelus(program: GraphModule) -> GraphModule:
     ONNX Runtime computes a PReLU value by value, half of the time of an int8 ``base``; LiteRT's converter makes four
     operators of it; products and maxima are fast everywhere.
     """
-    spelled = copy.deepcopy(program)
+    spelled = editable(program)
     for i, prelu in enumerate(node for node in spelled.graph.nodes if calls(node, (PRELU,))):
         values, slopes = prelu.args[0], constant(spelled, prelu.args[1]).detach()
         if float(slopes.max()) > 1:
@@ -118,11 +109,11 @@ def separate_rounded_copies(program: GraphModule) -> GraphModule:
     too, such as those of a shortcut. Here the readers in int8 get a copy, which is twice as large so that it is not
     taken for the same, and half the weights; powers of two change no digit.
     """
-    apart = copy.deepcopy(program)
+    apart = editable(program)
     for quantize in [node for node in apart.graph.nodes if calls(node, (QUANTIZE,))]:
         values, users = quantize.args[0], list(quantize.users)
         layers = [layer for user in users for layer in user.users]
-        if not (has_other_readers(values) and all(calls(n, (CONVOLUTION, LINEAR)) for n in layers)):
+        if not (has_other_readers(values) and all(calls(n, WEIGHTED) for n in layers)):
             continue
         with apart.graph.inserting_before(quantize):
             doubled = apart.graph.call_function(torch.ops.aten.mul.Tensor, (values, 2.0))
@@ -132,11 +123,3 @@ def separate_rounded_copies(program: GraphModule) -> GraphModule:
         for layer in layers:
             halve_weight(apart, layer)
     return finished(apart)
-
-
-def finished(program: GraphModule) -> GraphModule:
-    """Returns a program after an edit, without what nothing uses any more."""
-    program.graph.eliminate_dead_code()
-    program.graph.lint()
-    program.recompile()
-    return program

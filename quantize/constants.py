@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from quantize.patterns import is_dequantized
+from quantize.editing import finished
+from quantize.operators import ATTENTION
+from quantize.patterns import calls, is_dequantized
 
-ATTENTION = "aten.scaled_dot_product_attention.default"
 MASK = 3
 """Position of the mask among the arguments of an attention."""
 
@@ -44,6 +45,11 @@ def constant(program: GraphModule, node: Any) -> Any:
     return node.target(*constant(program, node.args))  # type: ignore[operator]
 
 
+def attentions(program: GraphModule) -> list[Node]:
+    """Returns the attentions that have a place for a mask."""
+    return [n for n in program.graph.nodes if calls(n, (ATTENTION,)) and len(n.args) > MASK]
+
+
 def is_bias(value: Tensor) -> bool:
     """Tells whether a mask is a float bias ``[1, heads, queries, keys]`` of a size that 8 bits can hold."""
     return value.ndim == 4 and value.is_floating_point() and bool((value.abs() <= LARGEST_BIAS).all())
@@ -55,8 +61,7 @@ def fold_attention_masks(program: GraphModule) -> None:
     A window of 28 x 28 cells has 55 x 55 different biases a head, and 784 x 784 places to put them: spelled out as
     float32, these constants would be a tenth of an int8 file. Masks that exclude places are left as they are.
     """
-    found = [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK and n.args[MASK]]
-    for i, node in enumerate(found):
+    for i, node in enumerate(n for n in attentions(program) if n.args[MASK]):
         try:
             with torch.no_grad():
                 value = constant(program, node.args[MASK])
@@ -70,8 +75,7 @@ def fold_attention_masks(program: GraphModule) -> None:
             folded = program.graph.get_attr(name)
         folded.meta["val"] = value
         node.update_arg(MASK, folded)
-    program.graph.eliminate_dead_code()
-    program.recompile()
+    finished(program)
 
 
 def spell_out_attention_masks(program: GraphModule) -> None:
@@ -80,8 +84,7 @@ def spell_out_attention_masks(program: GraphModule) -> None:
     The numbers are those of the Q/DQ pair. LiteRT's converter computes a pair on a constant and stores the float result
     unless a kernel wants int8 there, which an addition to float scores does not; a cast it leaves alone.
     """
-    attentions = [n for n in program.graph.nodes if str(n.target) == ATTENTION and len(n.args) > MASK]
-    for i, node in enumerate(attentions):
+    for i, node in enumerate(attentions(program)):
         dequantize = node.args[MASK]
         if not (isinstance(dequantize, Node) and "dequantize_per_channel" in str(dequantize.target)):
             continue
@@ -111,7 +114,7 @@ def round_biases(program: GraphModule, operators: tuple[str, ...]) -> None:
     them in full, every such sum differs by a fraction of a unit, one value in a thousand is rounded the other way, and
     a network deep enough makes as much of that as of the whole quantisation.
     """
-    for i, node in enumerate(n for n in program.graph.nodes if str(n.target) in operators):
+    for i, node in enumerate(n for n in program.graph.nodes if calls(n, operators)):
         values, weight, bias = (*node.args, None)[:3]
         if not (is_dequantized(values) and is_dequantized(weight) and isinstance(bias, Node)):
             continue
@@ -123,5 +126,4 @@ def round_biases(program: GraphModule, operators: tuple[str, ...]) -> None:
             rounded = program.graph.get_attr(name)
         rounded.meta.update(bias.meta)
         node.update_arg(2, rounded)
-    program.graph.eliminate_dead_code()
-    program.recompile()
+    finished(program)

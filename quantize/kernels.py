@@ -8,7 +8,6 @@ error of them. To judge a placement, and to tell a wrong file from rounding, tak
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from quantize.constants import constant
-from quantize.patterns import CONVOLUTION, LINEAR, calls, is_dequantized, quantized_output, scale_and_zero_point
+from quantize.editing import editable, finished
+from quantize.operators import CONVOLUTION, WEIGHTED
+from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 
 LARGEST_EXACT = 2**24
 """Sums of whole numbers up to here are exact in float32; larger ones are computed in float64."""
@@ -110,11 +111,8 @@ def as_kernels_compute(program: GraphModule) -> GraphModule:
     Args:
         program: With Q/DQ pairs and weights stored as int8; not changed.
     """
-    exact = copy.deepcopy(program)
-    for node in [n for n in exact.graph.nodes if calls(n, (CONVOLUTION, LINEAR))]:
+    exact = editable(program)
+    for node in [n for n in exact.graph.nodes if calls(n, WEIGHTED)]:
         if layer := read_layer(exact, node):
             write_layer(exact, layer)
-    exact.graph.eliminate_dead_code()
-    exact.graph.lint()
-    exact.recompile()
-    return exact
+    return finished(exact)

@@ -7,16 +7,17 @@ from typing import Any
 
 from torch.fx import Node
 
-QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
-DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"
-
-CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
-RELU = ("aten.relu.default", "aten.relu_.default")
+from quantize.operators import QUANTIZE, RELU
 
 
 def calls(node: Any, operators: Iterable[str]) -> bool:
     """Tells whether a node calls one of the ATen operators."""
     return isinstance(node, Node) and node.op == "call_function" and str(node.target) in operators
+
+
+def is_quantized(node: Any) -> bool:
+    """Tells whether an argument is int8 that was made of float32, with one scale or by channel."""
+    return isinstance(node, Node) and "quantized_decomposed.quantize_per" in str(node.target)
 
 
 def is_dequantized(node: Any) -> bool:
@@ -41,12 +42,3 @@ def scale_and_zero_point(node: Node) -> tuple[float, int]:
     assert isinstance(scale, float)
     assert isinstance(zero_point, int)
     return scale, zero_point
-
-
-def replace_uses(node: Node, replacement: Node) -> None:
-    """Lets all users of a node but its replacement read the replacement."""
-
-    def is_other(user: Node) -> bool:
-        return user is not replacement
-
-    node.replace_all_uses_with(replacement, delete_user_cb=is_other)

@@ -131,6 +131,17 @@ class Placement(Quantizer):  # type: ignore[misc]
         """Has nothing to refuse: every backend runs what ``annotate`` places."""
 
 
+def quantized_outputs(program: GraphModule, recipe: Recipe) -> set[Node]:
+    """Returns the operators of a program without observers whose outputs a recipe quantises."""
+    Placement(recipe).annotate(program)
+    found = set()
+    for node in program.graph.nodes:
+        annotation = node.meta.pop(ANNOTATION, None)
+        if annotation is not None and annotation.output_qspec is not None:
+            found.add(node)
+    return found
+
+
 def rounded_tensors(program: GraphModule, recipe: Recipe) -> set[str]:
     """Returns what a recipe rounds in a program without observers: activations, and weights as ``OPERATOR.weight``."""
     Placement(recipe).annotate(program)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
 from quantize.constants import fold_attention_masks, round_biases, spell_out_attention_masks
+from quantize.editing import editable
 from quantize.placement import Placement
 from quantize.recipe import WIDEST, Recipe
 from quantize.stems import make_stems_exact
@@ -125,7 +125,7 @@ def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
     """Returns a copy of a program with batch norms folded and observers placed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        copied = copy.deepcopy(program)
+        copied = editable(program)
         fold_attention_masks(copied)
         prepared: GraphModule = pt2e.prepare_pt2e(copied, Placement(recipe))
     return prepared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-WEIGHTED = ("aten.conv2d.default", "aten.linear.default")
+from quantize.operators import ADD, ATTENTION, RELU, WEIGHTED
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Recipe:
     operators: tuple[str, ...] = WEIGHTED
     outputs: tuple[str, ...] = ()
     min_channels: int = 0
-    fused: tuple[str, ...] = ("aten.relu.default", "aten.relu_.default")
+    fused: tuple[str, ...] = RELU
     additions: tuple[str, ...] = ()
     movements: tuple[str, ...] = ()
-    biases: tuple[str, ...] = ("aten.scaled_dot_product_attention.default",)
+    biases: tuple[str, ...] = (ATTENTION,)
     float_operators: tuple[str, ...] = ()
     float_modules: tuple[str, ...] = ("head",)
     activation: str = "per_tensor_symmetric"
@@ -60,7 +60,7 @@ CPU = Recipe(
     outputs=WEIGHTED,
     # A stem has 27 products an output: too few for an integer kernel to pay, and its input is where rounding hurts.
     min_channels=4,
-    additions=("aten.add.Tensor", "aten.add_.Tensor"),
+    additions=ADD,
     movements=("aten.slice.Tensor", "aten.max_pool2d.default"),
     activation="per_tensor_affine",
 )

@@ -23,16 +23,14 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from calibration import TensorRange
+from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import belongs_to, is_narrow, module_path, rounded_tensors
 from quantize.program import apply_ranges, blank_input, is_observer, prepare
-from quantize.recipe import FLOAT, WEIGHTED, Recipe
+from quantize.recipe import FLOAT, Recipe
 
 FLOOR = 1e-12
 """Probabilities below this count as this in logarithms."""
-
-ATTENTION = "aten.scaled_dot_product_attention.default"
-PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
 
 
 def multiply_adds(node: Node, value: Any, arguments: tuple[Any, ...]) -> int:

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from quantize.constants import constant
-from quantize.patterns import CONVOLUTION, DEQUANTIZE, calls, is_dequantized, quantized_output, scale_and_zero_point
+from quantize.editing import finished
+from quantize.operators import CONVOLUTION, DEQUANTIZE
+from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 
 GRID = 2.0**-8
 """Pixels are rounded to multiples of it: a fifth of the step that 8 bits would need."""
@@ -83,5 +85,4 @@ def make_stems_exact(program: GraphModule) -> None:
             with program.graph.inserting_before(node):
                 stored.append(program.graph.get_attr(f"exact_{name}_{node.name}"))
         node.args = (pixels[values], *stored, *node.args[3:])
-    program.graph.eliminate_dead_code()
-    program.recompile()
+    finished(program)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex.errors import BundleError, MissingPackageError, UnsupportedError
-from arbex.spec import OUTPUT_NAMES, digest_file, size_of_tree
+from arbex.spec import OUTPUT_NAMES, digest_files, size_of_tree
 from runtimes.base import Prediction, Runtime
 from runtimes.manifest import NAME, Artifact, Manifest
 
@@ -162,14 +162,16 @@ def check_files(path: Path, manifest: Manifest) -> None:
         BundleError: If a file is missing, altered or not listed, or a listed path leaves the bundle.
     """
     remedy = "Copy the bundle again; do not use it as it is."
-    for name, record in manifest.files.items():
+    for name in manifest.files:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
             raise BundleError(f"The manifest of {path} names {name!r}, outside the bundle.", remedy=remedy)
         file = path / name
         if not file.is_file():
             raise BundleError(f"{path} lacks {name}.", remedy=remedy)
-        if file.stat().st_size != record.size or digest_file(file) != record.sha256:
+    digests = digest_files(path / name for name in manifest.files)
+    for (name, record), digest in zip(manifest.files.items(), digests, strict=True):
+        if (path / name).stat().st_size != record.size or digest != record.sha256:
             raise BundleError(
                 f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy
             )

@@ -50,8 +50,8 @@ class Artifact:
         precision: ``fp32``, ``fp16`` or ``int8``.
         thresholds: What parity it must show.
         content: What a file that nothing here executes holds, to be compared after reading it back.
-        work: Of an int8 file: multiply-adds in all (``macs``) and in integers (``int8_macs``), and ``islands`` of
-            float with their reasons.
+        work: Of an int8 file: multiply-adds in all (``macs``) and in integers (``int8_macs``), ``islands`` of
+            float with their reasons, and what is ``elementwise`` in float between layers.
     """
 
     file: str

@@ -10,6 +10,9 @@ import click
 
 from arbex.cli.console import backbone_option, debug_option, json_option, print_json, print_table, size
 
+SMALLEST_SHOWN = 1000
+"""Values an image; what computes fewer is left to ``--json``."""
+
 
 @click.command()
 @click.argument("path", metavar="BUNDLE|RUN", type=click.Path(path_type=Path))
@@ -71,6 +74,12 @@ def show_islands(work: Mapping[str, Any]) -> None:
     for island in work["islands"]:
         share = f"{island['macs'] / work['macs']:.2%}"
         click.echo(f"  {share:>7}  {island['operators']} operators: {island['reason']}")
+    elementwise = work.get("elementwise", [])  # bundles of earlier versions do not say
+    if elementwise:
+        click.echo("  and between the layers, in millions of values:")
+    for row in elementwise:
+        if row["values"] >= SMALLEST_SHOWN:
+            click.echo(f"  {row['values'] / 1e6:7.2f}  {row['operators']} {row['operator']}: {row['reason']}")
 
 
 def show_sensitivity(sensitivity: Mapping[str, Any], rows: int = 8) -> None:

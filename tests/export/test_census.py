@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from arbex.checkpoint import load_run
 from export.census import (
@@ -22,9 +25,24 @@ from export.census import (
     operators_of,
     take_census,
 )
+from export.elementwise import ACCELERATED, REASONS, Elementwise, count_values, list_elementwise
 from export.trace import trace
-from quantize.recipe import ACCELERATOR, CPU
+from quantize.program import prepare
+from quantize.recipe import ACCELERATOR, CPU, FLOAT, Recipe
 from runtimes import open_bundle
+
+
+class NormFirst(nn.Module):
+    """A batch norm that cannot be folded, and a PReLU between convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.prelu = nn.BatchNorm2d(4), nn.PReLU(4)
+        self.first, self.second = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.prelu(self.first(self.norm(x))))
+
 
 FILES = {"cpu": "onnx", "android": "tflite", "jetson": "onnx", "iphone": "mlpackage", "rtx": "rtx-engine"}
 
@@ -80,10 +98,34 @@ def test_a_file_without_any_operator_has_no_share(run: Path):
     assert census.int8_macs == 0
 
 
+def elementwise(folded: GraphModule, recipe: Recipe) -> tuple[Elementwise, ...]:
+    return list_elementwise(folded, count_values(folded), recipe)
+
+
+def test_what_computes_in_float_between_layers_is_counted(run: Path):
+    """``tiny`` has ReLUs and additions inside of its chains in int8, and a transformer around which all is in float."""
+    folded = prepare(trace(load_run(run)).program, FLOAT)
+    on_cpu = {row.operator: row for row in elementwise(folded, CPU)}
+    assert {"layer_norm", "add", "mul", "avg_pool2d"} <= set(on_cpu)
+    assert not {"relu", "relu_", "batch_norm"} & set(on_cpu)
+    on_jetson = {row.operator: row for row in elementwise(folded, ACCELERATOR)}
+    assert on_jetson["add"].operators > on_cpu["add"].operators
+    assert {row.reason for row in on_jetson.values()} == {ACCELERATED}
+
+
+def test_the_prelus_and_leading_norms_of_irse_are_named():
+    """PReLU(BN(x)) of 4 channels at 8 x 8 between two convolutions: 256 values each."""
+    folded = prepare(torch.export.export(NormFirst().eval(), (torch.zeros(1, 4, 8, 8),)).module(), FLOAT)
+    rows = elementwise(folded, CPU)
+    assert [(row.operator, row.operators, row.values) for row in rows] == [("batch_norm", 1, 256), ("prelu", 1, 256)]
+    assert [row.reason for row in rows] == [REASONS["batch_norm"], REASONS["prelu"]]
+
+
 def test_inspect_shows_share_and_reasons(bundles: Path):
     command = [sys.executable, "-m", "arbex", "inspect", str(bundles / "cpu")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "of multiply-adds in int8; in float are" in shown
     assert "2 operators: a stem" in shown
+    assert "and between the layers, in millions of values:" in shown
     told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert [bool(a["work"]) for a in told["artifacts"]] == [False, True]

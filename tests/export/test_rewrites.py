@@ -13,7 +13,8 @@ from torch.fx import GraphModule
 
 from calibration.observers import observe
 from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies, spell_out_prelus
-from quantize.patterns import LINEAR, calls
+from quantize.operators import LINEAR
+from quantize.patterns import calls
 from quantize.program import calibrate, quantize
 from quantize.recipe import CPU
 

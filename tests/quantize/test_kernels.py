@@ -21,7 +21,8 @@ from export.calibrated import CalibrationRequest, calibrate_run, normalised
 from export.pipeline import golden_images
 from export.trace import trace
 from quantize.kernels import as_kernels_compute
-from quantize.patterns import LINEAR, QUANTIZE, RELU, calls, is_dequantized
+from quantize.operators import LINEAR, QUANTIZE, RELU
+from quantize.patterns import calls, is_dequantized
 from quantize.program import quantize
 from quantize.recipe import CPU
 

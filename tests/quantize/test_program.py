@@ -14,9 +14,10 @@ from arbex.spec import EXPRESSIONS, Preprocessing
 from calibration import TensorRange
 from calibration.observers import observe
 from export.trace import TracedModel, trace
+from quantize.operators import WEIGHTED
 from quantize.placement import belongs_to, module_path
 from quantize.program import calibrate, quantize
-from quantize.recipe import ACCELERATOR, CPU, WEIGHTED, WIDEST, Recipe
+from quantize.recipe import ACCELERATOR, CPU, WIDEST, Recipe
 
 
 @pytest.fixture(scope="module")

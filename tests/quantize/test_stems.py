@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from calibration.observers import observe
-from quantize.patterns import CONVOLUTION, QUANTIZE, calls, scale_and_zero_point
+from quantize.operators import CONVOLUTION, QUANTIZE
+from quantize.patterns import calls, scale_and_zero_point
 from quantize.program import calibrate, quantize
 from quantize.recipe import ACCELERATOR, CPU
 from quantize.stems import GRID, LARGEST_SCALE, LARGEST_SUM, finest_grid, nearest_odd

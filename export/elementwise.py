@@ -1,0 +1,103 @@
+"""What an INT8 file computes in float between its layers, value by value, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+
+from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
+from quantize.placement import belongs_to, quantized_outputs
+from quantize.program import blank_input
+from quantize.recipe import Recipe
+
+COMPUTING = (
+    *("prelu", "relu", "relu_", "leaky_relu", "gelu", "silu", "silu_", "hardswish", "hardswish_", "elu", "sigmoid"),
+    *("hardsigmoid", "hardtanh", "hardtanh_", "tanh", "softmax", "exp", "log", "sqrt", "rsqrt", "pow"),
+    *("add", "add_", "sub", "mul", "mul_", "div", "maximum", "minimum", "clamp", "mean", "sum"),
+    *("batch_norm", "layer_norm", "group_norm", "instance_norm", "avg_pool2d", "adaptive_avg_pool2d"),
+)
+"""Operators of ATen that compute values; all others only move them."""
+
+ACCELERATED = "the accelerator computes what stands between its layers in half precision"
+ROUNDING = "stays in float on purpose: rounding it costs the agreement"
+REASONS = {
+    "prelu": "a slope for each channel, for which no runtime has an integer kernel",
+    "batch_norm": "stands before a padded convolution, into which it cannot be folded",
+    "add": "sums of which a part is in float, such as the shortcuts of a transformer",
+    "add_": "sums of which a part is in float, such as the shortcuts of a transformer",
+}
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """Operators without weights that compute in float.
+
+    Attributes:
+        operator: What they compute, by its name in ATen.
+        operators: How many they are.
+        values: How many values they put out an image.
+        reason: Why in float.
+    """
+
+    operator: str
+    operators: int
+    values: int
+    reason: str
+
+
+class Counter(Interpreter):
+    """Counts the values that each operator puts out."""
+
+    def __init__(self, program: GraphModule) -> None:
+        """Starts with nothing counted."""
+        super().__init__(program)
+        self.values: dict[Node, int] = {}
+
+    def run_node(self, n: Node) -> Any:
+        """Computes an operator and counts its values."""
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.values[n] = value.numel()
+        return value
+
+
+def short_name(node: Node) -> str:
+    """Returns ``relu`` for ``aten.relu.default``; an empty string where no tensor is computed."""
+    parts = str(node.target).split(".")
+    return parts[1] if node.op == "call_function" and parts[0] == "aten" else ""
+
+
+@torch.no_grad()
+def count_values(folded: GraphModule) -> dict[Node, int]:
+    """Returns how many values each operator puts out for one image."""
+    counter = Counter(folded)
+    counter.run(blank_input(folded))
+    return counter.values
+
+
+def list_elementwise(folded: GraphModule, values: Mapping[Node, int], recipe: Recipe) -> tuple[Elementwise, ...]:
+    """Returns what computes in float outside of the head and is no layer, the largest first.
+
+    Args:
+        folded: The traced program with batch norms folded, without observers.
+        values: What ``count_values`` says of it.
+        recipe: How the file was quantised.
+    """
+    quantized = quantized_outputs(folded, recipe)
+    found: dict[str, list[int]] = defaultdict(list)
+    for node, count in values.items():
+        name = short_name(node)
+        is_layer = str(node.target) in (*WEIGHTED, ATTENTION, *PRODUCTS)
+        if name in COMPUTING and not is_layer and node not in quantized and not belongs_to(node, recipe.float_modules):
+            found[name].append(count)
+    rows = [
+        Elementwise(name, len(counts), sum(counts), REASONS.get(name, ROUNDING) if recipe.outputs else ACCELERATED)
+        for name, counts in found.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.values))

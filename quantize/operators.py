@@ -1,0 +1,15 @@
+"""Names of operators in traced programs. Standard library only."""
+
+CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
+WEIGHTED = (CONVOLUTION, LINEAR)
+"""Layers: they multiply activations by weights."""
+
+ATTENTION = "aten.scaled_dot_product_attention.default"
+PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
+"""They multiply activations by activations, as attention does."""
+
+RELU = ("aten.relu.default", "aten.relu_.default")
+ADD = ("aten.add.Tensor", "aten.add_.Tensor")
+
+QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
+DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"
