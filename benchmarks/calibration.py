@@ -1,4 +1,4 @@
-"""What calibration costs, and what each observer's ranges are worth.
+"""What calibration costs, and what each observer's ranges, and equalised channels, are worth.
 
     python -m benchmarks.calibration RUN --data DATA
 
@@ -36,11 +36,12 @@ from runtimes.testimages import read_images
 
 RUNS = 20
 FEW, MANY = 64, 1024
+SAMPLES = 256
 
 
-def make_table(run: Path, data: str, samples: int) -> tuple[TracedModel, CalibrationTable]:
-    """Calibrates a run."""
-    traced = trace(load_run(run))
+def make_table(run: Path, data: str, samples: int, *, equal: bool = True) -> tuple[TracedModel, CalibrationTable]:
+    """Calibrates a run, with its channels equalised or as they are."""
+    traced = trace(load_run(run), equal=equal)
     return traced, calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=samples), SILENT)[0]
 
 
@@ -66,19 +67,23 @@ def throughput(traced: TracedModel) -> None:
     print(f"batch {BATCH}: inference {plain:.1f} images/s, calibration {watched:.1f}, {watched / plain:.2f} of it")
 
 
-def observers(run: Path, traced: TracedModel, table: CalibrationTable, data: str, limit: int) -> None:
-    """Prints what the int8 program answers with the ranges of each observer."""
-    files, labels = read_images(data, "test", traced.labels, limit)
-    pixels = np.stack([load(file, traced.side) for file in files])
+def observers(run: Path, data: str, limit: int) -> None:
+    """Prints what the int8 program answers with the ranges of each observer, equalised and not."""
+    made = [make_table(run, data, SAMPLES, equal=equal) for equal in (False, True)]
+    files, labels = read_images(data, "test", made[0][0].labels, limit)
+    pixels = np.stack([load(file, made[0][0].side) for file in files])
     reference = Prediction(*answer(load_run(run), pixels))
-    print(f"\n{len(pixels)} test images, {table.images} calibration images\n")
-    print("| observer | recipe | mean KL | agreement |\n|---|---|---|---|")
+    print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalisation, and with it\n")
+    print("| observer | recipe | mean KL | with | agreement | with |\n|---|---|---|---|---|---|")
     for name in OBSERVERS:
-        ranges = table.with_calibrator(name).ranges
         for recipe in (CPU, ACCELERATOR):
-            answers = answers_of(quantize(traced.program, ranges, recipe), traced, pixels)
-            parity = compare(reference, answers, labels)
-            print(f"| `{name}` | {recipe.name} | {parity.mean_kl:.1e} | {parity.top1_agreement:.2%} |", flush=True)
+            parities = []
+            for traced, table in made:
+                program = quantize(traced.program, table.with_calibrator(name).ranges, recipe)
+                parities.append(compare(reference, answers_of(program, traced, pixels), labels))
+            kl = " | ".join(f"{parity.mean_kl:.1e}" for parity in parities)
+            agreement = " | ".join(f"{parity.top1_agreement:.2%}" for parity in parities)
+            print(f"| `{name}` | {recipe.name} | {kl} | {agreement} |", flush=True)
 
 
 def main() -> None:
@@ -95,10 +100,9 @@ def main() -> None:
         return
     few, many = (peak_in_own_process(arguments.run, arguments.data, n) for n in (FEW, MANY))
     print(f"peak memory: {few / 1e6:.0f} MB with {FEW} images, {many / 1e6:.0f} MB with {MANY} ({many / few - 1:+.1%})")
-    traced, table = make_table(arguments.run, arguments.data, 256)
-    throughput(traced)
+    throughput(trace(load_run(arguments.run)))
     if arguments.images:
-        observers(arguments.run, traced, table, arguments.data, arguments.images)
+        observers(arguments.run, arguments.data, arguments.images)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,8 @@ class Block(nn.Module):
         query, key, value = (p.reshape(batch, tokens, self.heads, -1).transpose(1, 2) for p in parts)
         weights = (query @ key.transpose(2, 3) * (dim // self.heads) ** -0.5).softmax(-1)
         x = x + self.attn.proj((weights @ value).transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[operator]
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 class VisionTransformer(nn.Module):

@@ -36,7 +36,8 @@ from export.pipeline import ExportRequest, export
 from export.trace import TracedModel, trace
 from quantize.constants import attribute
 from quantize.kernels import as_kernels_compute
-from quantize.operators import WEIGHTED, calls
+from quantize.operators import WEIGHTED
+from quantize.patterns import calls
 from quantize.program import prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, FLOAT
 from runtimes.base import Prediction, Runtime
@@ -140,7 +141,9 @@ def with_weights(program: GraphModule, weights: list[NDArray[np.float32]]) -> tu
 def start(rows: list[Row], side: int) -> dict[str, Runtime]:
     """Returns the runtimes of rows that run here; says which files their own vendor's runtime refuses."""
     running = {}
-    for row in (row for row in rows if row.runtime):
+    for row in rows:
+        if row.runtime is None:
+            continue
         try:
             running[row.name] = row.runtime(row.path, side, threads=1)
         except BackendError as error:

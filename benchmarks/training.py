@@ -44,7 +44,7 @@ def build(preset: str, device: torch.device, *, channels_last: bool = False, com
     head = LinearHead(config.embed_dim, len(EXPRESSIONS))
     model = ExpressionClassifier(Encoder(config), head, EXPRESSIONS, Preprocessing(config.image_size)).to(device)
     if channels_last:
-        model = model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compiled:
         model.compile()
     return model
@@ -62,7 +62,7 @@ def step(model: nn.Module, images: Tensor, bf16: bool = False) -> None:
     """Runs forward and backward."""
     model.zero_grad(set_to_none=True)
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    F.cross_entropy(forward(model, images, bf16), labels).backward()
+    F.cross_entropy(forward(model, images, bf16), labels).backward()  # type: ignore[no-untyped-call]
 
 
 def variants(device: torch.device, compiled: bool) -> dict[str, tuple[nn.Module, bool, bool]]:

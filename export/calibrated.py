@@ -72,7 +72,9 @@ def counted(batches: Iterator[Any], step: Step) -> Iterator[Any]:
 
 def origin_of(run: Run, traced: TracedModel) -> Origin:
     """Returns what a calibration of this run belongs to."""
-    return Origin(run.digest, traced.preprocessing.digest, graph_digest(traced.program), tool_versions())
+    return Origin(
+        run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalised), tool_versions()
+    )
 
 
 def calibration_data(source: str | None, run: Run) -> str:

@@ -17,17 +17,14 @@ from torch import nn
 from arbex.checkpoint import Run, load_run, open_run
 from arbex.errors import CheckFailed, DataError, RunError
 from arbex.files import hand_over, staged_folder
-from arbex.images import resize
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.progress import SILENT, Reporter
 from arbex.reference import answer
-from arbex.spec import EXPRESSIONS
-from arbex.synth import SynthConfig, draw_face
-from arbex.synth.dataset import plan
 from calibration.samples import DEFAULT_SAMPLES
 from export.bundle_writer import seal_bundle, tool_versions, write_archive
 from export.calibrated import Calibrated, CalibrationRequest, prepare_int8
+from export.faces import drawn_faces
 from export.gate import Gate, search_fallback
 from export.lowering import Lowering, content_of
 from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets, require_packages
@@ -40,7 +37,6 @@ from runtimes.manifest import NAME, Artifact, Thresholds
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, Known, TestImages, verify_bundle
 
-GOLDEN_IMAGES = 32
 GATE_IMAGES = 256
 """So many of the calibration images, at most, are held in memory to judge on."""
 
@@ -83,12 +79,6 @@ class ExportRequest:
     def gated(self) -> bool:
         """Whether int8 must pass a gate on images."""
         return self.max_kl is not None or self.min_agreement is not None
-
-
-def golden_images(side: int) -> NDArray[np.uint8]:
-    """Returns procedural faces uint8 ``[32, side, side, 3]``: no user's image leaves the house in a bundle."""
-    config = SynthConfig(8 * len(EXPRESSIONS), 8, seed=2023, image_size=max(side, 32), classes=EXPRESSIONS)
-    return np.stack([resize(draw_face(config, face).image, side) for face in plan(config)[:GOLDEN_IMAGES]])
 
 
 def refuse_untrained(run: Run, allowed: bool) -> None:
@@ -258,7 +248,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
     report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
     traced = trace(model)
     calibrated = prepare_int8(run, traced, wish, report) if "int8" in precisions else None
-    images = golden_images(traced.side)
+    images = drawn_faces(traced.side)
     golden = Golden(images, Prediction(*answer(model, images)))
     gate = gate_of(request, model, calibrated, golden)
     outcome = restore(request, targets, traced, calibrated, gate, report) if calibrated and gate else None

@@ -7,11 +7,10 @@ from torch.fx import GraphModule, Node
 
 from quantize.constants import constant
 from quantize.editing import editable, finished, replace_uses
-from quantize.operators import DEQUANTIZE, LINEAR, QUANTIZE, WEIGHTED
+from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, WEIGHTED
 from quantize.patterns import calls, quantized_output, scale_and_zero_point
 
 AVERAGE = "aten.avg_pool2d.default"
-PRELU = "aten.prelu.default"
 MOVEMENTS = tuple(f"aten.{name}" for name in ("reshape.default", "permute.default", "transpose.int", "view.default"))
 
 

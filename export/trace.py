@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from arbex.data.augmentation import Normalise
 from arbex.errors import BackendError
 from arbex.models import ExpressionClassifier
 from arbex.spec import Preprocessing
+from export.faces import drawn_faces
+from quantize.equalise import equalise
 
 MAX_BATCH = 64
+EQUALISING = 16
+"""Of the drawn faces, so many show how large channels become."""
 
 
 class Core(nn.Module):
@@ -40,11 +45,13 @@ class TracedModel:
         program: From normalised float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
         labels: Class names.
         preprocessing: How images become its input.
+        equalised: Exponents of 2 by which channels behind activations were divided, by the activation's name.
     """
 
     program: GraphModule
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    equalised: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -52,8 +59,14 @@ class TracedModel:
         return self.preprocessing.image_size
 
 
-def trace(model: ExpressionClassifier) -> TracedModel:
-    """Traces a model in eval mode with a free batch dimension.
+def trace(model: ExpressionClassifier, *, equal: bool = True) -> TracedModel:
+    """Traces a model in eval mode with a free batch dimension, and equalises its channels on drawn faces.
+
+    Such faces need no data set, so that every machine that holds the checkpoint finds the same program.
+
+    Args:
+        model: The model, with its preprocessing.
+        equal: Whether to equalise; without it the program has the model's own weights.
 
     Raises:
         BackendError: If torch cannot trace it; the cause is chained.
@@ -66,14 +79,17 @@ def trace(model: ExpressionClassifier) -> TracedModel:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own use of what it has deprecated
             exported = torch.export.export(core, (example,), dynamic_shapes={"images": {0: batch}})
-            # The exported program shares its parameters with the model; later stages edit them.
-            program = copy.deepcopy(exported.module())
+            program = exported.module()
     except Exception as error:
         raise BackendError(
             f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
             remedy="The backbone must not branch on values or call .item() on shapes.",
         ) from error
-    return TracedModel(program, model.labels, model.preprocessing)
+    if not equal:
+        return TracedModel(program, model.labels, model.preprocessing)
+    faces = torch.tensor(drawn_faces(side)[:EQUALISING]).permute(0, 3, 1, 2)
+    equalised, exponents = equalise(program, Normalise(model.preprocessing)(faces))
+    return TracedModel(equalised, model.labels, model.preprocessing, exponents)
 
 
 class InputStage(nn.Module):

@@ -24,7 +24,7 @@ LARGEST_EXACT = 2**24
 
 
 @dataclass(frozen=True)
-class Layer:
+class IntegerLayer:
     """A convolution or linear layer on quantised values.
 
     Attributes:
@@ -59,7 +59,7 @@ class Layer:
         return self.unit if self.quantize is None else self.unit / scale_and_zero_point(self.quantize)[0]
 
 
-def read_layer(program: GraphModule, node: Node) -> Layer | None:
+def read_layer(program: GraphModule, node: Node) -> IntegerLayer | None:
     """Returns a layer, or nothing where an integer kernel has no part in it."""
     values, weight, bias = (*node.args, None)[:3]
     if not (is_dequantized(values) and is_dequantized(weight)):
@@ -71,7 +71,7 @@ def read_layer(program: GraphModule, node: Node) -> Layer | None:
     scale, zero_point = scale_and_zero_point(values)
     scales = constant(program, weight.args[1])
     whole = None if bias is None else (constant(program, bias).double() / (scales.double() * scale)).round()
-    return Layer(
+    return IntegerLayer(
         node,
         source,
         zero_point,
@@ -82,7 +82,7 @@ def read_layer(program: GraphModule, node: Node) -> Layer | None:
     )
 
 
-def write_layer(program: GraphModule, layer: Layer) -> None:
+def write_layer(program: GraphModule, layer: IntegerLayer) -> None:
     """Puts sums of whole numbers and one multiplication in the place of a layer."""
     graph, node, dtype, name = program.graph, layer.node, layer.dtype, layer.node.name
     aten = torch.ops.aten
@@ -109,7 +109,11 @@ def as_kernels_compute(program: GraphModule) -> GraphModule:
     """Returns a program that computes what integer kernels make of a quantised one.
 
     Args:
-        program: With Q/DQ pairs and weights stored as int8; not changed.
+        program: From normalised float32 images ``[B, 3, S, S]`` to corrected and primary ``[B, N]`` and confidence
+            ``[B]``, all float32, with Q/DQ pairs and weights stored as int8; not changed.
+
+    Returns:
+        A program of the same inputs and outputs.
     """
     exact = editable(program)
     for node in [n for n in exact.graph.nodes if calls(n, WEIGHTED)]:

@@ -8,6 +8,8 @@ ATTENTION = "aten.scaled_dot_product_attention.default"
 PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
 """They multiply activations by activations, as attention does."""
 
+BATCH_NORM = "aten.batch_norm.default"
+PRELU = "aten.prelu.default"
 RELU = ("aten.relu.default", "aten.relu_.default")
 ADD = ("aten.add.Tensor", "aten.add_.Tensor")
 

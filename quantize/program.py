@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,9 +116,9 @@ def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, Tens
     return {name: collector.seen for name, collector in calibrator.collectors.items() if collector.seen}
 
 
-def graph_digest(program: GraphModule) -> str:
-    """Identifies the operators of a program and their order, whatever its weights."""
-    return digest_json(program.code)
+def graph_digest(program: GraphModule, equalised: Mapping[str, Sequence[int]]) -> str:
+    """Identifies the operators of a program, their order and the scaling of channels, whatever its weights."""
+    return digest_json([program.code, equalised])
 
 
 def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
@@ -141,6 +141,9 @@ def quantize(
     program: GraphModule, ranges: Mapping[str, TensorRange], recipe: Recipe, *, fold: bool = True
 ) -> GraphModule:
     """Converts a program with the ranges of a calibration.
+
+    For recipes with quantised outputs, the float stems' weights, and the scales of their outputs, are moved by less
+    than a thousandth so that their sums are exact (``quantize.stems``).
 
     Args:
         program: From normalised float32 images ``[B, 3, S, S]`` to the outputs; not changed.

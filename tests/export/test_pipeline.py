@@ -21,8 +21,9 @@ from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
 from calibration import CalibrationTable
 from export.calibrated import CalibrationRequest, calibrate_run, write_calibration
+from export.faces import drawn_faces
 from export.gate import answers_of
-from export.pipeline import ExportRequest, export, golden_images
+from export.pipeline import ExportRequest, export
 from export.targets import TARGETS, choose_precisions, choose_targets
 from export.trace import trace
 from quantize.kernels import as_kernels_compute
@@ -124,7 +125,7 @@ def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path):
 def test_integer_kernels_compute_the_int8_program(run: Path, faces: Path, bundles: Path, target: str):
     traced = trace(load_run(run))
     table, chosen = calibrate_run(open_run(run), traced, CalibrationRequest(str(faces), samples=32), SILENT)
-    pixels = np.concatenate([golden_images(64), chosen.first(32)])
+    pixels = np.concatenate([drawn_faces(64), chosen.first(32)])
     program = answers_of(as_kernels_compute(quantize(traced.program, table.ranges, CPU)), traced, pixels)
     with open_bundle(bundles / target).open("int8") as runtime:
         found = compare(program, run_all(runtime, pixels))
@@ -138,7 +139,7 @@ def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_
     export(ExportRequest(run, ["cpu"], tmp_path / "a", ("int8",), str(faces), samples=32))
     export(ExportRequest(run, ["cpu"], tmp_path / "b", ("int8",), str(tmp_path / "table.json")))
     a, b = (tmp_path / n / "cpu/artifacts/model.int8.onnx" for n in "ab")
-    pixels = golden_images(64)
+    pixels = drawn_faces(64)
     with open_bundle(tmp_path / "a/cpu").open() as one, open_bundle(tmp_path / "b/cpu").open() as two:
         assert np.array_equal(one.run(pixels).corrected, two.run(pixels).corrected)
     assert operators(a) == operators(b)
@@ -225,8 +226,8 @@ def test_targets_and_precisions_are_checked_by_table():
 
 
 def test_golden_faces_are_the_same_every_time():
-    assert np.array_equal(golden_images(64), golden_images(64))
-    assert golden_images(64).shape == (32, 64, 64, 3)
+    assert np.array_equal(drawn_faces(64), drawn_faces(64))
+    assert drawn_faces(64).shape == (32, 64, 64, 3)
 
 
 def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
@@ -253,6 +254,6 @@ def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[st
     sizes = {file.name: file.stat().st_size for file in (tmp_path / "out/cpu/artifacts").iterdir()}
     assert preset != "base" or sizes["model.int8.onnx"] <= 0.27 * sizes["model.fp32.onnx"]
     assert open_run(run).epoch == 0
-    one = golden_images(load_run(run).preprocessing.image_size)[:8]
+    one = drawn_faces(load_run(run).preprocessing.image_size)[:8]
     together, alone = answer(load_run(run), one)[0], answer(load_run(run), one[:1])[0]
     assert np.abs(together[:1] - alone).max() <= 1e-6

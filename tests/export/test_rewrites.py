@@ -100,19 +100,17 @@ def test_a_prelu_is_the_larger_of_two_unless_it_is_steep():
     class Sloped(nn.Module):
         def __init__(self, steep: float) -> None:
             super().__init__()
-            self.maps, self.vectors = nn.PReLU(3), nn.PReLU(4)
+            self.maps, self.vectors = nn.PReLU(3), nn.PReLU(6)
             self.maps.weight.data = torch.tensor([-0.5, 0.25, 1.0])
-            self.vectors.weight.data = torch.tensor([0.0, 0.1, 0.2, steep])
+            self.vectors.weight.data = torch.tensor([0.0, 0.1, 0.2, -0.3, 1.0, steep])
 
         def forward(self, x: Tensor) -> Tensor:
             out: Tensor = self.vectors(self.maps(x).flatten(1))
             return out
 
-    x = torch.randn(2, 3, 2, 2).reshape(2, 3, 4, 1)[:, :, :4]
+    x = torch.randn(2, 3, 2, 1)
     for steep, left in ((0.9, 0), (1.5, 1)):
-        model = Sloped(steep)
-        model.vectors.weight = nn.Parameter(torch.cat([model.vectors.weight] * 3))
-        graph = torch.export.export(model.eval(), (x,)).module()
+        graph = torch.export.export(Sloped(steep).eval(), (x,)).module()
         spelled = spell_out_prelus(graph)
         assert targets(spelled)["aten.prelu.default"] == left
         assert (answers(spelled, x) == answers(graph, x)).all()

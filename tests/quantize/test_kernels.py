@@ -18,7 +18,7 @@ from arbex.checkpoint import load_run, open_run
 from arbex.progress import SILENT
 from calibration import TensorRange
 from export.calibrated import CalibrationRequest, calibrate_run, normalised
-from export.pipeline import golden_images
+from export.faces import drawn_faces
 from export.trace import trace
 from quantize.kernels import as_kernels_compute
 from quantize.operators import LINEAR, QUANTIZE, RELU
@@ -92,7 +92,7 @@ def for_cpu(run: Path, faces: Path) -> tuple[GraphModule, Tensor, NDArray[np.uin
     """The int8 program behind the bundles, and images as it wants them and as the files do."""
     traced = trace(load_run(run))
     table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(str(faces), samples=32), SILENT)
-    pixels = golden_images(64)[:16]
+    pixels = drawn_faces(64)[:16]
     (images,) = normalised([pixels], traced.preprocessing)
     return quantize(traced.program, table.ranges, CPU), images, pixels
 

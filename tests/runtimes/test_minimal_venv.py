@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.pipeline import golden_images
+from export.faces import drawn_faces
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -85,7 +85,7 @@ def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: 
     assert quantized["mean_kl"] < 1e-3
     assert quantized["passed"]
     file = bundles / "android/artifacts/model.int8.tflite"
-    images = golden_images(64)[:16]
+    images = drawn_faces(64)[:16]
     np.save(tmp_path / "images.npy", images)
     subprocess.run([python, "-c", ON_A_BOARD, file], check=True, cwd=tmp_path)
     theirs, ours = np.load(tmp_path / "answers.npy"), answers_of_builtin_kernels(file, images)
