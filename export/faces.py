@@ -17,7 +17,8 @@ FACES = 32
 
 def drawn_faces(side: int) -> NDArray[np.uint8]:
     """Returns procedural faces uint8 ``[32, side, side, 3]``, always the same: no user's image leaves the house."""
-    return draw(side).copy()
+    faces: NDArray[np.uint8] = draw(side).copy()
+    return faces
 
 
 @lru_cache
