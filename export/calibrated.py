@@ -23,7 +23,7 @@ from export.trace import TracedModel, trace
 from quantize.program import AGAIN, calibrate, graph_digest
 
 BATCH = 16
-DEFAULT_CALIBRATOR = "minmax"
+DEFAULT_CALIBRATOR = "mse"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CalibrationRequest:
 
     Attributes:
         source: A data set, or a calibration table (``.json``); by default the run's own data.
-        calibrator: Observer; by default the table's, or ``minmax``.
+        calibrator: Observer; by default the table's, or ``mse``.
         samples: How many images, in all shards.
         shard: Which part ``(i, n)`` of them, counted from 1.
     """

@@ -51,7 +51,7 @@ class ExportRequest:
         out: Where the bundles go.
         precisions: Wanted precisions; each target's usual ones by default.
         calibration: A data set, or a calibration table (``.json``); by default the run's own data.
-        calibrator: Observer; by default the table's, or ``minmax``.
+        calibrator: Observer; by default the table's, or ``mse``.
         samples: How many images calibrate.
         max_kl: Gate: mean KL of int8 to PyTorch on calibration images. Operators are restored until it holds.
         min_agreement: Gate: top-1 agreement there.

@@ -52,7 +52,7 @@ class Shard(click.ParamType[tuple[int, int]]):
     help="fp32, fp16 or int8; repeatable.  [default: the target's]",
 )
 @click.option("--calibration", metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]")
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: minmax, or the table's]")
+@click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: mse, or the table's]")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
 )
@@ -143,7 +143,7 @@ def show(reports: list[BundleReport]) -> None:
 @click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH; its validation split calibrates.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
 @click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="minmax", show_default=True)
+@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True)
 @click.option("--shard", type=Shard(), default="1/1", help="Use this part of the images only.  [default: all]")
 @click.option(
     "--merge",
