@@ -166,8 +166,12 @@ def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
 def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: NDArray[np.uint8]) -> list[Row]:
     """Exports, quantises with everybody's tools, and returns a row a file."""
     calibration = load_samples(data, traced.labels, traced.side, count=SAMPLES)
+    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=SAMPLES), SILENT)
+    table.save(folder / "table.json")
     targets = ("cpu", "android", "iphone")
-    wanted = ExportRequest(run, targets, folder / "ours", ("fp32", "int8"), data, samples=SAMPLES, allow_untrained=True)
+    wanted = ExportRequest(
+        run, targets, folder / "ours", ("fp32", "int8"), str(folder / "table.json"), allow_untrained=True
+    )
     with hidden_output():
         export(wanted)
     ours = {name: folder / "ours" / name / "artifacts" for name in targets}
@@ -180,7 +184,6 @@ def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: N
         apple = quantize_with_coremltools(package, folder / "weights.mlpackage")
         weights_only, changed = with_weights(traced.program, weights_of(apple))
     print(f"coremltools changed {changed} weights of convolutions and linear layers")
-    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=SAMPLES), SILENT)
     both = quantize(traced.program, table.ranges, ACCELERATOR)
     program = answers_of(as_kernels_compute(quantize(traced.program, table.ranges, CPU)), traced, pixels)
     return [
