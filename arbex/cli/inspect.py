@@ -76,10 +76,10 @@ def show_islands(work: Mapping[str, Any]) -> None:
         click.echo(f"  {share:>7}  {island['operators']} operators: {island['reason']}")
     elementwise = work.get("elementwise", [])  # bundles of earlier versions do not say
     if elementwise:
-        click.echo("  and between the layers, in millions of values:")
+        click.echo("  and between the layers, in thousands of values an image:")
     for row in elementwise:
         if row["values"] >= SMALLEST_SHOWN:
-            click.echo(f"  {row['values'] / 1e6:7.2f}  {row['operators']} {row['operator']}: {row['reason']}")
+            click.echo(f"  {row['values'] / 1e3:7,.0f}  {row['operators']} {row['operator']}: {row['reason']}")
 
 
 def show_sensitivity(sensitivity: Mapping[str, Any], rows: int = 8) -> None:

@@ -126,6 +126,6 @@ def test_inspect_shows_share_and_reasons(bundles: Path):
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "of multiply-adds in int8; in float are" in shown
     assert "2 operators: a stem" in shown
-    assert "and between the layers, in millions of values:" in shown
+    assert "and between the layers, in thousands of values an image:" in shown
     told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert [bool(a["work"]) for a in told["artifacts"]] == [False, True]
