@@ -47,6 +47,7 @@ class RunConfig:
         preprocessing: How images become its input.
         settings: How it was trained.
         data: Where the training data was and what it was.
+        method_options: The method's own options by name.
     """
 
     preset: str
@@ -57,6 +58,7 @@ class RunConfig:
     preprocessing: Preprocessing
     settings: TrainSettings
     data: dict[str, str] = field(default_factory=dict)
+    method_options: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""
@@ -65,6 +67,7 @@ class RunConfig:
             "arbex": __version__,
             "preset": self.preset,
             "method": self.method,
+            "method_options": self.method_options,
             "labels": list(self.labels),
             "encoder": self.encoder.to_json(),
             "anchors": self.anchors,
@@ -87,6 +90,7 @@ class RunConfig:
             preprocessing=Preprocessing.from_json(value["preprocessing"]),
             settings=TrainSettings.from_json(value["settings"]),
             data=dict(value["data"]),
+            method_options=dict(value.get("method_options", {})),
         )
 
 
@@ -103,7 +107,8 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
     """
     encoder = build_encoder(config.encoder, backbone)
     out_features = config.encoder.out_features
-    head = load_method(config.method).build_head(out_features, len(config.labels), anchors=config.anchors)
+    method = load_method(config.method, config.method_options)
+    head = method.build_head(out_features, len(config.labels), anchors=config.anchors)
     return ExpressionClassifier(encoder, head, config.labels, config.preprocessing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
 from arbex.data.augmentation import Normalise
-from arbex.data.folder import read_split
-from arbex.data.loading import FaceDataset
+from arbex.data.loading import MOST_UNREADABLE, FaceDataset, log_unreadable
+from arbex.data.splits import read_split
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.progress import SILENT, Reporter
@@ -27,7 +28,7 @@ def predict(model: ExpressionClassifier, images: FaceDataset, *, batch_size: int
     was_training = model.training
     model.eval()
     corrected, primary = [], []
-    for pixels, _ in DataLoader(images, batch_size=batch_size):
+    for pixels, *_ in DataLoader(images, batch_size=batch_size):
         output = model(normalise(pixels.to(device)))
         corrected.append(output.corrected.cpu())
         primary.append(output.primary.cpu())
@@ -40,10 +41,10 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dic
 
     Returns:
         ``accuracy, balanced_accuracy, macro_f1`` in [0, 1], ``ece`` (15 equal bins, L1) in [0, 1], ``nll`` in
-        nats, and for each class ``precision, recall, f1, n``. Balanced accuracy and macro-F1 are over the
-        classes that occur.
+        nats, ``confusion``, where row i holds the images of class i by answer, and for each class ``precision,
+        recall, f1, n``. Balanced accuracy and macro-F1 are over the classes that occur.
     """
-    from sklearn.metrics import log_loss, precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     truth, guess = labels.numpy(), probabilities.argmax(-1).numpy()
@@ -58,6 +59,7 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dic
         "macro_f1": float(f1[occurs].mean()),
         "ece": float(ece),
         "nll": float(log_loss(truth, (safe / safe.sum(-1, keepdim=True)).numpy(), labels=classes)),
+        "confusion": confusion_matrix(truth, guess, labels=classes).tolist(),
         "per_class": {
             name: {
                 "precision": float(precision[i]),
@@ -71,9 +73,17 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dic
 
 
 def evaluate(
-    run: str, data: str, split: str = "test", *, backbone: Backbone | str | None = None, report: Reporter = SILENT
+    run: str,
+    data: str,
+    split: str = "test",
+    *,
+    backbone: Backbone | str | None = None,
+    most_unreadable: float = MOST_UNREADABLE,
+    report: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Measures a run on one split of a data set; ``backbone`` as for ``load_run``.
+
+    Images that cannot be read are left out, up to a share of ``most_unreadable``, and named in a file in the run.
 
     Returns:
         ``scores`` of the corrected distribution, the same of the primary one under ``primary``, the standard
@@ -85,7 +95,8 @@ def evaluate(
     model = load_run(run, backbone=backbone)
     faces = read_split(data, split, labels=model.labels)
     with report.bar(f"reading {split}", len(faces.samples)) as step:
-        images = FaceDataset(faces, model.preprocessing.image_size, progress=step)
+        images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
+    log_unreadable(images, Path(run) / f"unreadable-{split}.log", report)
     corrected, primary = predict(model, images)
     return {
         **scores(corrected, images.labels, model.labels),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex import images
-from arbex.data.folder import FaceSet, Sample, read_split
+from arbex.data.samples import FaceSet, Sample, load_sample
+from arbex.data.splits import read_split
 from arbex.errors import DataError, InputError
 from arbex.progress import SILENT, Reporter
 from arbex.spec import digest_json
@@ -21,28 +20,28 @@ DEFAULT_SAMPLES = 256
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Images that calibrate, as files: they are decoded a batch at a time, so their number costs no memory.
+    """Images that calibrate, as they lie on disk: decoded a batch at a time, so that their number costs no memory.
 
     Attributes:
-        files: In the order in which they are seen.
+        samples: In the order in which they are seen.
         side: Side of the network's input in pixels.
         digest: Identifies the decoded pixels and their order.
         source: Where they came from.
     """
 
-    files: tuple[Path, ...]
+    samples: tuple[Sample, ...]
     side: int
     digest: str
     source: str
 
     def batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """Yields uint8 RGB ``[B, S, S, 3]`` with B at most ``size``."""
-        for i in range(0, len(self.files), size):
-            yield np.stack([images.load(file, self.side) for file in self.files[i : i + size]])
+        for i in range(0, len(self.samples), size):
+            yield np.stack([load_sample(sample, self.side) for sample in self.samples[i : i + size]])
 
     def first(self, count: int) -> NDArray[np.uint8]:
         """Returns the first images, uint8 RGB ``[n, S, S, 3]``: as balanced over classes as the whole."""
-        return np.stack([images.load(file, self.side) for file in self.files[:count]])
+        return np.stack([load_sample(sample, self.side) for sample in self.samples[:count]])
 
 
 def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
@@ -121,7 +120,7 @@ def load_samples(
             f"All calibration images of {', '.join(missing)} are of one colour throughout.",
             remedy="Check how they were made, or calibrate on other images.",
         )
-    return CalibrationSet(tuple(s.file for s in kept), side, digest, f"{faces.root.name}/{faces.split}")
+    return CalibrationSet(tuple(kept), side, digest, f"{faces.root.name}/{faces.split}")
 
 
 def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sample], str]:
@@ -130,9 +129,9 @@ def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sam
     digest = hashlib.sha256()
     with report.bar("reading calibration images", len(chosen)) as step:
         for i, sample in enumerate(chosen):
-            pixels = images.load(sample.file, side)
+            pixels = load_sample(sample, side)
             if pixels.min() == pixels.max():
-                report.line(f"warning: {sample.file} is of one colour throughout and does not calibrate")
+                report.line(f"warning: {sample} is of one colour throughout and does not calibrate")
             else:
                 kept.append(sample)
                 digest.update(pixels.tobytes())

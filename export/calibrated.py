@@ -12,6 +12,7 @@ from torch import Tensor
 
 from arbex.checkpoint import Run, load_run, open_run
 from arbex.data.augmentation import Normalise
+from arbex.data.layouts import parse_source
 from arbex.errors import DataError
 from arbex.models.custom import Backbone
 from arbex.progress import SILENT, Reporter, Step
@@ -86,7 +87,7 @@ def calibration_data(source: str | None, run: Run) -> str:
     if source:
         return source
     data = run.config.data.get("path", "")
-    if not data or not Path(data).is_dir():
+    if not data or not parse_source(data)[2].is_dir():
         raise DataError(
             f"INT8 needs calibration images, and the data that {run.path} was trained on "
             + (f"({data}) is not here." if data else "is not recorded."),
@@ -129,14 +130,14 @@ def calibrate_run(
     if not request.source:
         report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
     chosen = load_samples(data, traced.labels, traced.side, count=request.samples, shard=request.shard, report=report)
-    with report.bar("calibrating", -(-len(chosen.files) // BATCH)) as step:
+    with report.bar("calibrating", -(-len(chosen.samples) // BATCH)) as step:
         batches = counted(chosen.batches(BATCH), step)
         statistics = calibrate(traced.program, normalised(batches, traced.preprocessing))
     table = CalibrationTable.derive(
         statistics,
         origin_of(run, traced),
         (chosen.digest,),
-        len(chosen.files),
+        len(chosen.samples),
         request.calibrator or DEFAULT_CALIBRATOR,
     )
     return table, chosen

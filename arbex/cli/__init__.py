@@ -20,6 +20,7 @@ COMMANDS = {
     "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
     "train": ("arbex.cli.train:train", "Train a model."),
     "evaluate": ("arbex.cli.evaluate:evaluate", "Measure a model on labelled images."),
+    "experiment": ("arbex.cli.experiment:experiment", "Make the paper's tables and figures on your data."),
     "import-weights": ("arbex.cli.import_weights:import_weights", "Make a run of published weights."),
     "calibrate": ("arbex.cli.export:calibrate", "Write a calibration table for INT8."),
     "export": ("arbex.cli.export:export", "Turn a run into bundles for devices."),
@@ -33,7 +34,14 @@ COMMANDS = {
 
 INTERRUPTED = 130
 UNEXPECTED = 70
-EXTRAS = {"train": "train", "evaluate": "train", "import-weights": "train", "calibrate": "export", "export": "export"}
+EXTRAS = {
+    "train": "train",
+    "evaluate": "train",
+    "experiment": "experiments",
+    "import-weights": "train",
+    "calibrate": "export",
+    "export": "export",
+}
 """What brings the packages that a command needs."""
 
 

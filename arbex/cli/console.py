@@ -16,6 +16,7 @@ import click
 from arbex.progress import Reporter, Step
 
 SECONDS_A_LINE = 30.0
+DATA_HELP = "Data set: PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -6,21 +6,28 @@ from typing import Any
 
 import click
 
-from arbex.cli.console import Console, backbone_option, debug_option, json_option, print_json, print_table
+from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option, json_option, print_json, print_table
 
 
 @click.command()
 @click.argument("run", type=click.Path())
-@click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH.")
+@click.option("--data", required=True, help=DATA_HELP)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option(
+    "--max-unreadable",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Share of images that may be left out.",
+)
 @backbone_option
 @json_option
 @debug_option
-def evaluate(run: str, data: str, split: str, backbone: str | None, as_json: bool) -> None:
+def evaluate(run: str, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
     """Measure RUN on labelled images: both distributions, overall and by class."""
     from arbex.evaluation import evaluate as measure
 
-    result = measure(run, data, split, backbone=backbone, report=Console())
+    result = measure(run, data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())
     if as_json:
         print_json(result)
         return
@@ -41,3 +48,7 @@ def show(result: dict[str, Any]) -> None:
         for name, figures in result["per_class"].items()
     ]
     print_table(("class", *columns, "images"), by_class)
+    click.echo("\nimages of each class (rows) by answer (columns)")
+    classes = list(result["per_class"])
+    counts = [[name, *map(str, row)] for name, row in zip(classes, result["confusion"], strict=True)]
+    print_table(("", *classes), counts)

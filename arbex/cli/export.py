@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arbex.cli.console import Console, backbone_option, debug_option
+from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
 from arbex.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def show(reports: list[BundleReport]) -> None:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH; its validation split calibrates.")
+@click.option("--data", required=True, help=f"{DATA_HELP} Its validation split calibrates.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
 @click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True)

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import click
 
-from arbex.cli.console import Console, debug_option
+from arbex.cli.console import DATA_HELP, Console, debug_option
+from arbex.methods import METHODS
 
 
 @click.command()
-@click.option("--data", required=True, help="Data set: PATH or LAYOUT:PATH.")
+@click.option("--data", required=True, help=DATA_HELP)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one under runs/]")
 @click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: tiny]")
-@click.option("--method", default="arbex", show_default=True, help="arbex or poster.")
+@click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=0), help="0 writes the untrained model.  [default: the preset's]")
-@click.option("--anchors", type=click.IntRange(min=1), default=10, show_default=True, help="Anchors a class.")
+@click.option("--anchors", type=click.IntRange(min=0), default=10, show_default=True, help="Anchors a class.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--windows", metavar="A,B,C", help="Side of the attention window a level.  [default: the preset's]")
@@ -50,28 +51,29 @@ def train(
     """Train a model on DATA and write a run.
 
     Settings for --set, with the paper's values as the defaults of preset base: batch_size, learning_rate,
-    schedule, label_smoothing, lambda_class, lambda_anchor, lambda_centre, images_per_class and others;
-    a wrong name lists them all.
+    schedule, label_smoothing, lambda_class, lambda_anchor, lambda_centre, images_per_class and others, and the
+    method's own options; a wrong name lists them all.
     """
     from dataclasses import replace
 
+    from arbex.methods import method_class
+    from arbex.methods.base import options_to_json, split_assignments
     from arbex.training.settings import PRESET_SETTINGS, override
 
     if preset and backbone:
         raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")
     preset = preset or ("custom" if backbone else "tiny")
-    settings = override(replace(PRESET_SETTINGS[preset], seed=seed), assignments)
+    options, others = split_assignments(method_class(method).options_type, assignments)
+    settings = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options_to_json(options))
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
     console = Console()
     if out is None:
         out = Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}")
         console.line(f"writing to {out} (--out)")
-    from arbex.methods import load_method
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train as train_model
 
-    load_method(method)
     request = TrainRequest(
         data,
         out,
@@ -87,6 +89,7 @@ def train(
         backbone=backbone,
         teacher_backbone=teacher_backbone,
         devices=devices,
+        method_options=options_to_json(options),
     )
     state = train_model(request, report=console)
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):

@@ -2,83 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from os import cpu_count
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from arbex import images
-from arbex.data.folder import FaceSet
+from arbex.data.cache import Unreadable, open_pixels
+from arbex.data.samples import FaceSet, Sample, check_every_class, load_sample
 from arbex.errors import DataError
+from arbex.files import write_atomically
+from arbex.progress import Reporter
+from arbex.spec import digest_json
 
-CACHE_LIMIT = 2 << 30
-"""Bytes of decoded images that are kept in memory; a larger set is decoded anew for every epoch."""
+MEMORY_LIMIT = 2 << 30
+"""Bytes of decoded images that are kept in memory; a larger set is decoded into a file, once for all runs."""
+
+MOST_UNREADABLE = 0.01
+"""Share of a set that may be left out because it cannot be read."""
 
 
-class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Images uint8 ``[3, side, side]`` and targets float32 ``[N]`` of one split.
+class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
+    """Images uint8 ``[3, side, side]``, targets float32 ``[N]`` and positions of one split.
+
+    Images that cannot be read are left out, of the set too.
 
     Args:
         faces: The split.
         side: Side to which images are resized.
         soft: Use the annotators' votes as targets where there are any.
-        progress: Called with the number of decoded images while the cache fills.
+        most_unreadable: Share of images that may be left out.
+        progress: Called with the number of decoded images.
+
+    Attributes:
+        faces: The images that could be read.
+        unreadable: The others, with the reason.
 
     Raises:
-        DataError: If an image cannot be read (at once where the set fits into memory, else when it is reached).
+        DataError: If more cannot be read, or a class has no image that can.
     """
 
     def __init__(
-        self, faces: FaceSet, side: int, *, soft: bool = False, progress: Callable[[int], None] | None = None
+        self,
+        faces: FaceSet,
+        side: int,
+        *,
+        soft: bool = False,
+        most_unreadable: float = MOST_UNREADABLE,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Decodes all images if they fit into memory."""
-        self.faces, self.side = faces, side
-        self.targets = torch.from_numpy(faces.targets(soft=soft))
-        self.labels = torch.tensor([s.label for s in faces.samples])
-        self.pixels: Tensor | None = None
-        if len(faces.samples) * side * side * 3 <= CACHE_LIMIT:
-            self.pixels = self.decode_all(progress)
+        """Decodes all images, into memory or a file."""
+        self.side = side
+        shape = (len(faces.samples), 3, side, side)
 
-    @property
-    def cached(self) -> bool:
-        """Whether all images lie decoded in memory."""
-        return self.pixels is not None
+        def decode(out: NDArray[np.uint8]) -> Unreadable:
+            return decode_all(faces.samples, side, out, progress)
 
-    def decode_all(self, progress: Callable[[int], None] | None) -> Tensor:
-        """Returns all images as uint8 ``[n, 3, side, side]``."""
-        out = torch.empty((len(self.faces.samples), 3, self.side, self.side), dtype=torch.uint8)
-        with ThreadPoolExecutor(cpu_count() or 1) as pool:
-            files = (s.file for s in self.faces.samples)
-            for i, pixels in enumerate(pool.map(lambda f: images.load(f, self.side), files)):
-                out[i] = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-                if progress:
-                    progress(i + 1)
-        return out
+        if np.prod(shape, dtype=np.int64) <= MEMORY_LIMIT:
+            pixels = np.empty(shape, dtype=np.uint8)
+            unreadable = decode(pixels)
+        else:
+            pixels, unreadable = open_pixels(digest_json([faces.digest, side]), shape, decode)
+        self.unreadable = tuple((faces.samples[i], reason) for i, reason in sorted(unreadable.items()))
+        self.faces = self.without(faces, unreadable, most_unreadable) if unreadable else faces
+        self.rows = torch.tensor([i for i in range(len(faces.samples)) if i not in unreadable])
+        self.pixels = torch.from_numpy(pixels)
+        self.targets = torch.from_numpy(self.faces.targets(soft=soft))
+        self.labels = torch.tensor([s.label for s in self.faces.samples])
+
+    def without(self, faces: FaceSet, unreadable: Unreadable, most: float) -> FaceSet:
+        """Returns the images that could be read.
+
+        Raises:
+            DataError: If too many could not.
+        """
+        share = len(unreadable) / len(faces.samples)
+        if share > most:
+            first = next(iter(unreadable.values()))
+            raise DataError(
+                f"{len(unreadable)} of the {len(faces.samples)} images of {faces.root} ({faces.split}) cannot be read; "
+                f"the first: {first}",
+                allowed=f"At most {most:.2%} may be left out.",
+                remedy="Get them again, or allow more: --set max_unreadable=SHARE (arbex evaluate: --max-unreadable).",
+            )
+        kept = tuple(s for i, s in enumerate(faces.samples) if i not in unreadable)
+        check_every_class(kept, faces.labels, f"what can be read of {faces.root} ({faces.split})")
+        return replace(faces, samples=kept)
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.faces.samples)
+        return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Returns one image uint8 ``[3, side, side]`` and its target float32 ``[N]``."""
-        if self.pixels is not None:
-            return self.pixels[index], self.targets[index]
-        pixels = images.load(self.faces.samples[index].file, self.side)
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1), self.targets[index]
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        """Returns one image uint8 ``[3, side, side]``, its target float32 ``[N]`` and its position."""
+        return self.pixels[self.rows[index]], self.targets[index], index
 
 
-def batches(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the batches of a loader.
+def decode_all(
+    samples: tuple[Sample, ...], side: int, out: NDArray[np.uint8], progress: Callable[[int], None] | None
+) -> Unreadable:
+    """Decodes images into uint8 ``[n, 3, side, side]`` and returns why some cannot be read."""
 
-    Raises:
-        DataError: If an image cannot be read. A worker process sends its error with a traceback as its message; here
-            the message is the error's own again.
-    """
-    try:
-        yield from loader
-    except DataError as error:
-        _, _, message = str(error).rpartition(f"{DataError.__name__}: ")
-        raise DataError(message.strip()) from error
+    def read(sample: Sample) -> NDArray[np.uint8] | str:
+        try:
+            return load_sample(sample, side)
+        except DataError as error:
+            return error.problem
+
+    unreadable = {}
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        for i, pixels in enumerate(pool.map(read, samples)):
+            if isinstance(pixels, str):
+                unreadable[i] = pixels
+            else:
+                out[i] = pixels.transpose(2, 0, 1)
+            if progress:
+                progress(i + 1)
+    return unreadable
+
+
+def log_unreadable(images: FaceDataset, log: Path, report: Reporter) -> None:
+    """Names the images that were left out in a file, and says so; without any, an older file goes."""
+    if not images.unreadable:
+        log.unlink(missing_ok=True)
+        return
+    write_atomically(log, "".join(f"{sample}\t{reason}\n" for sample, reason in images.unreadable))
+    report.line(f"warning: {len(images.unreadable)} images cannot be read and are left out; {log} names them")

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from arbex.errors import InputError
 from arbex.models.head import Balance
-from arbex.training.settings import TrainSettings
+from arbex.training.settings import TrainSettings, parse
+
+
+def cross_entropies(log_p: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Returns the cross-entropy [B] of log-probabilities [B, N] with smoothed targets [B, N]."""
+    smooth = (1 - smoothing) * targets + smoothing / targets.shape[-1]
+    return -(smooth * log_p).sum(-1)
 
 
 def cross_entropy(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """Returns the mean cross-entropy of log-probabilities [B, N] with smoothed targets [B, N]."""
-    smooth = (1 - smoothing) * targets + smoothing / targets.shape[-1]
-    return -(smooth * log_p).sum(-1).mean()
+    return cross_entropies(log_p, targets, smoothing).mean()
+
+
+def strongest_other(values: Tensor, labels: Tensor) -> Tensor:
+    """Returns the class of the largest value [B, N] that is not the given label [B], as [B]."""
+    return values.scatter(1, labels[:, None], float("-inf")).argmax(1)
 
 
 class Answer(NamedTuple):
@@ -29,10 +43,55 @@ class Answer(NamedTuple):
     weight: float
 
 
-class Method(ABC):
-    """A way to train: the head it needs and the loss it minimises."""
+@dataclass(frozen=True)
+class Lesson:
+    """What a method sees of a training step, for B images in V views each.
 
-    name: str
+    Attributes:
+        head: The head that ``build_head`` returned.
+        balance: What it made of the views, V * B rows: all images in the first view, then all in the second.
+        targets: float32 [B, N], rows summing to 1.
+        settings: Weights and smoothing.
+        positions: Which images of the training split they are, [B].
+        epoch: Number of the epoch, from 1.
+        maps: The encoder's last feature map as tokens [V * B, T, D], where it has one.
+    """
+
+    head: nn.Module
+    balance: Balance
+    targets: Tensor
+    settings: TrainSettings
+    positions: Tensor
+    epoch: int = 1
+    maps: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The largest target's class [B]."""
+        return self.targets.argmax(-1)
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A method without options of its own."""
+
+
+Options = TypeVar("Options")
+
+
+class Method(ABC, Generic[Options]):
+    """A way to train: the head it needs, the loss it minimises, and what it remembers.
+
+    Args:
+        options: Its options; by default those of its publication.
+    """
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[Any]] = NoOptions
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Keeps the options."""
+        self.options: Options = options if options is not None else self.options_type()
 
     @abstractmethod
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
@@ -44,17 +103,76 @@ class Method(ABC):
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
 
+    def views(self, images: Tensor) -> Tensor:
+        """Returns what the model sees of augmented images ``[B, 3, S, S]``: V views each, ``[V * B, 3, S, S]``."""
+        return images
+
+    def corrected_targets(self, targets: Tensor, positions: Tensor) -> Tensor:
+        """Returns the targets [B, N] that a method trains on where it has found labels to be wrong."""
+        return targets
+
     def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
         """Returns the distributions that a teacher shows its own answers to."""
         return (Answer(balance.corrected, settings.lambda_class),)
 
     @abstractmethod
-    def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
-        """Returns weighted scalar losses by name; their sum is minimised.
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns weighted scalar losses by name; their sum is minimised."""
 
-        Args:
-            head: The head that ``build_head`` returned.
-            balance: What it made of a batch.
-            targets: float32 [B, N], rows summing to 1.
-            settings: Weights and smoothing.
-        """
+    def state(self) -> dict[str, Tensor]:
+        """Returns what it has to remember when training is resumed."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Remembers what ``state`` returned."""
+
+
+def split_assignments(options_type: type[Any], assignments: Iterable[str]) -> tuple[Any, list[str]]:
+    """Applies those ``name=value`` texts that name an option of a method.
+
+    Returns:
+        The options, and the other texts.
+
+    Raises:
+        InputError: If a value has the wrong type or is out of range.
+    """
+    options, others = options_type(), []
+    names = {field.name for field in fields(options_type)}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if equals and name in names:
+            options = replace(options, **{name: parse(name, value.strip(), getattr(options, name))})
+        else:
+            others.append(text)
+    return options, others
+
+
+def options_to_json(options: Any) -> dict[str, Any]:
+    """Returns options as a dictionary."""
+    return asdict(options)
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuses a number out of its range.
+
+    Raises:
+        InputError: If it is.
+    """
+    if not low <= value <= high:
+        raise InputError(f"{name}={value} cannot be trained with.", allowed=f"Allowed is {low:g} to {high:g}.")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuses a word that is none of those allowed.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if value not in allowed:
+        raise InputError(f"{name}={value} is not known.", allowed=f"Allowed: {', '.join(allowed)}.")
+
+
+def flipped(images: Tensor) -> Tensor:
+    """Returns images ``[B, 3, S, S]`` mirrored left to right."""
+    return torch.flip(images, dims=(3,))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from arbex.methods.base import Method, cross_entropy
-from arbex.models.head import Balance, LinearHead
-from arbex.training.settings import TrainSettings
+from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
+from arbex.models.head import LinearHead
 
 
-class Poster(Method):
+class Poster(Method[NoOptions]):
     """No correction: corrected and primary distribution are the same."""
 
     name = "poster"
@@ -18,6 +17,6 @@ class Poster(Method):
         """Returns a linear classifier; ``anchors`` has no meaning here."""
         return LinearHead(in_features, num_classes)
 
-    def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """Returns the cross-entropy."""
-        return {"class": cross_entropy(balance.primary, targets, settings.label_smoothing)}
+        return {"class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from arbex.methods.base import Answer, Method, cross_entropy
+from arbex.methods.base import Answer, Lesson, Method, NoOptions, cross_entropy
 from arbex.models.head import Balance, ReliabilityHead
 from arbex.training.settings import TrainSettings
 
@@ -47,13 +47,13 @@ def centre_loss(distances: Tensor, targets: Tensor) -> Tensor:
     return to_own.min(-1).values.square().mean()
 
 
-class Reliability(Method):
+class Reliability(Method[NoOptions]):
     """The seed method: learnable anchors, attentive correction, confidence-weighted mixture."""
 
     name = "arbex"
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a reliability head with ``anchors`` anchors a class."""
+        """Returns a reliability head with ``anchors`` anchors a class; without any, attention alone corrects."""
         return ReliabilityHead(in_features, num_classes, anchors)
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
@@ -63,21 +63,28 @@ class Reliability(Method):
         head.lend_encoder = settings.encoder_gradient == "anchors"
 
     def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
-        """Returns the corrected distribution and, where they learn each for itself, its three parts."""
-        parts = (balance.primary, balance.geometric, balance.attentive) if settings.lambda_parts else ()
+        """Returns the corrected distribution and, where they learn each for itself, its parts."""
+        parts = parts_of(balance) if settings.lambda_parts else ()
         return (*super().answers(balance, settings), *(Answer(part, settings.lambda_parts) for part in parts))
 
-    def losses(self, head: nn.Module, balance: Balance, targets: Tensor, settings: TrainSettings) -> dict[str, Tensor]:
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """Returns class, anchor and centre loss, each with its weight; the centre loss is divided by D."""
+        head, balance, targets, settings = lesson.head, lesson.balance, lesson.targets, lesson.settings
         assert isinstance(head, ReliabilityHead)
-        dim, smoothing = head.anchors.shape[-1], settings.label_smoothing
-        losses = {
-            "class": settings.lambda_class * cross_entropy(balance.corrected, targets, smoothing),
-            "anchor": settings.lambda_anchor * anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss),
-            "centre": settings.lambda_centre * centre_loss(head.distances(balance.embedding), targets) / dim,
-        }
+        smoothing = settings.label_smoothing
+        losses = {"class": settings.lambda_class * cross_entropy(balance.corrected, targets, smoothing)}
+        if head.num_anchors:
+            dim = head.anchors.shape[-1]
+            apart = anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss)
+            near = centre_loss(head.distances(balance.embedding), targets) / dim
+            losses |= {"anchor": settings.lambda_anchor * apart, "centre": settings.lambda_centre * near}
         if settings.lambda_parts:
-            parts = (balance.primary, balance.geometric, balance.attentive)
-            each = torch.stack([cross_entropy(part, targets, smoothing) for part in parts])
+            each = torch.stack([cross_entropy(part, targets, smoothing) for part in parts_of(balance)])
             losses["parts"] = settings.lambda_parts * each.sum()
         return losses
+
+
+def parts_of(balance: Balance) -> tuple[Tensor, ...]:
+    """Returns the log-distributions [B, N] that are mixed: without anchors, the two that there are."""
+    parts = (balance.primary, balance.geometric, balance.attentive)
+    return (parts[0], parts[2]) if balance.geometric is balance.attentive else parts

@@ -27,7 +27,7 @@ class Balance(NamedTuple):
     Attributes:
         corrected: ``log L`` [B, N].
         primary: ``log l`` [B, N].
-        geometric: ``log t_g`` [B, N], the anchor correction.
+        geometric: ``log t_g`` [B, N], the anchor correction; without anchors, ``attentive`` itself.
         attentive: ``log t_a`` [B, N], the attentive correction.
         logits: The values behind ``primary`` [B, N].
         embedding: ``e`` [B, D].
@@ -104,7 +104,7 @@ class ReliabilityHead(nn.Module):
     Args:
         in_features: Width of the backbone's vector.
         num_classes: N.
-        anchors: K, anchors a class (Table 1 favours 8 to 10).
+        anchors: K, anchors a class (Table 1 favours 8 to 10); with 0, attention alone corrects.
         embedding: D, width of the space in which the anchors lie.
         hidden: Width of the two hidden layers of the primary classifier.
         dropout: Probability in those layers, in training.
@@ -136,7 +136,7 @@ class ReliabilityHead(nn.Module):
                 f"{tokens} tokens with {attention_heads} heads do not divide an embedding of {embedding}: "
                 "embedding / tokens / attention_heads must be whole"
             )
-        self.delta = delta
+        self.delta, self.num_anchors = delta, anchors
         self.tokens, self.attention_heads = tokens, attention_heads
         self.lend_encoder = False  # in training: only the anchors send gradients into the encoder
         self.reduce = nn.Linear(in_features, embedding)
@@ -176,9 +176,10 @@ class ReliabilityHead(nn.Module):
         lent = embedding.detach() if self.training and self.lend_encoder else embedding
         logits = self.primary(lent)  # [B, N]
         primary = log_softmax(logits)
-        geometric = self.geometric_correction(embedding)
         attentive = self.attentive_correction(lent)
-        corrected = mix(primary, mix(geometric, attentive))  # 3.4.3
+        geometric = self.geometric_correction(embedding) if self.num_anchors else attentive
+        correction = mix(geometric, attentive) if self.num_anchors else attentive
+        corrected = mix(primary, correction)  # 3.4.3
         return Balance(corrected, primary, geometric, attentive, logits, embedding)
 
 

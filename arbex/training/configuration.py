@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from arbex.checkpoint import RESUME, RunConfig, read_config
-from arbex.data.folder import FaceSet
+from arbex.data.samples import FaceSet
 from arbex.errors import RunError
 from arbex.models import PRESETS, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
@@ -37,6 +39,7 @@ class TrainRequest:
         teacher: A run to distil from.
         backbone: ``package.module:callable`` in place of the encoder.
         teacher_backbone: The same of the teacher, where it has one.
+        method_options: The method's own options by name.
         devices: Processes on this machine; by default what ``torchrun`` started, else one.
     """
 
@@ -54,6 +57,7 @@ class TrainRequest:
     backbone: str | None = None
     teacher_backbone: str | None = None
     devices: int | None = None
+    method_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -81,8 +85,16 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
         request.anchors,
         Preprocessing(request.side),
         request.settings,
-        {"path": str(faces.root.resolve()), "train_digest": faces.digest, **origins},
+        {"path": data_path(request.data, faces), "train_digest": faces.digest, **origins},
+        dict(request.method_options),
     )
+
+
+def data_path(data: str, faces: FaceSet) -> str:
+    """Returns where the data set lies, absolute, with its layout and options where these are not the usual ones."""
+    prefix = data.partition(":")[0] if ":" in data and not Path(data).exists() else "folder"
+    path = str(faces.root.resolve())
+    return path if prefix == "folder" else f"{prefix}:{path}"
 
 
 def backbone_config(request: TrainRequest) -> BackboneConfig:
@@ -125,7 +137,7 @@ def check_resume(run: Path, config: RunConfig) -> None:
         raise RunError(f"{run} holds nothing to resume.", remedy="Train it anew without --resume.")
     old, new = read_config(run).to_json(), config.to_json()
     old["settings"]["epochs"] = new["settings"]["epochs"]
-    for key in ("preset", "method", "labels", "encoder", "anchors", "settings", "data"):
+    for key in ("preset", "method", "method_options", "labels", "encoder", "anchors", "settings", "data"):
         if old[key] != new[key]:
             raise RunError(
                 f"{run} was started with other values of {key!r}.",

@@ -30,14 +30,16 @@ from arbex.checkpoint import (
     write_weights,
 )
 from arbex.data.augmentation import Normalise, augmentation, training_side
-from arbex.data.folder import read_split, summary
-from arbex.data.loading import FaceDataset, batches
+from arbex.data.loading import FaceDataset, log_unreadable
+from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
+from arbex.data.samples import summary
+from arbex.data.splits import read_split
 from arbex.errors import RunError
 from arbex.evaluation import predict, scores
 from arbex.files import write_atomically
 from arbex.methods import load_method
-from arbex.methods.base import Answer, cross_entropy
+from arbex.methods.base import Answer, Lesson, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import digest_file
@@ -109,7 +111,7 @@ class Trainer:
         groups = parameter_groups(self.supervised, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
-        self.method = load_method(config.method)
+        self.method = load_method(config.method, config.method_options)
         self.method.set_up(self.raw.head, settings)
         size = config.preprocessing.image_size
         self.augment = augmentation(size, heavy=settings.augmentation).to(self.fabric.device)
@@ -126,15 +128,16 @@ class Trainer:
         )
         share = share_of_batch(settings.batch_size, fabric.world_size)
         lonely = len(self.sampler) % share == 1  # a batch of one has no batch statistics
-        workers = 0 if images.cached else 2
-        loader = DataLoader(images, share, sampler=self.sampler, num_workers=workers, drop_last=lonely)
+        loader = DataLoader(images, share, sampler=self.sampler, drop_last=lonely)
         self.loader = cast(
-            "DataLoader[tuple[Tensor, Tensor]]", self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+            "DataLoader[tuple[Tensor, Tensor, Tensor]]",
+            self.fabric.setup_dataloaders(loader, use_distributed_sampler=False),
         )
 
-    def step(self, pixels: Tensor, targets: Tensor) -> dict[str, float]:
-        """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]`` and returns its losses."""
-        losses = self.losses(self.augment(pixels.float() / 255) * 255, targets)
+    def step(self, pixels: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, float]:
+        """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]``, ``[B]`` and returns its losses."""
+        targets = self.method.corrected_targets(targets, positions)
+        losses = self.losses(self.augment(pixels.float() / 255) * 255, targets, positions, epoch)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
@@ -142,14 +145,16 @@ class Trainer:
         self.optimizer.step()
         return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
 
-    def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, Tensor]:
         """Returns the weighted losses of augmented images ``[B, 3, S, S]`` in 0..255 and targets ``[B, N]``."""
-        settings = self.settings
-        balance, tokens = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
-        losses = self.method.losses(self.raw.head, balance, targets, settings)
+        settings, images = self.settings, self.method.views(images)
+        answer = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
+        balance, tokens = answer.balance, answer.tokens
+        losses = self.method.losses(Lesson(self.raw.head, balance, targets, settings, positions, epoch, answer.maps))
         answers = self.method.answers(balance, settings)
         if tokens is not None:
-            losses["tokens"] = settings.lambda_tokens * cross_entropy(tokens, targets, settings.label_smoothing)
+            views = targets.repeat(len(tokens) // len(targets), 1)
+            losses["tokens"] = settings.lambda_tokens * cross_entropy(tokens, views, settings.label_smoothing)
             answers = (*answers, Answer(tokens, settings.lambda_tokens))
         if self.teacher is None:
             return losses
@@ -163,10 +168,10 @@ class Trainer:
         self.model.train()
         sums: dict[str, float] = {}
         steps = len(self.loader)
-        for i, (pixels, targets) in enumerate(batches(self.loader)):
+        for i, (pixels, targets, positions) in enumerate(self.loader):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.settings, number - 1 + i / steps)
-            for name, value in self.step(pixels, targets).items():
+            for name, value in self.step(pixels, targets, positions, number).items():
                 sums[name] = sums.get(name, 0.0) + value
             done(i + 1)
         means = average(self.fabric, {name: value / steps for name, value in sums.items()})
@@ -202,10 +207,13 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
     report.line(f"train: {summary(train)}")
     report.line(f"val:   {summary(validation)}")
     side = request.side
+    settings = request.settings
+    most, soft = settings.max_unreadable, settings.soft_targets
+    noisy = with_noise(train, settings.label_noise, settings.seed) if settings.label_noise else train
     with report.bar("reading train", len(train.samples)) as step:
-        images = FaceDataset(train, training_side(side), soft=request.settings.soft_targets, progress=step)
+        images = FaceDataset(noisy, training_side(side), soft=soft, most_unreadable=most, progress=step)
     with report.bar("reading val", len(validation.samples)) as step:
-        return images, FaceDataset(validation, side, progress=step)
+        return images, FaceDataset(validation, side, most_unreadable=most, progress=step)
 
 
 def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
@@ -260,7 +268,7 @@ def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: dict[st
     with (run / METRICS).open("a") as stream:
         stream.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
     state = replace(state, epoch=epoch)
-    write_state(run, state, trainer.supervised.state_dict(), trainer.optimizer)
+    write_state(run, state, trainer.supervised.state_dict(), trainer.optimizer, trainer.method.state())
     return state
 
 
@@ -268,8 +276,9 @@ def start(request: TrainRequest, trainer: Trainer, files: list[WeightsFile], rep
     """Makes a new run with its initial weights, or restores the one to resume."""
     run, config = request.out, trainer.config
     if request.resume:
-        state, weights = read_state(run, trainer.optimizer)
+        state, weights, remembered = read_state(run, trainer.optimizer)
         trainer.supervised.load_state_dict(weights)
+        trainer.method.restore(remembered)
         if trainer.fabric.is_global_zero:
             keep_metrics(run, state.epoch)
             write_config(run, config)
@@ -289,7 +298,7 @@ def write_start(run: Path, config: RunConfig, trainer: Trainer) -> None:
     for name in (BEST, LAST):
         write_weights(run / name, weights, {"epoch": "0"})
     write_atomically(run / METRICS, "")
-    write_state(run, TrainState(), trainer.supervised.state_dict(), trainer.optimizer)
+    write_state(run, TrainState(), trainer.supervised.state_dict(), trainer.optimizer, {})
     write_config(run, config)
 
 
@@ -333,6 +342,9 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
         check_resume(request.out, config)
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)
     state = start(request, trainer, files, report)
+    if fabric.is_global_zero:
+        for name, dataset in (("train", images), ("val", validation)):
+            log_unreadable(dataset, request.out / f"unreadable-{name}.log", report)
     for number in range(state.epoch + 1, request.settings.epochs + 1):
         state = run_epoch(request, trainer, state, number, report)
     return state

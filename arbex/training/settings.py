@@ -18,6 +18,8 @@ RANGES = (
     ("weight_decay", 0.0, 1.0),
     ("gradient_clip", 1e-6, 1e6),
     ("label_smoothing", 0.0, 0.99),
+    ("label_noise", 0.0, 1.0),
+    ("max_unreadable", 0.0, 1.0),
     ("dropout", 0.0, 0.99),
     ("lambda_class", 0.0, 1e6),
     ("lambda_parts", 0.0, 1e6),
@@ -49,6 +51,7 @@ class TrainSettings:
         weight_decay: Decoupled, on matrices and convolutions only.
         gradient_clip: Largest norm of the gradient.
         label_smoothing: Share of each target that goes to all classes (Table 3).
+        label_noise: Share of training labels that are replaced by wrong ones, with their votes (Table 2).
         soft_targets: Train on the annotators' votes where the data has them.
         lambda_class: Weight of the class loss.
         lambda_parts: Weight of the same loss on each distribution before mixing. Ours, 0 is the paper's: the
@@ -66,6 +69,7 @@ class TrainSettings:
         distil_share: With a teacher: its share of the loss; the rest is the labels'.
         distil_embedding: With a teacher: weight, within its share, of the divergence of the embeddings' neighbourhoods.
         distil_temperature: With a teacher: how far the distributions are flattened before they are compared.
+        max_unreadable: Share of images that may be left out because they cannot be read.
         augmentation: ``False`` cuts out the centre of each image instead of varying it.
         seed: Of initial weights, choice of images and augmentation.
         precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
@@ -81,6 +85,7 @@ class TrainSettings:
     weight_decay: float = 0.0
     gradient_clip: float = 5.0
     label_smoothing: float = 0.11
+    label_noise: float = 0.0
     soft_targets: bool = True
     lambda_class: float = 1.0
     lambda_parts: float = 0.0
@@ -95,6 +100,7 @@ class TrainSettings:
     distil_share: float = 0.9
     distil_embedding: float = 0.05
     distil_temperature: float = 3.0
+    max_unreadable: float = 0.01
     augmentation: bool = True
     seed: int = 0
     precision: str = "32-true"
@@ -149,8 +155,13 @@ CHOICES = {
 }
 
 
-def override(settings: TrainSettings, assignments: Iterable[str]) -> TrainSettings:
+def override(settings: TrainSettings, assignments: Iterable[str], *, also: Iterable[str] = ()) -> TrainSettings:
     """Applies ``name=value`` texts.
+
+    Args:
+        settings: Where they apply.
+        assignments: The texts.
+        also: Names that are known elsewhere, for the error.
 
     Raises:
         InputError: If a name is unknown or a value has the wrong type.
@@ -162,7 +173,7 @@ def override(settings: TrainSettings, assignments: Iterable[str]) -> TrainSettin
         if not equals or name not in known:
             raise InputError(
                 f"The setting {text!r} is not known.",
-                allowed=f"Expected is name=value with one of: {', '.join(sorted(known))}.",
+                allowed=f"Expected is name=value with one of: {', '.join(sorted([*known, *also]))}.",
             )
         settings = replace(settings, **{name: parse(name, value.strip(), known[name])})
     return settings

@@ -28,16 +28,23 @@ class TrainState:
     best_score: tuple[float, float] = (-1.0, 0.0)
 
 
-def write_state(run: Path, state: TrainState, model: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Writes the weights, the optimiser's moments and the position."""
+def write_state(
+    run: Path,
+    state: TrainState,
+    model: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    method: Mapping[str, Tensor],
+) -> None:
+    """Writes the weights, the optimiser's moments, what the method remembers, and the position."""
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
+    tensors |= {f"method.{name}": tensor for name, tensor in method.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
     write_weights(run / RESUME, tensors, {"state": json.dumps(asdict(state))})
 
 
-def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
-    """Restores the optimiser in place and returns the position and the model's weights.
+def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor], dict[str, Tensor]]:
+    """Restores the optimiser in place and returns the position, the model's weights and what the method remembers.
 
     Raises:
         RunError: If the file is damaged.
@@ -47,16 +54,16 @@ def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState,
         state = TrainState(fields["epoch"], fields["best_epoch"], tuple(fields["best_score"]))
     except (KeyError, ValueError, TypeError) as error:
         raise damaged(run / RESUME, error) from error
-    model: dict[str, Tensor] = {}
+    kinds: dict[str, dict[str, Tensor]] = {"model": {}, "method": {}}
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in read_weights(run / RESUME).items():
         kind, _, rest = name.partition(".")
-        if kind == "model":
-            model[rest] = tensor
+        if kind in kinds:
+            kinds[kind][rest] = tensor
         else:
             index, _, slot = rest.partition(".")
             slots.setdefault(int(index), {})[slot] = tensor
     content = optimizer.state_dict()
     content["state"] = slots
     optimizer.load_state_dict(content)
-    return state, model
+    return state, kinds["model"], kinds["method"]

@@ -17,10 +17,12 @@ class Supervised(NamedTuple):
     Attributes:
         balance: What the model's head computed.
         tokens: Log-probabilities of the classifier on tokens [B, N], where there is one.
+        maps: The encoder's last feature map as tokens [B, T, D], where it has one.
     """
 
     balance: Balance
     tokens: Tensor | None
+    maps: Tensor | None = None
 
 
 class DeepSupervision(nn.Module):
@@ -46,11 +48,15 @@ class DeepSupervision(nn.Module):
 
     def forward(self, images: Tensor) -> Supervised:
         """Answers for normalised images ``[B, 3, S, S]``."""
-        if self.classify_tokens is None:
+        encoder = self.model.encoder
+        if not isinstance(encoder, Encoder):
             return Supervised(self.answer(self.model.encode(images)), None)
-        tokens = self.model.encoder.tokens(images)  # type: ignore[operator]  # three times [B, T/3, D]
-        balance = self.answer(self.model.encoder.fuse(tokens))  # type: ignore[operator]
-        return Supervised(balance, log_softmax(self.classify_tokens(torch.cat(tokens, dim=1).flatten(1)).float()))
+        levels = encoder.tokens(images)  # three times [B, T, D]
+        balance, maps = self.answer(encoder.fuse(levels)), levels[-1].float()
+        if self.classify_tokens is None:
+            return Supervised(balance, None, maps)
+        logits = self.classify_tokens(torch.cat(levels, dim=1).flatten(1))
+        return Supervised(balance, log_softmax(logits.float()), maps)
 
     def answer(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, D]`` to the head's answer, in float32 whatever the encoder computed in."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arbex.data.folder import FaceSet, Sample, read_split
+from arbex.data.samples import FaceSet, Sample
+from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.progress import Reporter
 from arbex.spec import EXPRESSIONS
@@ -50,9 +51,9 @@ def test_images_come_from_validation_and_carry_a_digest(faces: Path):
 def test_shards_are_disjoint_cover_all_and_are_balanced_themselves(faces: Path):
     whole = load_samples(str(faces), EXPRESSIONS, 64, count=28)
     shards = [load_samples(str(faces), EXPRESSIONS, 64, count=28, shard=(i, 2)) for i in (1, 2)]
-    assert shards[0].files + shards[1].files == whole.files
+    assert shards[0].samples + shards[1].samples == whole.samples
     for shard in shards:
-        assert len({file.parent.name for file in shard.files}) == 7
+        assert len({sample.file.parent.name for sample in shard.samples}) == 7
 
 
 def test_shards_without_room_for_every_class_are_refused(faces: Path):
@@ -104,7 +105,7 @@ def test_an_image_of_one_colour_is_named_and_left_out(tmp_path: Path):
     Image.new("RGB", (32, 32)).save(black)
     said = Lines()
     chosen = load_samples(str(data), EXPRESSIONS, 32, report=said)
-    assert len(chosen.files) == 13
+    assert len(chosen.samples) == 13
     assert said.lines == [f"warning: {black} is of one colour throughout and does not calibrate"]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arbex.data.folder import read_split, summary
+from arbex.data.samples import summary
+from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.spec import EXPRESSIONS
 
@@ -85,7 +86,7 @@ def test_a_missing_folder(tmp_path: Path):
 
 
 def test_an_unknown_layout():
-    with pytest.raises(DataError, match="'exotic'.*Known layouts: folder"):
+    with pytest.raises(DataError, match="'exotic'.*Known layouts: folder, rafdb"):
         read_split("exotic:/data", "train")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from arbex.data import loading
-from arbex.data.folder import read_split
-from arbex.data.loading import FaceDataset, batches
+from arbex.data.loading import FaceDataset, log_unreadable
+from arbex.data.splits import read_split
 from arbex.errors import DataError
+from arbex.progress import SILENT
 
 
 @pytest.fixture
@@ -26,34 +27,74 @@ def broken(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_set_that_does_not_fit_into_memory_gives_the_same_images(faces: Path, monkeypatch: pytest.MonkeyPatch):
-    split = read_split(str(faces), "val")
-    cached = FaceDataset(split, 32)
-    monkeypatch.setattr(loading, "CACHE_LIMIT", 0)
-    streamed = FaceDataset(split, 32)
-    assert cached.cached
-    assert not streamed.cached
-    assert len(cached) == len(streamed) == len(split.samples)
-    for i in (0, len(split.samples) - 1):
-        for one, other in zip(cached[i], streamed[i], strict=True):
-            assert torch.equal(one, other)
-    assert cached[0][0].dtype == torch.uint8
-    assert cached[0][0].shape == (3, 32, 32)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_image_of_a_streamed_set_is_named_in_one_sentence(
-    workers: int, broken: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loading, "CACHE_LIMIT", 0)
-    images = FaceDataset(read_split(str(broken), "train"), 16)
-    with pytest.raises(DataError) as caught:
-        # Not forked: this process may have loaded libraries with threads.
-        list(batches(DataLoader(images, 2, num_workers=workers, multiprocessing_context="spawn" if workers else None)))
-    assert str(caught.value).startswith(f"{broken / 'train' / 'b' / '1.png'} cannot be read as an image")
-    assert "Traceback" not in str(caught.value)
+    split = read_split(str(faces), "val")
+    kept = FaceDataset(split, 32)
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
+    monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
+    stored = FaceDataset(split, 32)
+    assert len(kept) == len(stored) == len(split.samples)
+    for i in (0, len(split.samples) - 1):
+        for one, other in zip(kept[i], stored[i], strict=True):
+            assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+    assert stored[0][0].dtype == torch.uint8
+    assert stored[0][0].shape == (3, 32, 32)
 
 
-def test_a_damaged_image_of_a_cached_set_is_refused_at_once(broken: Path):
-    with pytest.raises(DataError, match="b/1.png cannot be read"):
-        FaceDataset(read_split(str(broken), "train"), 16)
+def test_the_cache_is_found_again_and_belongs_to_its_images(
+    broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
+    monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
+    split = read_split(str(broken), "train")
+    first = FaceDataset(split, 16, most_unreadable=0.5)
+    decoded: list[object] = []
+    monkeypatch.setattr(loading, "decode_all", lambda *given: decoded.append(given) or {})
+    again = FaceDataset(split, 16, most_unreadable=0.5)
+    assert not decoded
+    assert [(s.file, reason) for s, reason in again.unreadable] == [(s.file, reason) for s, reason in first.unreadable]
+    FaceDataset(split, 24)
+    Image.new("RGB", (17, 17)).save(broken / "train" / "a" / "0.png")
+    FaceDataset(read_split(str(broken), "train"), 16)
+    assert len(decoded) == 2
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_a_cache_without_room_is_refused_before_anything_is_decoded(
+    broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
+    monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="need 0.0 GB.*ARBEX_CACHE"):
+        FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
+
+
+def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path):
+    split = read_split(str(broken), "train")
+    with pytest.raises(DataError, match=r"1 of the 4 images .*cannot be read; the first: .*b/1.png.*1.00%.*unreadable"):
+        FaceDataset(split, 16)
+    images = FaceDataset(split, 16, most_unreadable=0.25)
+    assert len(images) == 3
+    assert images.labels.tolist() == [0, 0, 1]
+    assert [position for _, _, position in (images[i] for i in range(3))] == [0, 1, 2]
+    ((sample, reason),) = images.unreadable
+    assert sample.file.name == "1.png"
+    assert "cannot be read as an image" in reason
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path):
+    (broken / "train" / "b" / "0.png").write_text("no image either")
+    with pytest.raises(DataError, match="'b' has no images in what can be read"):
+        FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
+
+
+def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path):
+    log = tmp_path / "unreadable.log"
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), log, SILENT)
+    assert log.read_text().startswith(str(broken / "train" / "b" / "1.png") + "\t")
+    (broken / "train" / "b" / "1.png").unlink()
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16), log, SILENT)
+    assert not log.exists()

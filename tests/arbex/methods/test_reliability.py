@@ -9,7 +9,7 @@ import torch
 
 from arbex.errors import UnsupportedError
 from arbex.methods import METHODS, load_method
-from arbex.methods.base import cross_entropy
+from arbex.methods.base import Lesson, cross_entropy
 from arbex.methods.reliability import anchor_loss, centre_loss
 from arbex.models.head import ReliabilityHead
 from arbex.training.settings import TrainSettings
@@ -55,11 +55,28 @@ def test_losses_are_weighted_and_named():
     balance = head(torch.randn(4, 8))
     targets = torch.eye(3)[torch.tensor([0, 1, 2, 0])]
     method = load_method("arbex")
-    one = method.losses(head, balance, targets, TrainSettings())
-    two = method.losses(head, balance, targets, TrainSettings(lambda_anchor=0.2, lambda_parts=1.0))
+    positions = torch.arange(4)
+    one = method.losses(Lesson(head, balance, targets, TrainSettings(), positions))
+    doubled = TrainSettings(lambda_anchor=0.2, lambda_parts=1.0)
+    two = method.losses(Lesson(head, balance, targets, doubled, positions))
     assert set(one) == {"class", "anchor", "centre"}
     assert set(two) == {"class", "anchor", "centre", "parts"}
     assert two["anchor"].item() == pytest.approx(2 * one["anchor"].item())
+
+
+def test_without_anchors_attention_alone_corrects():
+    torch.manual_seed(0)
+    method = load_method("arbex")
+    head = method.build_head(8, 3, anchors=0)
+    balance = head(torch.randn(4, 8))
+    assert balance.geometric is balance.attentive
+    assert torch.allclose(balance.corrected.exp().sum(1), torch.ones(4))
+    assert not torch.equal(balance.corrected, balance.primary)
+    settings = TrainSettings(lambda_parts=1.0)
+    losses = method.losses(Lesson(head, balance, torch.eye(3)[[0, 1, 2, 0]], settings, torch.arange(4)))
+    assert set(losses) == {"class", "parts"}
+    each = sum(cross_entropy(part, torch.eye(3)[[0, 1, 2, 0]], 0.11) for part in (balance.primary, balance.attentive))
+    assert torch.isclose(losses["parts"], torch.as_tensor(each))
 
 
 def test_the_encoder_can_be_trained_through_the_anchors_alone():
@@ -86,7 +103,8 @@ def test_poster_is_plain_cross_entropy():
     torch.nn.init.zeros_(head.classify.weight)
     torch.nn.init.zeros_(head.classify.bias)
     balance = head(torch.ones(2, 8))
-    loss = method.losses(head, balance, torch.eye(4)[:2], TrainSettings(label_smoothing=0.0))
+    settings = TrainSettings(label_smoothing=0.0)
+    loss = method.losses(Lesson(head, balance, torch.eye(4)[:2], settings, torch.arange(2)))
     assert loss["class"].item() == pytest.approx(math.log(4))
     assert torch.equal(balance.corrected, balance.primary)
 

@@ -1,0 +1,64 @@
+"""Layouts of data sets on disk: what lies where, and what it means. A layout is one file with one class."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from arbex.data.layouts.base import Layout
+from arbex.errors import DataError
+
+LAYOUTS = {
+    "folder": "arbex.data.layouts.folder:Folder",
+    "rafdb": "arbex.data.layouts.rafdb:RafDb",
+    "ferplus": "arbex.data.layouts.ferplus:FerPlus",
+    "affectnet": "arbex.data.layouts.affectnet:AffectNet",
+    "affwild2": "arbex.data.layouts.affwild2:AffWild2",
+    "jaffe": "arbex.data.layouts.jaffe:Jaffe",
+    "ferg": "arbex.data.layouts.ferg:Ferg",
+}
+"""From the name on the command line to ``module:class``."""
+
+
+def parse_source(data: str) -> tuple[str, dict[str, str], Path]:
+    """Reads ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
+
+    Returns:
+        Layout, options and path; the layout of a path alone is ``folder``.
+
+    Raises:
+        DataError: If the layout is unknown or an option has no value.
+    """
+    head, colon, rest = data.partition(":")
+    if not colon or Path(data).exists():
+        return "folder", {}, Path(data)
+    name, *texts = head.split(",")
+    if name not in LAYOUTS:
+        raise DataError(
+            f"The layout {name!r} of {data!r} is not known.", allowed=f"Known layouts: {', '.join(LAYOUTS)}."
+        )
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise DataError(f"The option {text!r} of {data!r} has no value.", allowed="Expected is name=value.")
+        options[key.strip()] = value.strip()
+    return name, options, Path(rest)
+
+
+def open_layout(data: str) -> Layout:
+    """Returns the layout of a data set: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
+
+    Raises:
+        DataError: If it is unknown, or the folder does not exist or holds something else.
+    """
+    name, options, root = parse_source(data)
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"The data folder {root} {what}.",
+            remedy="Give a folder <split>/<class>/<image>, or draw one with: arbex synth faces.",
+        )
+    module, _, attribute = LAYOUTS[name].partition(":")
+    layout: Layout = getattr(import_module(module), attribute)(root, options)
+    return layout

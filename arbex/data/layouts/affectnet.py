@@ -1,0 +1,97 @@
+"""The layout ``affectnet``: AffectNet (Mollahosseini et al. 2017), in either form in which it is given out.
+
+train_set/images/0.jpg, train_set/annotations/0_exp.npy; val_set likewise
+training.csv, validation.csv and Manually_Annotated_Images/<folder>/<name>.jpg
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from arbex.data.layouts.base import Layout
+from arbex.data.samples import Sample
+from arbex.errors import DataError
+from arbex.images import SUFFIXES
+
+OWN = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+"""Codes 0 to 7; 8 to 10 are none, uncertain and no face, which are left out."""
+
+LARGEST_CODE = 10
+ORDER = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "contempt")
+SETS = {"train": "train_set", "test": "val_set"}
+TABLES = {"train": "training.csv", "test": "validation.csv"}
+IMAGES = ("Manually_Annotated_Images", "Manually_Annotated", ".")
+"""Folders below which the tables' paths may start."""
+
+
+class AffectNet(Layout):
+    """Eight classes, or seven without contempt.
+
+    The official validation set, on which the field reports, serves as ``test``; the test set was never given out. For
+    validation a tenth of the training images is held out.
+    """
+
+    name = "affectnet"
+    options = {"classes": ("8", "7")}
+
+    def splits(self) -> Sequence[str]:
+        """Returns the splits that are there."""
+        found = [s for s in SETS if (self.root / SETS[s] / "images").is_dir() or (self.root / TABLES[s]).is_file()]
+        if not found:
+            raise self.missing("train_set/images or training.csv", "train_set and val_set, or training.csv")
+        return found
+
+    def labels(self, split: str) -> tuple[str, ...]:
+        """Returns seven expressions and, for eight classes, contempt."""
+        return ORDER[: int(self.chosen["classes"])]
+
+    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
+        """Returns the images whose code is one of the classes."""
+        folder = self.root / SETS[split]
+        pairs = self.from_arrays(folder) if (folder / "images").is_dir() else self.from_table(self.root / TABLES[split])
+        return [
+            Sample(file, labels.index(OWN[code])) for file, code in pairs if code < len(OWN) and OWN[code] in labels
+        ]
+
+    def from_arrays(self, folder: Path) -> Iterator[tuple[Path, int]]:
+        """Yields images and codes of the newer form, whose codes lie each in a file of its own."""
+        for file in sorted(folder.joinpath("images").iterdir(), key=lambda p: (len(p.stem), p.stem)):
+            if file.suffix.lower() not in SUFFIXES:
+                continue
+            code = folder / "annotations" / f"{file.stem}_exp.npy"
+            try:
+                yield file, checked(int(np.load(code, allow_pickle=False)))
+            except (OSError, ValueError, TypeError) as error:
+                raise DataError(
+                    f"The annotation {code} cannot be read: {error}.",
+                    allowed=f"Expected is one number from 0 to {LARGEST_CODE}.",
+                    remedy="Get the data set again, or remove the image.",
+                ) from error
+
+    def from_table(self, table: Path) -> Iterator[tuple[Path, int]]:
+        """Yields images and codes of the older form."""
+        base = next(self.root / name for name in IMAGES if (self.root / name).is_dir())
+        with table.open(newline="", encoding="utf-8") as stream:
+            for number, row in enumerate(csv.DictReader(stream), start=2):
+                try:
+                    yield base / row["subDirectory_filePath"], checked(int(row["expression"]))
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DataError(
+                        f"Line {number} of {table} cannot be read: {row}.",
+                        allowed=f"Columns: subDirectory_filePath, expression (0 to {LARGEST_CODE}) and others.",
+                    ) from error
+
+
+def checked(code: int) -> int:
+    """Returns a code of an expression.
+
+    Raises:
+        ValueError: If there is no such code.
+    """
+    if not 0 <= code <= LARGEST_CODE:
+        raise ValueError(f"{code} is no code of an expression")
+    return code

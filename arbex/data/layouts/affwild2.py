@@ -1,0 +1,89 @@
+"""The layout ``affwild2``: Aff-Wild2's expression challenge (Kollias, Zafeiriou 2019): frames by video.
+
+cropped_aligned/<video>/00001.jpg
+annotations/EXPR_Set/Train_Set/<video>.txt      a header, then a line a frame: 0 to 7, or -1 for unlabelled
+annotations/EXPR_Set/Validation_Set/<video>.txt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from arbex.data.layouts.base import Layout
+from arbex.data.samples import Sample
+from arbex.errors import DataError
+from arbex.spec import EXPRESSIONS
+
+ORDER = (*EXPRESSIONS, "other")
+FOLDERS = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
+FRAMES = ("cropped_aligned", "cropped_aligned_images", "cropped")
+UNLABELLED = -1
+
+
+class AffWild2(Layout):
+    """Labelled frames; the groups are the videos.
+
+    The official validation videos serve as ``test``, since the test set's labels are not given out. For validation a
+    tenth of the training videos is held out.
+    """
+
+    name = "affwild2"
+
+    def splits(self) -> Sequence[str]:
+        """Returns the splits that are there."""
+        found = [split for split in FOLDERS if self.annotations(split)]
+        if not found:
+            raise self.missing("Train_Set", "a folder Train_Set with a text file a video, at most two folders deep")
+        return found
+
+    def annotations(self, split: str) -> Path | None:
+        """Returns the folder with a split's annotations, which challenges put at different depths."""
+        for name in FOLDERS[split]:
+            below = [self.root / name, *sorted(self.root.glob(f"*/{name}")), *sorted(self.root.glob(f"*/*/{name}"))]
+            # Other tracks of the challenge, valence and action units, have folders of the same name.
+            for folder in sorted(below, key=lambda p: "EXPR" not in str(p.relative_to(self.root))):
+                if folder.is_dir():
+                    return folder
+        return None
+
+    def labels(self, split: str) -> tuple[str, ...]:
+        """Returns seven expressions and ``other``."""
+        return ORDER
+
+    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
+        """Returns the labelled frames that there are; a frame in which no face was found has none."""
+        folder = self.annotations(split)
+        base = next((self.root / name for name in FRAMES if (self.root / name).is_dir()), None)
+        if folder is None or base is None:
+            raise self.missing("cropped_aligned", "cropped_aligned/<video>/00001.jpg")
+        found = []
+        for file in sorted(folder.glob("*.txt")):
+            frames = {p.stem: p for p in (base / file.stem).glob("*.jpg")} if (base / file.stem).is_dir() else {}
+            for number, code in enumerate(read_codes(file), start=1):
+                frame = frames.get(f"{number:05d}")
+                if code != UNLABELLED and frame is not None:
+                    found.append(Sample(frame, labels.index(ORDER[code]), group=file.stem))
+        return found
+
+
+def read_codes(file: Path) -> Iterator[int]:
+    """Yields the code of each frame of a video.
+
+    Raises:
+        DataError: If a line is no code.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        try:
+            code = int(line)
+        except ValueError:
+            code = len(ORDER)
+        if not UNLABELLED <= code < len(ORDER):
+            raise DataError(
+                f"Line {number} of {file} cannot be read: {line!r}.",
+                allowed=f"Expected is a number from {UNLABELLED} to {len(ORDER) - 1} behind one line of header.",
+            )
+        yield code

@@ -1,0 +1,104 @@
+"""The layout ``ferplus``: FER+ (Barsoum et al. 2016), ten votes an image for the images of FER2013.
+
+fer2013new.csv      Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+fer2013.csv         emotion,pixels,Usage: row by row the same images; or, in its place,
+FER2013Train/fer0000000.png, FER2013Valid/…, FER2013Test/…
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+
+from arbex.data.layouts.base import Layout, permuted
+from arbex.data.samples import Sample
+from arbex.errors import DataError
+
+VOTES, PIXELS = "fer2013new.csv", "fer2013.csv"
+USAGES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
+FOLDERS = {"train": "FER2013Train", "val": "FER2013Valid", "test": "FER2013Test"}
+OWN = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""Order of the columns."""
+
+ORDER = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "contempt")
+
+
+class FerPlus(Layout):
+    """Majority labels and votes.
+
+    Options: ``outliers`` drops single votes, as the authors do; ``unknown`` and ``nonface`` drop the images that most
+    annotators could not name or found to be no face, or keep them with the strongest expression; ``majority=half``
+    drops those on which no more than half of the annotators agree; ``classes=7`` leaves contempt out.
+    """
+
+    name = "ferplus"
+    options = {
+        "outliers": ("drop", "keep"),
+        "unknown": ("drop", "keep"),
+        "nonface": ("drop", "keep"),
+        "majority": ("any", "half"),
+        "classes": ("8", "7"),
+    }
+
+    def splits(self) -> Sequence[str]:
+        """Returns the splits for which there are images."""
+        if not (self.root / VOTES).is_file():
+            raise self.missing(VOTES, f"{VOTES} beside {PIXELS} or {', '.join(FOLDERS.values())}")
+        there = [s for s in FOLDERS if (self.root / PIXELS).is_file() or (self.root / FOLDERS[s]).is_dir()]
+        if not there:
+            raise self.missing(PIXELS, f"{PIXELS} or the folders {', '.join(FOLDERS.values())}")
+        return there
+
+    def labels(self, split: str) -> tuple[str, ...]:
+        """Returns seven expressions and contempt."""
+        return ORDER[: int(self.chosen["classes"])]
+
+    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
+        """Returns the images of a split that the options keep."""
+        found = []
+        with (self.root / VOTES).open(newline="", encoding="utf-8-sig") as stream:
+            for number, row in enumerate(csv.DictReader(stream)):
+                if row.get("Usage") != USAGES[split]:
+                    continue
+                kept = self.judge(self.read_votes(row, number + 2))
+                # Images that were taken out of FER+ have no name.
+                if kept is None or not (row.get("Image name") or "").strip():
+                    continue
+                label, votes = kept
+                own = permuted(votes, OWN, labels)
+                found.append(self.sample(split, row["Image name"].strip(), number, labels.index(label), own))
+        return found
+
+    def sample(self, split: str, image: str, row: int, label: int, votes: tuple[int, ...]) -> Sample:
+        """Returns an image of the folder, or a row of the table where there is no folder."""
+        folder = self.root / FOLDERS[split]
+        if folder.is_dir():
+            return Sample(folder / image, label, votes=votes)
+        return Sample(self.root / PIXELS, label, votes=votes, row=row)
+
+    def read_votes(self, row: dict[str, str], line: int) -> list[int]:
+        """Reads the ten votes of a row: the expressions, unknown, no face."""
+        try:
+            return [int(row[name]) for name in (*OWN, "unknown", "NF")]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"Line {line} of {self.root / VOTES} cannot be read: {row}.",
+                allowed=f"Columns: Usage, Image name, {', '.join(OWN)}, unknown, NF (whole numbers).",
+            ) from error
+
+    def judge(self, votes: list[int]) -> tuple[str, list[int]] | None:
+        """Returns label and votes for the expressions, or nothing for an image that is left out."""
+        if self.chosen["outliers"] == "drop":
+            votes = [vote if vote > 1 else 0 for vote in votes]
+        expressions, unknown, nonface = votes[: len(OWN)], votes[-2], votes[-1]
+        if self.chosen["classes"] == "7" and expressions[-1] == max(expressions):
+            return None
+        strongest, total = max(expressions), sum(votes)
+        if self.chosen["classes"] == "7":
+            expressions[-1] = 0
+        excluded = [n for n, key in ((unknown, "unknown"), (nonface, "nonface")) if self.chosen[key] == "drop"]
+        if strongest == 0 or any(n >= strongest for n in excluded):
+            return None
+        if self.chosen["majority"] == "half" and strongest * 2 <= total:
+            return None
+        return OWN[expressions.index(strongest)], expressions

@@ -1,0 +1,104 @@
+"""The layout ``folder``: ``<split>/<class>/<image>``, with an optional table of votes and subjects."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from arbex.data.layouts.base import ANY, Layout
+from arbex.data.samples import Sample
+from arbex.errors import DataError
+from arbex.images import find_images
+from arbex.spec import EXPRESSIONS, SPLITS
+
+USUAL = (*EXPRESSIONS, "contempt", "other")
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Returns the class folders directly below ``folder``, sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+class Folder(Layout):
+    """``<split>/<class>/<image>`` or ``<class>/<image>``; ``classes.txt`` and ``labels.csv`` if there are any."""
+
+    name = "folder"
+
+    def splits(self) -> Sequence[str]:
+        """Returns the splits that have a folder; without any, the root is all of them."""
+        found = [split for split in SPLITS if self.folder(split)]
+        if found:
+            return found
+        return [ANY]
+
+    def folder(self, split: str) -> Path | None:
+        """Returns the folder of a split, or nothing when it is missing."""
+        if split == ANY:
+            return self.root
+        return next((self.root / name for name in SPLITS[split] if (self.root / name).is_dir()), None)
+
+    def declared(self) -> tuple[str, ...] | None:
+        """Returns the class order that ``classes.txt`` declares, if there is one."""
+        file = self.root / "classes.txt"
+        if not file.is_file():
+            return None
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return tuple(line.strip() for line in lines if line.strip())
+
+    def labels(self, split: str) -> tuple[str, ...]:
+        """Returns the class order: declared, else the usual one of expressions, else alphabetical."""
+        folder = self.folder(split) or self.root
+        names = [p.name for p in class_folders(folder)]
+        declared = self.declared()
+        if declared:
+            strange = sorted(set(names) - set(declared))
+            if strange:
+                raise DataError(
+                    f"{folder} has a class folder {strange[0]!r} that {self.root / 'classes.txt'} does not list.",
+                    allowed=f"Listed: {', '.join(declared)}.",
+                    remedy="Add it to classes.txt, or remove the folder.",
+                )
+            return declared
+        usual = [name for name in USUAL if name in names]
+        return tuple(usual) if len(usual) == len(names) else tuple(names)
+
+    def check_order(self, found: tuple[str, ...], expected: tuple[str, ...]) -> None:
+        """Refuses a declared order that is not the model's, since votes go by position."""
+        if self.declared():
+            raise DataError(
+                f"{self.root / 'classes.txt'} declares the class order {', '.join(found)}; the model answers in the "
+                f"order {', '.join(expected)}.",
+                remedy="Put classes.txt into the model's order (votes in labels.csv go by position).",
+            )
+
+    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
+        """Returns the images below the class folders, with what ``labels.csv`` knows of them."""
+        folder = self.folder(split) or self.root
+        table, samples = self.read_table(labels), []
+        for label, name in enumerate(labels):
+            for file in find_images(folder / name) if (folder / name).is_dir() else []:
+                group, votes = table.get(file.relative_to(self.root).as_posix(), ("", ()))
+                samples.append(Sample(file, label, group, votes))
+        return samples
+
+    def read_table(self, labels: tuple[str, ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Reads ``labels.csv``: subject and votes by file name relative to the root."""
+        file = self.root / "labels.csv"
+        if not file.is_file():
+            return {}
+        table = {}
+        with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+            for number, row in enumerate(csv.DictReader(stream), start=2):
+                try:
+                    votes = tuple(int(v) for v in row["votes"].split())
+                    table[row["file"]] = row["subject"], votes
+                except (KeyError, ValueError, AttributeError) as error:
+                    raise DataError(
+                        f"Line {number} of {file} cannot be read: {row}.",
+                        allowed="Columns: file, split, subject, label, true_label, votes (whole numbers, by class "
+                        "order).",
+                    ) from error
+                if votes and len(votes) != len(labels):
+                    raise DataError(f"Line {number} of {file} has {len(votes)} votes for {len(labels)} classes.")
+        return table

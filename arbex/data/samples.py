@@ -1,0 +1,162 @@
+"""Labelled images and sets of them, whatever layout they came from."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex import images
+from arbex.errors import DataError
+from arbex.spec import digest_json
+
+HELD_OUT = 10
+"""Without a validation split, every 10th person is held out for it; without names, every 10th image of a class."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image.
+
+    Attributes:
+        file: Path of the image, or of the table that holds its pixels.
+        label: Position of its class.
+        group: Person or video that it belongs to; empty when unknown.
+        votes: Votes of the annotators for each class, or nothing.
+        row: Row of the table that it is, counted from 0; nothing where the file is the image.
+    """
+
+    file: Path
+    label: int
+    group: str = ""
+    votes: tuple[int, ...] = ()
+    row: int | None = None
+
+    def __str__(self) -> str:
+        """Says where it is."""
+        return str(self.file) if self.row is None else f"row {self.row} of {self.file}"
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """The images of one split, in a fixed order.
+
+    Attributes:
+        root: Folder of the data set.
+        split: Name of the split.
+        labels: Class names in order.
+        samples: The images.
+    """
+
+    root: Path
+    split: str
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    @property
+    def digest(self) -> str:
+        """Identifies labels, files (by name and size), rows and votes of this split."""
+        rows = [
+            (s.file.relative_to(self.root).as_posix(), s.file.stat().st_size, s.label, s.votes, s.row)
+            for s in self.samples
+        ]
+        return digest_json([self.labels, rows])
+
+    def targets(self, *, soft: bool) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Returns float32 ``[n, N]``: shares of votes where there are any and ``soft``, else one-hot."""
+        out = np.zeros((len(self.samples), len(self.labels)), dtype=np.float32)
+        for row, sample in zip(out, self.samples, strict=True):
+            if soft and any(sample.votes):
+                votes = np.asarray(sample.votes, dtype=np.float32)
+                votes[sample.label] += 1e-3  # a tie goes to the label
+                row[:] = votes / votes.sum()
+            else:
+                row[sample.label] = 1
+        return out
+
+
+@lru_cache(maxsize=1)
+def read_pixel_table(file: Path) -> tuple[NDArray[np.uint8] | None, ...]:
+    """Reads a table like ``fer2013.csv``: a square grey image a row, as numbers with spaces in its column ``pixels``.
+
+    Returns:
+        uint8 ``[S, S]`` for every row, or nothing where its numbers are no such image.
+
+    Raises:
+        DataError: If the table cannot be read or lacks the column.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            return tuple(square(row["pixels"]) for row in csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise DataError(
+            f"{file} cannot be read as a table of pixels: {type(error).__name__}: {error}.",
+            allowed="Expected is a CSV file with a column 'pixels', such as fer2013.csv.",
+        ) from error
+
+
+def square(text: str | None) -> NDArray[np.uint8] | None:
+    """Reads numbers 0 to 255 with spaces between them as a square image; nothing where they are not one."""
+    try:
+        values = np.array((text or "").split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        return None
+    side = round(len(values) ** 0.5)
+    if side < images.MIN_SIDE or side * side != len(values) or values.min() < 0 or values.max() > 255:
+        return None
+    return values.astype(np.uint8).reshape(side, side)
+
+
+def load_sample(sample: Sample, side: int) -> NDArray[np.uint8]:
+    """Reads a sample as the network sees it: uint8 RGB ``[side, side, 3]``.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    if sample.row is None:
+        return images.load(sample.file, side)
+    grey = read_pixel_table(sample.file)[sample.row]
+    if grey is None:
+        raise DataError(f"The pixels in {sample} are no square image.", remedy="Get the table again.")
+    return images.resize(np.repeat(grey[:, :, None], 3, axis=2), side)
+
+
+def held_out(samples: Sequence[Sample]) -> Iterator[bool]:
+    """Says of each image whether it is held out for validation."""
+    people = set(sorted({s.group for s in samples} - {""})[::HELD_OUT])
+    seen: Counter[int] = Counter()
+    for sample in samples:
+        if sample.group:
+            yield sample.group in people
+        else:
+            yield seen[sample.label] % HELD_OUT == 0
+            seen[sample.label] += 1
+
+
+def check_every_class(samples: Sequence[Sample], labels: tuple[str, ...], where: str) -> None:
+    """Refuses images among which a class is missing.
+
+    Raises:
+        DataError: If one is.
+    """
+    present = {s.label for s in samples}
+    for label, name in enumerate(labels):
+        if label not in present:
+            raise DataError(
+                f"The class {name!r} has no images in {where}.",
+                remedy="Add images of it, or remove the class from every split and from classes.txt.",
+            )
+
+
+def summary(faces: FaceSet) -> str:
+    """Returns one line: how many images, people and images a class."""
+    counts = Counter(s.label for s in faces.samples)
+    people = len({s.group for s in faces.samples if s.group})
+    by_class = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(faces.labels))
+    return f"{len(faces.samples)} images" + (f" of {people} people" if people else "") + f" ({by_class})"

@@ -1,0 +1,77 @@
+"""Reading one split of a data set of any layout."""
+
+from __future__ import annotations
+
+from arbex.data.layouts import open_layout
+from arbex.data.layouts.base import ANY, Layout
+from arbex.data.samples import FaceSet, check_every_class, held_out
+from arbex.errors import DataError
+
+
+def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, hold_out: bool = False) -> FaceSet:
+    """Reads one split of a data set.
+
+    Args:
+        data: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
+        split: ``train``, ``val`` or ``test``. A data set without splits serves as any. Where only ``val`` is
+            missing, it is every 10th person of the training split (where people are known, whose images must not lie
+            on both sides) or every 10th training image of a class.
+        labels: The model's class order, which the data set must then have.
+        hold_out: For training: where no validation split exists, ``train`` and ``val`` are disjoint.
+
+    Raises:
+        DataError: If folder, split, classes or images are missing or do not fit.
+    """
+    layout = open_layout(data)
+    source, held = locate(layout, split, hold_out)
+    found = layout.labels(source)
+    if labels is not None:
+        check_labels(layout, found, labels)
+    labels = labels or found
+    if len(labels) < 2:
+        raise DataError(
+            f"{layout.root} holds {len(labels)} classes; a classifier needs at least 2.",
+            allowed="Expected is <class>/<image>.",
+        )
+    samples = layout.samples(source, labels)
+    where = f"the split {source!r} of {layout.root}" if source else str(layout.root)
+    check_every_class(samples, labels, where)
+    if held is not None:
+        samples = [s for s, is_held in zip(samples, held_out(samples), strict=True) if is_held == held]
+        check_every_class(samples, labels, f"the {split} part of {where}, which was split by people")
+    return FaceSet(layout.root, split, labels, tuple(samples))
+
+
+def locate(layout: Layout, split: str, hold_out: bool) -> tuple[str, bool | None]:
+    """Returns which split of a data set serves as ``split``.
+
+    Returns:
+        Its name; and whether only the images held out for validation count, or only the others, or all (nothing).
+    """
+    there = layout.splits()
+    whole = ANY in there
+    if not whole and split not in there and not (split == "val" and "train" in there):
+        raise DataError(f"{layout.root} has no split {split!r}.", allowed=f"Found: {', '.join(there)}.")
+    train = ANY if whole else "train"
+    if split == "val" and (hold_out if whole else "val" not in there):
+        return train, True
+    if split == "train" and hold_out and (whole or "val" not in there):
+        return train, False
+    return ANY if whole else split, None
+
+
+def check_labels(layout: Layout, found: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """Refuses a data set whose classes are not those of the model.
+
+    Raises:
+        DataError: If there is no class, one is missing or unknown, or it declares another order.
+    """
+    if not found:
+        raise DataError(f"{layout.root} holds no class folders.", allowed="Expected is <split>/<class>/<image>.")
+    if set(found) != set(expected):
+        raise DataError(
+            f"The classes of {layout.root} are {', '.join(found)}; the model was trained on {', '.join(expected)}.",
+            remedy="Rename the class folders to the model's names, or use a model trained on these classes.",
+        )
+    if found != expected:
+        layout.check_order(found, expected)

@@ -1,0 +1,102 @@
+"""The paper's tables and figures as experiments on any data set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arbex.errors import UnsupportedError
+from arbex.files import write_atomically
+from arbex.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from arbex.experiments.plan import Budget, Experiment, Report, Results
+
+EXPERIMENTS = {
+    "table-1": ("arbex.experiments.tables:Table1", "accuracy by the number of anchors"),
+    "table-2": ("arbex.experiments.tables:Table2", "anchors and label noise"),
+    "table-3": ("arbex.experiments.tables:Table3", "anchors and label smoothing"),
+    "table-4": ("arbex.experiments.tables:Table4", "weight and form of the anchor loss"),
+    "table-5": ("arbex.experiments.tables:Table5", "all methods on one encoder"),
+    "fig-5": ("arbex.experiments.figures:Figure5", "distributions before and after correction"),
+    "fig-6": ("arbex.experiments.figures:Figure6", "embeddings, with scores of their clusters"),
+    "fig-7": ("arbex.experiments.tables:Figure7", "accuracy over epochs by set-up of the loss"),
+    "gain": ("arbex.experiments.figures:Gain", "correction against a linear classifier"),
+}
+"""From the name on the command line to ``module:class`` and what it shows."""
+
+
+def load_experiment(name: str) -> Experiment:
+    """Returns the experiment of that name.
+
+    Raises:
+        UnsupportedError: If there is none.
+    """
+    if name not in EXPERIMENTS:
+        raise UnsupportedError(f"The experiment {name!r} is not known.", allowed=f"Known: {', '.join(EXPERIMENTS)}.")
+    module, _, attribute = EXPERIMENTS[name][0].partition(":")
+    experiment: Experiment = getattr(import_module(module), attribute)()
+    return experiment
+
+
+def run_experiment(
+    name: str, data: str, out: Path, budget: Budget, *, jobs: int = 1, command: str = "", report: Reporter = SILENT
+) -> Path:
+    """Trains what an experiment needs and writes ``NAME.md``, ``NAME.json`` and plots.
+
+    Finished runs are kept: called again, it goes on where it was interrupted.
+
+    Args:
+        name: Of the experiment.
+        data: The data set.
+        out: Folder of documents and runs.
+        budget: What it may cost.
+        jobs: How many runs at a time.
+        command: What the user called, for the document.
+        report: Takes progress.
+
+    Returns:
+        The Markdown document.
+
+    Raises:
+        UnsupportedError: If there is no such experiment.
+        DataError, RunError: If data or earlier runs cannot be used.
+    """
+    from arbex.experiments.plan import Results
+    from arbex.experiments.runner import run_all
+
+    experiment = load_experiment(name)
+    settings = experiment.settings(budget)
+    out.mkdir(parents=True, exist_ok=True)
+    results = Results(run_all(settings, budget, data, out, jobs, report))
+    found = experiment.report(results, budget, data, out)
+    figures = {
+        "experiment": name,
+        "command": command,
+        "budget": asdict(budget),
+        "figures": found.figures,
+        "runs": [asdict(replace(outcome, scores=dict(outcome.scores))) for outcome in results.outcomes],
+    }
+    write_atomically(out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
+    document = out / f"{name}.md"
+    write_atomically(document, render(found, results, budget, command))
+    return document
+
+
+def render(found: Report, results: Results, budget: Budget, command: str) -> str:
+    """Returns the document of an experiment."""
+    seconds = sum(outcome.seconds for outcome in results.outcomes)
+    parts = [f"# {found.title}", f"    {command}" if command else "", found.body]
+    parts += [f"![{found.title}]({plot})" for plot in found.plots]
+    one = results.outcomes[0]
+    parts += [
+        f"{len(results.outcomes)} runs of preset `{budget.preset}`, {budget.seeds} seeds a setting, "
+        f"{seconds / 60:.0f} minutes of training in all. Figures are of the test split, for the epoch that was best on "
+        "validation; behind ± is half of the 95 % interval over seeds (Student's t). One run by hand, the others are "
+        "in the JSON file beside this one:",
+        "\n".join(f"    {line}" for line in one.commands),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

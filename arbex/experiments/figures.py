@@ -1,0 +1,194 @@
+"""Figures 5 and 6: distributions before and after correction, and where embeddings lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from arbex.checkpoint import load_run
+from arbex.data.augmentation import Normalise
+from arbex.data.loading import FaceDataset
+from arbex.data.splits import read_split
+from arbex.experiments.paper import FIGURE_5, FIGURE_6
+from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
+from arbex.experiments.plots import faces, scatter
+from arbex.experiments.statistics import estimate
+from arbex.experiments.tables import PERCENT, as_json, markdown_table, percent
+
+SHOWN = 8
+EMBEDDED = 1500
+"""Images in the maps; more make them slow and no clearer."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run answers for the test split.
+
+    Attributes:
+        images: uint8 ``[n, S, S, 3]``.
+        labels: ``[n]``.
+        primary: ``[n, N]``.
+        corrected: ``[n, N]``.
+        embedding: ``[n, D]``.
+        names: Class names.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    primary: NDArray[np.float32]
+    corrected: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    names: tuple[str, ...]
+
+
+@torch.inference_mode()
+def answers_of(run: str, data: str) -> Answers:
+    """Returns what a run answers for the test split of a data set."""
+    model = load_run(run)
+    images = FaceDataset(read_split(data, "test", labels=model.labels), model.preprocessing.image_size)
+    normalise = Normalise(model.preprocessing)
+    outputs = [model(normalise(pixels)) for pixels, *_ in DataLoader(images, batch_size=64)]
+
+    def joined(name: str) -> NDArray[np.float32]:
+        return np.concatenate([getattr(output, name).numpy() for output in outputs])
+
+    return Answers(
+        images.pixels[images.rows].permute(0, 2, 3, 1).numpy(),
+        images.labels.numpy(),
+        joined("primary"),
+        joined("corrected"),
+        joined("embedding"),
+        model.labels,
+    )
+
+
+class Figure5(Experiment):
+    """What the correction does to distributions."""
+
+    name = "fig-5"
+
+    def settings(self, budget: Budget) -> list[Setting]:
+        """Returns the method of the paper alone."""
+        return [Setting("arbex")]
+
+    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
+        """Returns standard deviations of both distributions, and what was repaired and what was spoiled."""
+        rows = []
+        for name, theirs in FIGURE_5.items():
+            rows.append([name.replace("std_", ""), estimate(results.values("arbex", name)).text(digits=4), f"{theirs}"])
+        spread = markdown_table(("distribution", "standard deviation", "paper, 60 images"), rows)
+        found = answers_of(results.of("arbex")[0].run, data)
+        before, after = (p.argmax(1) == found.labels for p in (found.primary, found.corrected))
+        repaired, spoiled = ~before & after, before & ~after
+        shown = np.flatnonzero(repaired)[:SHOWN]
+        plots: tuple[str, ...] = ()
+        if len(shown):
+            pairs = [(found.primary[i], found.corrected[i]) for i in shown]
+            truth = [int(found.labels[i]) for i in shown]
+            plots = (faces(out / "fig-5.png", found.images[shown], pairs, truth, found.names),)
+        both = {"primary": estimate(results.values("arbex", "accuracy", primary=True))}
+        both["corrected"] = estimate(results.values("arbex", "accuracy"))
+        accuracy = ", ".join(f"{name} {percent(value)} %" for name, value in both.items())
+        body = (
+            f"{spread}\n\nAccuracy: {accuracy}.\n\nOf {len(before)} test images of the first seed the correction "
+            f"repaired {int(repaired.sum())} answers and spoiled {int(spoiled.sum())}. The plot shows repaired ones; a "
+            "star marks the true class."
+        )
+        figures = {name: as_json(value) for name, value in both.items()}
+        counts = {"repaired": int(repaired.sum()), "spoiled": int(spoiled.sum()), "images": len(before)}
+        return Report("Figure 5: distributions before and after correction", body, {**figures, **counts}, plots)
+
+
+class Figure6(Experiment):
+    """Embeddings of three methods."""
+
+    name = "fig-6"
+    methods: Sequence[str] = ("arbex", "poster", "scn")
+
+    def settings(self, budget: Budget) -> list[Setting]:
+        """Returns a setting for each method."""
+        return [Setting(name, method=name) for name in self.methods]
+
+    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
+        """Returns scores of the clusters that classes form, and maps of the first seed."""
+        from sklearn.manifold import TSNE
+        from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
+
+        rows, figures, maps = [], {}, {}
+        classes: NDArray[np.int64] = np.zeros(0, np.int64)
+        names: tuple[str, ...] = ()
+        for method in self.methods:
+            apart, dense = [], []
+            for i, outcome in enumerate(results.of(method)):
+                found = answers_of(outcome.run, data)
+                apart.append(float(davies_bouldin_score(found.embedding, found.labels)))
+                dense.append(float(calinski_harabasz_score(found.embedding, found.labels)))
+                if i == 0:
+                    chosen = np.random.default_rng(0).permutation(len(found.labels))[:EMBEDDED]
+                    maps[method] = TSNE(random_state=0).fit_transform(found.embedding[chosen])
+                    classes, names = found.labels[chosen], found.names
+            both = estimate(apart), estimate(dense)
+            theirs = FIGURE_6[method]
+            rows.append([method, both[0].text(digits=3), both[1].text(digits=1), f"{theirs[0]:.3f} / {theirs[1]:.1f}"])
+            figures[method] = {"davies_bouldin": as_json(both[0]), "calinski_harabasz": as_json(both[1])}
+        head = ("method", "Davies-Bouldin (less is better)", "Calinski-Harabasz (more)", "paper")
+        note = (
+            "Scores are of the embeddings themselves, on the test split. Embeddings of arbex are 128 wide, those of "
+            "the others are what the encoder puts out."
+        )
+        plot = scatter(out / "fig-6.png", maps, classes, names)
+        return Report("Figure 6: embeddings", f"{markdown_table(head, rows)}\n\n{note}", figures, (plot,))
+
+
+class Gain(Experiment):
+    """Whether the reliability head earns its place: it and its primary distribution against a linear classifier."""
+
+    name = "gain"
+    noises: Sequence[int] = (0, 20)
+    published = {0: 2.3, 20: 5.3}
+
+    def settings(self, budget: Budget) -> list[Setting]:
+        """Returns both methods at both levels of noise."""
+        return [
+            Setting(f"{method}, noise {noise} %", method=method, assignments=(f"label_noise={noise / PERCENT:g}",))
+            for noise in self.noises
+            for method in ("arbex", "poster")
+        ]
+
+    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
+        """Returns accuracies, and differences seed by seed."""
+        from arbex.experiments.statistics import paired
+
+        rows, figures = [], {}
+        for noise in self.noises:
+            ours, theirs = f"arbex, noise {noise} %", f"poster, noise {noise} %"
+            corrected, primary = (results.values(ours, "accuracy", primary=p) for p in (False, True))
+            linear = results.values(theirs, "accuracy")
+            over_linear, over_primary = paired(corrected, linear), paired(corrected, primary)
+            cells = [percent(estimate(values)) for values in (corrected, primary, linear)]
+            gains = [percent(value, sign=True) for value in (over_linear, over_primary)]
+            rows.append([f"{noise} %", *cells, *gains, f"{self.published[noise]:+.1f}"])
+            figures[f"noise {noise} %"] = {
+                "corrected": as_json(estimate(corrected)),
+                "primary": as_json(estimate(primary)),
+                "poster": as_json(estimate(linear)),
+                "gain_over_poster": as_json(over_linear),
+                "gain_over_primary": as_json(over_primary),
+            }
+        head = (
+            "noise",
+            "corrected %",
+            "primary %",
+            "poster %",
+            "gain over poster",
+            "gain over primary",
+            "paper's gain",
+        )
+        note = "Gains are means of differences between runs of the same seed, with their 95 % interval."
+        return Report("Does the reliability head earn its place?", f"{markdown_table(head, rows)}\n\n{note}", figures)

@@ -1,0 +1,145 @@
+"""What an experiment trains, as frozen data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from arbex.errors import UnsupportedError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train, to be repeated with several seeds.
+
+    Attributes:
+        name: Identifies it in tables, and names its folder.
+        method: Name of a method.
+        anchors: Anchors a class.
+        assignments: ``name=value`` for settings and the method's options, as ``arbex train --set`` takes them.
+    """
+
+    name: str
+    method: str = "arbex"
+    anchors: int = 10
+    assignments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much an experiment may cost.
+
+    Attributes:
+        preset: Of the model.
+        epochs: Of every run; nothing for the preset's own.
+        seeds: How many runs a setting.
+        grid: Whether tables have all of the paper's rows and columns, or a few that span them.
+        assignments: For every run, before a setting's own.
+    """
+
+    preset: str
+    epochs: int | None
+    seeds: int
+    grid: bool
+    assignments: tuple[str, ...] = ()
+
+
+BUDGETS = {
+    # Minutes on two cores: the smallest preset, with few images of every class an epoch.
+    "small": Budget("tiny", 8, 3, False, ("images_per_class=120",)),
+    "full": Budget("base", None, 3, True),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run showed.
+
+    Attributes:
+        setting: Name of its setting.
+        seed: Its seed.
+        scores: As ``arbex evaluate`` returns them, on the test split, for the epoch that was best on validation.
+        best_epoch: That epoch.
+        curve: Accuracy on validation after each epoch.
+        seconds: Duration of training.
+        commands: What trains and measures the same by hand.
+        run: Its folder.
+    """
+
+    setting: str
+    seed: int
+    scores: Mapping[str, Any]
+    best_epoch: int
+    curve: tuple[float, ...]
+    seconds: float
+    commands: tuple[str, ...]
+    run: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an experiment found.
+
+    Attributes:
+        title: Of the document.
+        body: Markdown below it: tables and what to know of them.
+        figures: The same as data, for the JSON.
+        plots: Names of the image files that were written.
+    """
+
+    title: str
+    body: str
+    figures: Mapping[str, Any]
+    plots: tuple[str, ...] = field(default=())
+
+
+class Results:
+    """The outcomes of an experiment by setting."""
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        """Sorts them by seed."""
+        self.outcomes = sorted(outcomes, key=lambda outcome: outcome.seed)
+
+    def of(self, setting: str) -> list[Outcome]:
+        """Returns the runs of a setting."""
+        return [outcome for outcome in self.outcomes if outcome.setting == setting]
+
+    def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
+        """Returns one score of each run of a setting; of the primary distribution if asked for."""
+        found = [outcome.scores for outcome in self.of(setting)]
+        return [float((scores["primary"] if primary else scores)[name]) for scores in found]
+
+
+class Experiment(ABC):
+    """A table or a figure of the paper."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def settings(self, budget: Budget) -> list[Setting]:
+        """Returns what has to be trained."""
+
+    @abstractmethod
+    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
+        """Makes tables and plots of the outcomes.
+
+        Args:
+            results: Of all settings.
+            budget: What they cost.
+            data: The data set.
+            out: Folder for plots.
+        """
+
+
+def choose_budget(name: str) -> Budget:
+    """Returns the budget of that name.
+
+    Raises:
+        UnsupportedError: If there is none.
+    """
+    if name not in BUDGETS:
+        raise UnsupportedError(f"The budget {name!r} is not known.", allowed=f"Known: {', '.join(BUDGETS)}.")
+    return BUDGETS[name]

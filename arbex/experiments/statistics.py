@@ -1,0 +1,58 @@
+"""Means and intervals over seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and how far the true one may be away.
+
+    Attributes:
+        mean: Of the values.
+        margin: Half the width of the 95 % interval (Student's t); nothing for a single value.
+        values: What it was made of.
+    """
+
+    mean: float
+    margin: float | None
+    values: tuple[float, ...]
+
+    def text(self, *, scale: float = 1.0, digits: int = 2, sign: bool = False) -> str:
+        """Returns ``71.25 ± 0.40``."""
+        mean = f"{self.mean * scale:{'+' if sign else ''}.{digits}f}"
+        return mean if self.margin is None else f"{mean} ± {self.margin * scale:.{digits}f}"
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero lies outside of the interval."""
+        return self.margin is not None and abs(self.mean) > self.margin
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Returns mean and 95 % interval of the mean of independent values.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from scipy.stats import t
+
+    count = len(values)
+    if count == 0:
+        raise ValueError("there is nothing to estimate from")
+    mean = statistics.fmean(values)
+    if count == 1:
+        return Estimate(mean, None, tuple(values))
+    error = statistics.stdev(values) / math.sqrt(count)
+    return Estimate(mean, float(t.ppf((1 + LEVEL) / 2, count - 1)) * error, tuple(values))
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """Returns the mean difference of values that belong together, such as those of one seed."""
+    return estimate([one - other for one, other in zip(ours, theirs, strict=True)])

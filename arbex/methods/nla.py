@@ -1,0 +1,115 @@
+"""NLA: ambiguous samples count more, noisy ones less (Navigating Label Ambiguity, arXiv 2502.09993).
+
+Two forms are public and differ. ``paper`` is what the publication says: ``lambda (1 + w) CE + (1 - lambda) JSD`` with a
+weight of at most 1. ``code`` is what its authors published: half the mean cross-entropy, half the mean cross-entropy
+weighted by the density itself, and half the consistency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropies, flipped, strongest_other
+from arbex.models.head import LinearHead
+
+MEAN_RIGHT, MEAN_WRONG = (0.5, 0.5), (0.30, 0.15)
+"""Where the weight is largest: (probability of the label, probability of the strongest other class)."""
+
+VARIANCE_RIGHT = 0.80
+COVARIANCE_WRONG = ((0.8511, 0.8051), (0.8051, 0.8511))
+FORMS = ("paper", "code")
+
+
+@dataclass(frozen=True)
+class NlaOptions:
+    """Options of NLA.
+
+    Attributes:
+        form: ``paper`` or ``code``.
+        class_share: lambda of the form ``paper``: share of the classification loss.
+    """
+
+    form: str = "paper"
+    class_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses values with which nothing can be trained."""
+        check_choice("form", self.form, FORMS)
+        check_range("class_share", self.class_share, 0.0, 1.0)
+
+
+def covariance_right(progress: float) -> float:
+    """Returns the covariance b of right predictions after a share of training: from 0 to -0.48."""
+    return -0.48 * (1 - math.exp(-15 * progress))
+
+
+def gaussian(x: Tensor, mean: tuple[float, float], covariance: Tensor) -> Tensor:
+    """Returns the bivariate Gaussian with peak 1 at points ``[B, 2]``, as ``[B]``."""
+    away = x - torch.tensor(mean, dtype=x.dtype, device=x.device)
+    return torch.exp(-0.5 * (away @ torch.linalg.inv(covariance) * away).sum(-1))
+
+
+def noise_aware_weight(p: Tensor, labels: Tensor, progress: float, *, density: bool) -> Tensor:
+    """Returns the weight of each sample (noise-aware adaptive weighting).
+
+    Args:
+        p: Probabilities ``[B, N]``.
+        labels: ``[B]``.
+        progress: Share of training that is done, in [0, 1].
+        density: Scale it as a density, instead of to a peak of 1.
+
+    Returns:
+        ``[B]``, without gradient.
+    """
+    p = p.detach()
+    rows = torch.arange(len(p), device=p.device)
+    nearest = strongest_other(p, labels)
+    x = torch.stack([p[rows, labels], p[rows, nearest]], dim=1)  # [B, 2]
+    b = covariance_right(progress)
+    right = torch.tensor([[VARIANCE_RIGHT, b], [b, VARIANCE_RIGHT]], dtype=p.dtype, device=p.device)
+    wrong = torch.tensor(COVARIANCE_WRONG, dtype=p.dtype, device=p.device)
+    weights = []
+    for mean, covariance in ((MEAN_RIGHT, right), (MEAN_WRONG, wrong)):
+        scale = 1 / (2 * math.pi * float(torch.linalg.det(covariance)) ** 0.5) if density else 1.0
+        weights.append(scale * gaussian(x, mean, covariance))
+    return torch.where(x[:, 0] >= x[:, 1], weights[0], weights[1])
+
+
+def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Returns the Jensen-Shannon divergence [B] in nats of log-probabilities [B, N]."""
+    middle = torch.logaddexp(log_p, log_q) - math.log(2)
+    to_p = (log_p.exp() * (log_p - middle)).sum(-1)
+    to_q = (log_q.exp() * (log_q - middle)).sum(-1)
+    return 0.5 * (to_p + to_q)
+
+
+class NavigatingLabelAmbiguity(Method[NlaOptions]):
+    """A linear classifier that sees every image and its mirror image."""
+
+    name = "nla"
+    options_type = NlaOptions
+
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+        """Returns a linear classifier; ``anchors`` has no meaning here."""
+        return LinearHead(in_features, num_classes)
+
+    def views(self, images: Tensor) -> Tensor:
+        """Returns images and their mirror images."""
+        return torch.cat([images, flipped(images)])
+
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns classification and consistency; the mirror images have no part in the first."""
+        plain, mirrored = lesson.balance.primary.chunk(2)
+        each = cross_entropies(plain, lesson.targets, lesson.settings.label_smoothing)
+        progress = (lesson.epoch - 1) / max(lesson.settings.epochs, 1)
+        is_code = self.options.form == "code"
+        weight = noise_aware_weight(plain.exp(), lesson.labels, progress, density=is_code)
+        consistency = jensen_shannon(plain, mirrored).mean()
+        if is_code:
+            return {"class": 0.5 * each.mean() + 0.5 * (weight * each).mean(), "consistency": 0.5 * consistency}
+        share = self.options.class_share
+        return {"class": share * ((1 + weight) * each).mean(), "consistency": (1 - share) * consistency}

@@ -1,0 +1,134 @@
+"""SCN: uncertain samples count less, and some labels are corrected (Wang et al., Suppressing Uncertainties, 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arbex.methods.base import Lesson, Method, check_range, cross_entropy
+from arbex.models.head import Balance, log_softmax
+
+
+@dataclass(frozen=True)
+class ScnOptions:
+    """Options of SCN; the defaults are the publication's.
+
+    Attributes:
+        high_share: Share of a batch that counts as certain (its ``beta``).
+        rank_margin: By how much the certain ones must be more important on average (its ``delta 1``).
+        rank_weight: Weight of that loss (its ``gamma``, which leaves the rest to the classification).
+        relabel_margin: How much more probable than its label an answer must be to replace it (its ``delta 2``).
+        relabel_epoch: First epoch in which labels are replaced.
+    """
+
+    high_share: float = 0.7
+    rank_margin: float = 0.15
+    rank_weight: float = 0.5
+    relabel_margin: float = 0.2
+    relabel_epoch: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuses values with which nothing can be trained."""
+        check_range("high_share", self.high_share, 0.01, 0.99)
+        check_range("rank_margin", self.rank_margin, 0.0, 1.0)
+        check_range("rank_weight", self.rank_weight, 0.0, 0.99)
+        check_range("relabel_margin", self.relabel_margin, 0.0, 1.0)
+        check_range("relabel_epoch", self.relabel_epoch, 1, 10**9)
+
+
+class ImportanceHead(nn.Module):
+    """A linear classifier whose logits are scaled by the importance of the sample."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        """Builds the head with fresh weights."""
+        super().__init__()
+        self.classify = nn.Linear(in_features, num_classes)
+        self.weigh = nn.Linear(in_features, 1)
+
+    def importance(self, features: Tensor) -> Tensor:
+        """Returns the importance in [0, 1] of vectors ``[B, in_features]``, as ``[B, 1]``."""
+        return torch.sigmoid(self.weigh(features))
+
+    def forward(self, features: Tensor) -> Balance:
+        """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
+        features = features.float()
+        logits = self.importance(features) * self.classify(features)
+        log_p = log_softmax(logits)
+        return Balance(log_p, log_p, log_p, log_p, logits, features)
+
+
+def split_by_importance(importance: Tensor, high_share: float) -> tuple[Tensor, Tensor]:
+    """Returns the positions of the certain and of the other samples, by importance ``[B]``; neither is empty."""
+    order = importance.argsort(descending=True)
+    count = min(max(round(len(order) * high_share), 1), len(order) - 1)
+    return order[:count], order[count:]
+
+
+def rank_loss(importance: Tensor, high_share: float, margin: float) -> Tensor:
+    """Returns ``max(0, margin - (mean of the certain - mean of the others))`` for importance ``[B]``."""
+    high, low = split_by_importance(importance, high_share)
+    return F.relu(margin - (importance[high].mean() - importance[low].mean()))
+
+
+class SelfCure(Method[ScnOptions]):
+    """Self-attention importance weighting, rank regularisation, relabelling of what is uncertain."""
+
+    name = "scn"
+    options_type = ScnOptions
+
+    def __init__(self, options: ScnOptions | None = None) -> None:
+        """Starts with all labels as they are."""
+        super().__init__(options)
+        self.relabelled: dict[int, int] = {}
+
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+        """Returns the head; ``anchors`` has no meaning here."""
+        return ImportanceHead(in_features, num_classes)
+
+    def corrected_targets(self, targets: Tensor, positions: Tensor) -> Tensor:
+        """Returns the targets with the labels that were replaced."""
+        if not self.relabelled:
+            return targets
+        targets = targets.clone()
+        for row, position in enumerate(positions.tolist()):
+            if position in self.relabelled:
+                targets[row] = F.one_hot(torch.tensor(self.relabelled[position]), targets.shape[1])
+        return targets
+
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns classification and rank loss, and replaces labels for the epochs to come."""
+        assert isinstance(lesson.head, ImportanceHead)
+        importance = lesson.head.importance(lesson.balance.embedding).squeeze(-1)
+        weight = self.options.rank_weight
+        if lesson.epoch >= self.options.relabel_epoch:
+            self.relabel(lesson, importance.detach())
+        return {
+            "class": (1 - weight)
+            * cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
+            "rank": weight * rank_loss(importance, self.options.high_share, self.options.rank_margin),
+        }
+
+    @torch.no_grad()
+    def relabel(self, lesson: Lesson, importance: Tensor) -> None:
+        """Replaces labels of uncertain samples that another class beats by the margin."""
+        _, low = split_by_importance(importance, self.options.high_share)
+        p = lesson.balance.primary[low].exp()
+        best, guess = p.max(1)
+        own = p.gather(1, lesson.labels[low, None]).squeeze(1)
+        for row in torch.nonzero(best - own > self.options.relabel_margin).flatten().tolist():
+            self.relabelled[int(lesson.positions[low[row]])] = int(guess[row])
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns the labels that were replaced."""
+        if not self.relabelled:
+            return {}
+        return {"relabelled": torch.tensor(sorted(self.relabelled.items()))}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Remembers the labels that were replaced."""
+        pairs = state["relabelled"].tolist() if "relabelled" in state else []
+        self.relabelled = {int(position): int(label) for position, label in pairs}

@@ -1,0 +1,133 @@
+"""TCL: triplet-center loss with three choices of negatives and selective attention (arXiv 2302.04108).
+
+The publication's formulas were not available: this is the project's reading of its abstract and of what is known of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropy, strongest_other
+from arbex.models.head import Balance, log_softmax
+
+NEGATIVES = ("predicted", "semi-synthesised", "synthesised")
+
+
+@dataclass(frozen=True)
+class TclOptions:
+    """Options of TCL.
+
+    Attributes:
+        negatives: ``predicted`` takes the centre of the strongest wrong class; ``synthesised`` takes, for each
+            dimension, the coordinate of that wrong class's centre which is nearest; ``semi-synthesised`` takes some
+            dimensions from the first and the others from the second.
+        predicted_share: How many dimensions that is.
+        margin: By how much the negative must be farther away, in the unit of the squared distance.
+        triplet_weight: Weight of the loss.
+        attention: Weight the distance by selective attention.
+    """
+
+    negatives: str = "predicted"
+    predicted_share: float = 0.5
+    margin: float = 5.0
+    triplet_weight: float = 0.1
+    attention: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses values with which nothing can be trained."""
+        check_choice("negatives", self.negatives, NEGATIVES)
+        check_range("predicted_share", self.predicted_share, 0.0, 1.0)
+        check_range("margin", self.margin, 0.0, 1e6)
+        check_range("triplet_weight", self.triplet_weight, 0.0, 1e6)
+
+
+class CentreHead(nn.Module):
+    """A linear classifier; training knows of a centre for each class and of attention over dimensions."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        """Builds the head with fresh weights."""
+        super().__init__()
+        self.classify = nn.Linear(in_features, num_classes)
+        self.centres = nn.Parameter(torch.randn(num_classes, in_features))
+        self.gate_dimensions = nn.Linear(in_features, in_features)
+        self.gate_places = nn.Linear(in_features, 1)
+
+    def attention(self, features: Tensor, maps: Tensor | None) -> Tensor:
+        """Returns how much each dimension counts, in [0, 1].
+
+        The element-wise gate looks at the vector. The spatial gate looks at every place of the last feature map; a
+        dimension gets the gates of the places where it is active.
+
+        Args:
+            features: ``[B, D]``.
+            maps: ``[B, T, D]``, or nothing for a backbone without such a map, or with one of another width.
+        """
+        gate = torch.sigmoid(self.gate_dimensions(features))  # [B, D]
+        if maps is None or maps.shape[-1] != features.shape[-1]:
+            return gate
+        places = torch.sigmoid(self.gate_places(maps))  # [B, T, 1]
+        return gate * (places * maps.softmax(dim=1)).sum(1)
+
+    def forward(self, features: Tensor) -> Balance:
+        """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
+        features = features.float()
+        logits = self.classify(features)
+        log_p = log_softmax(logits)
+        return Balance(log_p, log_p, log_p, log_p, logits, features)
+
+
+def nearest_coordinates(features: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
+    """Returns, for each dimension, the nearest coordinate of the centres of wrong classes, ``[B, D]``.
+
+    Args:
+        features: ``[B, D]``.
+        centres: ``[N, D]``.
+        labels: ``[B]``.
+    """
+    away = (features[:, None] - centres).abs()  # [B, N, D]
+    away = away.scatter(1, labels[:, None, None].expand(-1, 1, away.shape[2]), float("inf"))
+    return centres.gather(0, away.argmin(1))
+
+
+def choose_negatives(features: Tensor, centres: Tensor, log_p: Tensor, labels: Tensor, options: TclOptions) -> Tensor:
+    """Returns the negative of each sample, ``[B, D]``, as the options say."""
+    predicted = centres[strongest_other(log_p, labels)]
+    if options.negatives == "predicted":
+        return predicted
+    synthesised = nearest_coordinates(features, centres, labels)
+    if options.negatives == "synthesised":
+        return synthesised
+    count = round(options.predicted_share * features.shape[1])
+    return torch.cat([predicted[:, :count], synthesised[:, count:]], dim=1)
+
+
+def half_squared(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
+    """Returns half the weighted squared distance of vectors ``[B, D]``, as ``[B]``."""
+    return 0.5 * (weight * (a - b).square()).sum(-1)
+
+
+class TripletCenter(Method[TclOptions]):
+    """Cross-entropy and triplet-center loss."""
+
+    name = "tcl"
+    options_type = TclOptions
+
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+        """Returns the head; ``anchors`` has no meaning here."""
+        return CentreHead(in_features, num_classes)
+
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns classification and triplet loss."""
+        head, features, labels = lesson.head, lesson.balance.embedding, lesson.labels
+        assert isinstance(head, CentreHead)
+        weight: Tensor | float = head.attention(features, lesson.maps) if self.options.attention else 1.0
+        negatives = choose_negatives(features, head.centres, lesson.balance.primary.detach(), labels, self.options)
+        own, other = (half_squared(features, c, weight) for c in (head.centres[labels], negatives))
+        return {
+            "class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
+            "triplet": self.options.triplet_weight * F.relu(own + self.options.margin - other).mean(),
+        }

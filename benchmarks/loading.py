@@ -1,0 +1,70 @@
+"""What the first look at a data set costs, and what later epochs do.
+
+    python -m benchmarks.loading --data DATA
+
+An epoch is read in batches of 64 without training: once from the files, then from memory, then from the cache on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+from torch.utils.data import DataLoader
+
+from arbex.data import loading
+from arbex.data.loading import FaceDataset
+from arbex.data.splits import read_split
+
+RUNS = 5
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Returns how long something takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def epoch(images: FaceDataset) -> None:
+    """Reads all images in random order."""
+    for _ in DataLoader(images, 64, shuffle=True):
+        pass
+
+
+def repeated(images: FaceDataset) -> list[float]:
+    """Returns how long epochs of decoded images take."""
+    return [seconds(lambda: epoch(images)) for _ in range(RUNS)]
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--side", type=int, default=128)
+    given = parser.parse_args()
+    faces = read_split(given.data, "train")
+    print(f"{len(faces.samples)} images, resized to {given.side}\n\n| | s | of the first epoch |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ARBEX_CACHE"] = folder
+        for where, limit in (("memory", loading.MEMORY_LIMIT), ("disk", 0)):
+            loading.MEMORY_LIMIT = limit
+
+            def first() -> None:
+                epoch(FaceDataset(faces, given.side))
+
+            decoded = seconds(first)
+            later = statistics.median(repeated(FaceDataset(faces, given.side)))
+            print(f"| first epoch, into {where} | {decoded:.2f} | 1.00 |")
+            print(f"| later epochs, from {where} | {later:.2f} | {later / decoded:.2f} |")
+            if limit == 0:
+                again = seconds(first)
+                print(f"| first epoch of another run | {again:.2f} | {again / decoded:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Wrong labels on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbex.data.noise import with_noise
+from arbex.data.samples import FaceSet, Sample
+
+SET = FaceSet(
+    Path("/data"),
+    "train",
+    ("a", "b", "c"),
+    tuple(Sample(Path(f"/data/{i}"), i % 3, votes=(1, 2, 3)) for i in range(60)),
+)
+
+
+def changed(share: float, seed: int = 0) -> set[int]:
+    noisy = with_noise(SET, share, seed)
+    return {i for i, (one, other) in enumerate(zip(SET.samples, noisy.samples, strict=True)) if one != other}
+
+
+@given(st.floats(0, 1), st.integers(0, 100))
+def test_exactly_a_share_is_wrong_and_loses_its_votes(share: float, seed: int):
+    noisy = with_noise(SET, share, seed)
+    wrong = [s for one, s in zip(SET.samples, noisy.samples, strict=True) if one.label != s.label]
+    assert len(wrong) == round(60 * share) == len(changed(share, seed))
+    assert all(s.votes == () and 0 <= s.label < 3 for s in wrong)
+    assert [s.file for s in noisy.samples] == [s.file for s in SET.samples]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_less_noise_is_a_part_of_more(one: float, other: float):
+    few, many = sorted((one, other))
+    assert changed(few) <= changed(many)
+
+
+def test_noise_depends_on_the_seed():
+    assert changed(0.3) == changed(0.3)
+    assert changed(0.3) != changed(0.3, seed=1)

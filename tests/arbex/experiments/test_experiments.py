@@ -1,0 +1,99 @@
+"""Experiments end to end: trained, resumed, written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from arbex.cli import invoke
+from arbex.errors import RunError, UnsupportedError
+from arbex.experiments import EXPERIMENTS, load_experiment, run_experiment
+from arbex.experiments.plan import BUDGETS, Budget
+from arbex.experiments.runner import plan_jobs, read_outcome
+from arbex.methods import METHODS
+from arbex.progress import Reporter
+
+TINY = Budget("tiny", 1, 2, False, ("images_per_class=4", "batch_size=14"))
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: str, tmp_path: Path):
+    chosen = BUDGETS[budget]
+    settings = load_experiment(name).settings(chosen)
+    assert len({setting.name for setting in settings}) == len(settings)
+    assert {setting.method for setting in settings} <= set(METHODS)
+    jobs = plan_jobs(settings, chosen, "data", tmp_path, 2)
+    assert len({job.run for job in jobs}) == len(jobs) == chosen.seeds * len(settings)
+    for job in jobs:
+        assert shlex.split(job.commands[0])[:2] == ["arbex", "train"]
+
+
+def test_the_grids_are_the_papers():
+    assert len(load_experiment("table-1").settings(BUDGETS["full"])) == 10
+    assert len(load_experiment("table-2").settings(BUDGETS["full"])) == 11 * 10
+    assert len(load_experiment("table-3").settings(BUDGETS["full"])) == 11 * 12
+    assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS)
+
+
+@pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6"])
+def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces: Path, tmp_path: Path):
+    document = run_experiment(name, str(faces), tmp_path, replace(TINY, seeds=1), command="arbex experiment …")
+    text = document.read_text()
+    assert "arbex experiment …" in text
+    assert "| --- |" in text.replace("|---|", "| --- |")
+    stored = json.loads((tmp_path / f"{name}.json").read_text())
+    settings = load_experiment(name).settings(TINY)
+    assert {run["setting"] for run in stored["runs"]} == {setting.name for setting in settings}
+    assert all("arbex train" in run["commands"][0] for run in stored["runs"])
+    if name != "fig-5":  # nothing may have been repaired
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path):
+    experiment = load_experiment("table-5")
+    settings = experiment.settings(TINY)[:2]
+    said = Lines()
+    from arbex.experiments.runner import run_all
+
+    first = run_all(settings[:1], TINY, str(faces), tmp_path, 1, said)
+    assert [outcome.seed for outcome in first] == [0, 1]
+    said.lines.clear()
+    both = run_all(settings, TINY, str(faces), tmp_path, 2, said)
+    assert said.lines[0] == "2 of 4 runs are finished already"
+    assert len(said.lines) == 3
+    assert [o.scores for o in both if o.setting == settings[0].name] == [o.scores for o in first]
+
+
+def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
+    (job,) = plan_jobs(load_experiment("fig-5").settings(TINY), replace(TINY, seeds=1), str(faces), tmp_path, 1)
+    assert read_outcome(job) is None
+    from arbex.experiments.runner import perform
+
+    outcome = perform(job)
+    assert read_outcome(job) == outcome
+    other = replace(job, budget=replace(job.budget, epochs=7))
+    with pytest.raises(RunError, match="was trained with: .*--epochs 1.*wanted is: .*--epochs 7.*another --out"):
+        read_outcome(other)
+    (job.run / "result.json").write_text("{}")
+    with pytest.raises(RunError, match="is damaged"):
+        read_outcome(job)
+
+
+def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(UnsupportedError, match="Known: table-1, table-2"):
+        load_experiment("table-9")
+    assert invoke(["experiment", "table-9", "--data", "x"], "arbex") == 2
+    assert "table-1" in capsys.readouterr().err

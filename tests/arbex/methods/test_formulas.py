@@ -1,0 +1,228 @@
+"""The formulas of the other methods, against numbers worked out by hand and against their limiting cases."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from arbex.errors import InputError, RunError
+from arbex.methods import load_method
+from arbex.methods.base import Lesson, cross_entropies, split_assignments, strongest_other
+from arbex.methods.nla import NlaOptions, covariance_right, jensen_shannon, noise_aware_weight
+from arbex.methods.rul import UncertaintyHead, mix
+from arbex.methods.scn import ImportanceHead, rank_loss, split_by_importance
+from arbex.methods.tcl import CentreHead, TclOptions, choose_negatives, half_squared
+from arbex.models.head import Balance
+from arbex.training.settings import TrainSettings
+
+PLAIN = TrainSettings(label_smoothing=0.0, epochs=10)
+
+
+def balance_of(p: list[list[float]], embedding: Tensor | None = None) -> Balance:
+    log_p = torch.tensor(p).log()
+    return Balance(log_p, log_p, log_p, log_p, log_p, torch.zeros(len(p), 2) if embedding is None else embedding)
+
+
+def lesson(name: str, balance: Balance, labels: list[int], *, epoch: int = 1, **options: object) -> dict[str, Tensor]:
+    method = load_method(name, options)
+    targets = torch.eye(balance.primary.shape[1])[labels]
+    head = method.build_head(2, balance.primary.shape[1], anchors=0)
+    return method.losses(Lesson(head, balance, targets, PLAIN, torch.arange(len(labels)), epoch))
+
+
+def test_the_strongest_other_class():
+    values = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    assert strongest_other(values, torch.tensor([0, 2])).tolist() == [1, 0]
+
+
+# NLA
+
+
+def test_the_weight_of_a_right_prediction():
+    # x = (.6, .3), mu = (.5, .5), Sigma = .8 I: exp(-.5 (.01 + .04) / .8) = .96923; density: / (2 pi .8) = .19282
+    p = torch.tensor([[0.6, 0.3, 0.1]], dtype=torch.float64)
+    weight = noise_aware_weight(p, torch.tensor([0]), 0.0, density=False)
+    assert weight.item() == pytest.approx(0.96923, abs=1e-5)
+    assert noise_aware_weight(p, torch.tensor([0]), 0.0, density=True).item() == pytest.approx(0.19282, abs=1e-5)
+
+
+def test_the_weight_of_a_wrong_prediction():
+    # x = (.3, .6), mu = (.30, .15): only .45 in the second; det = .8511^2 - .8051^2 = .076185;
+    # exp(-.5 * .2025 * .8511 / .076185) = .32267
+    p = torch.tensor([[0.6, 0.3, 0.1]], dtype=torch.float64)
+    assert noise_aware_weight(p, torch.tensor([1]), 0.0, density=False).item() == pytest.approx(0.32267, abs=1e-5)
+
+
+def test_right_predictions_near_the_border_gain_weight_over_those_that_are_sure_as_training_goes_on():
+    assert covariance_right(0.0) == 0
+    assert covariance_right(1.0) == pytest.approx(-0.48, abs=1e-6)
+    p, label = torch.tensor([[0.9, 0.05, 0.05]]), torch.tensor([0])
+    border = torch.tensor([[0.45, 0.44, 0.11]])
+    share = [
+        (noise_aware_weight(border, label, t, density=False) / noise_aware_weight(p, label, t, density=False)).item()
+        for t in (0.0, 1.0)
+    ]
+    assert share[0] != share[1]
+    assert min(share) > 1
+
+
+def test_jensen_shannon():
+    p, q = torch.tensor([[0.75, 0.25]]).log(), torch.tensor([[0.25, 0.75]]).log()
+    assert jensen_shannon(p, p).item() == pytest.approx(0, abs=1e-7)
+    assert jensen_shannon(p, q).item() == pytest.approx(0.13081, abs=1e-5)
+    assert jensen_shannon(p, q).item() == pytest.approx(jensen_shannon(q, p).item())
+    sure = torch.tensor([[0.0, -80.0]]), torch.tensor([[-80.0, 0.0]])
+    assert jensen_shannon(*sure).item() == pytest.approx(math.log(2))
+
+
+def test_both_forms_of_nla():
+    views = balance_of([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])  # an image, and its mirror image
+    ce, w, density = -math.log(0.6), 0.96923, 0.19282
+    jsd = jensen_shannon(views.primary[:1], views.primary[1:]).item()
+    paper = lesson("nla", views, [0])
+    assert paper["class"].item() == pytest.approx(0.5 * (1 + w) * ce, abs=1e-4)
+    assert paper["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
+    code = lesson("nla", views, [0], form="code")
+    assert code["class"].item() == pytest.approx(0.5 * ce + 0.5 * density * ce, abs=1e-4)
+    assert code["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
+
+
+def test_nla_shows_the_mirror_image():
+    images = torch.arange(24.0).reshape(1, 3, 2, 4)
+    views = load_method("nla").views(images)
+    assert torch.equal(views[0], images[0])
+    assert torch.equal(views[1], images[0, :, :, [3, 2, 1, 0]])
+
+
+# SCN
+
+
+def test_rank_loss():
+    importance = torch.tensor([0.2, 0.9, 0.7, 0.8])
+    assert [part.tolist() for part in split_by_importance(importance, 0.5)] == [[1, 3], [2, 0]]
+    assert rank_loss(importance, 0.5, 0.15).item() == 0  # .85 - .45 is more than .15
+    assert rank_loss(importance, 0.5, 0.5).item() == pytest.approx(0.1)
+    assert rank_loss(importance, 0.7, 0.7).item() == pytest.approx(0.1)  # .8 - .2; 2.8 of 4 are 3
+    assert [len(part) for part in split_by_importance(importance[:2], 0.99)] == [1, 1]
+
+
+def test_importance_scales_the_logits_and_at_one_is_a_linear_classifier():
+    head = ImportanceHead(4, 3)
+    features = torch.randn(5, 4)
+    torch.nn.init.zeros_(head.weigh.weight)
+    head.weigh.bias.data.fill_(50.0)
+    assert torch.allclose(head(features).logits, head.classify(features))
+    head.weigh.bias.data.fill_(0.0)
+    assert torch.allclose(head(features).logits, 0.5 * head.classify(features))
+
+
+def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class():
+    method = load_method("scn", {"high_share": 0.5, "relabel_epoch": 3})
+    head = method.build_head(2, 3, anchors=0)
+    torch.nn.init.zeros_(head.weigh.weight)
+    head.weigh.weight.data[0, 0] = 1.0
+    embedding = torch.tensor([[3.0, 0.0], [2.0, 0.0], [-3.0, 0.0], [-2.0, 0.0]])  # the last two are uncertain
+    # Samples 0 and 2 are .6 sure of class 1, 1 and 3 only .15 surer of it than of their label 0.
+    balance = balance_of([[0.2, 0.6, 0.2], [0.35, 0.5, 0.15], [0.2, 0.6, 0.2], [0.35, 0.5, 0.15]], embedding)
+    targets, positions = torch.eye(3)[[0, 0, 0, 0]], torch.tensor([40, 41, 42, 43])
+    for epoch in (1, 2):
+        method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch))
+        assert method.state() == {}
+    method.losses(Lesson(head, balance, targets, PLAIN, positions, 3))
+    assert method.state()["relabelled"].tolist() == [[42, 1]]
+    again = load_method("scn")
+    again.restore(method.state())
+    assert again.corrected_targets(targets, positions).argmax(1).tolist() == [0, 0, 1, 0]
+    assert targets.argmax(1).tolist() == [0, 0, 0, 0]
+
+
+# RUL
+
+
+def test_the_less_certain_of_two_has_the_larger_share():
+    mean = torch.tensor([[0.0, 4.0], [8.0, 0.0]])
+    uncertainty = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
+    mixed = mix(mean, uncertainty, torch.tensor([1, 0]))
+    assert mixed.tolist() == [[6.0, 2.0], [6.0, 2.0]]  # 1/4 of 0 and 3/4 of 8; halves of 4 and 0
+    assert torch.equal(mix(mean, uncertainty, torch.tensor([0, 1])), mean)
+
+
+def test_mixing_equal_samples_is_plain_cross_entropy_twice():
+    method = load_method("rul")
+    head = method.build_head(4, 3, anchors=0)
+    assert isinstance(head, UncertaintyHead)
+    features = torch.randn(1, 4).repeat(6, 1)
+    balance, targets = head(features), torch.eye(3)[[2] * 6]
+    loss = method.losses(Lesson(head, balance, targets, PLAIN, torch.arange(6)))["class"]
+    assert loss.item() == pytest.approx(2 * cross_entropies(balance.primary, targets).mean().item(), rel=1e-5)
+
+
+# TCL
+
+CENTRES = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 2.0]])
+ORIGIN = torch.zeros(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("negatives", "surest", "expected"),
+    [
+        ("predicted", 2, [2.0, 2.0]),
+        ("predicted", 1, [0.0, 3.0]),
+        ("synthesised", 2, [0.0, 2.0]),  # by dimension the nearest of (0, 2) and of (3, 2)
+        ("semi-synthesised", 2, [2.0, 2.0]),
+        ("semi-synthesised", 1, [0.0, 2.0]),
+    ],
+)
+def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: list[float]):
+    log_p = torch.zeros(1, 3)
+    log_p[0, surest] = 1.0
+    log_p[0, 0] = 2.0  # the own class is never a negative
+    chosen = choose_negatives(ORIGIN, CENTRES, log_p, torch.tensor([0]), TclOptions(negatives=negatives))
+    assert chosen.tolist() == [expected]
+
+
+def test_the_triplet_loss():
+    # own: 1/2 (1 + 0) = .5; the negative (2, 2): 1/2 (4 + 4) = 4; with margin 5: .5 + 5 - 4 = 1.5, times .1
+    method = load_method("tcl", {"attention": False})
+    head = method.build_head(2, 3, anchors=0)
+    head.centres.data.copy_(CENTRES)
+    balance = balance_of([[0.2, 0.3, 0.5]], ORIGIN)
+    losses = method.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))
+    assert losses["triplet"].item() == pytest.approx(0.15)
+    assert losses["class"].item() == pytest.approx(-math.log(0.2))
+    far = load_method("tcl", {"attention": False, "margin": 3.0})  # the negative is far enough
+    assert far.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))["triplet"].item() == 0
+
+
+def test_selective_attention_weights_the_distance():
+    head = CentreHead(2, 3)
+    for layer in (head.gate_dimensions, head.gate_places):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    assert head.attention(ORIGIN, None).tolist() == [[0.5, 0.5]]
+    maps = torch.randn(1, 9, 2)
+    assert torch.allclose(head.attention(ORIGIN, maps), torch.full((1, 2), 0.25))  # half of a half
+    assert head.attention(ORIGIN, torch.randn(1, 9, 5)).tolist() == [[0.5, 0.5]]  # a map of another width
+    head.gate_places.weight.data[0, 0] = 50.0  # places that are active in the first dimension count alone
+    gates = head.attention(ORIGIN, torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]]))
+    assert gates[0, 0] > 0.49
+    assert gates[0, 1] < 0.01
+    assert half_squared(CENTRES[:1], CENTRES[2:], torch.tensor([[1.0, 0.5]])).item() == pytest.approx(0.5 * (1 + 2))
+
+
+# Options
+
+
+def test_options_are_split_from_settings_and_checked():
+    options, others = split_assignments(NlaOptions, ["form=code", "epochs=3", "class-share=0.7"])
+    assert options == NlaOptions("code", 0.7)
+    assert others == ["epochs=3"]
+    with pytest.raises(InputError, match="form=poem is not known.*paper, code"):
+        load_method("nla", {"form": "poem"})
+    with pytest.raises(InputError, match="class_share=2.0 cannot be trained with.*0 to 1"):
+        split_assignments(NlaOptions, ["class_share=2"])
+    with pytest.raises(RunError, match="'poster' has other options"):
+        load_method("poster", {"form": "code"})
