@@ -109,7 +109,7 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
     out_features = config.encoder.out_features
     method = load_method(config.method, config.method_options)
     head = method.build_head(out_features, len(config.labels), anchors=config.anchors)
-    return ExpressionClassifier(encoder, head, config.labels, config.preprocessing)
+    return ExpressionClassifier(encoder, head, config.labels, config.preprocessing, method.build_regions())
 
 
 def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:

@@ -20,6 +20,7 @@ METHODS = {
     "nla": "arbex.methods.nla:NavigatingLabelAmbiguity",
     "tcl": "arbex.methods.tcl:TripletCenter",
     "scn": "arbex.methods.scn:SelfCure",
+    "ran": "arbex.methods.ran:RegionAttention",
     "rul": "arbex.methods.rul:RelativeUncertainty",
 }
 """From the name on the command line to ``module:class``."""

@@ -55,6 +55,7 @@ class Lesson:
         positions: Which images of the training split they are, [B].
         epoch: Number of the epoch, from 1.
         maps: The encoder's last feature map as tokens [V * B, T, D], where it has one.
+        features: What the head saw: [V * B, D], or [V * B, R, D] where images are cut into regions.
     """
 
     head: nn.Module
@@ -64,6 +65,7 @@ class Lesson:
     positions: Tensor
     epoch: int = 1
     maps: Tensor | None = None
+    features: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -96,6 +98,10 @@ class Method(ABC, Generic[Options]):
     @abstractmethod
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
         """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`."""
+
+    def build_regions(self) -> nn.Module | None:
+        """Returns a module from images ``[B, 3, S, S]`` to regions ``[B, R, 3, S, S]``, for a method that has them."""
+        return None
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
         """Applies settings to a head before training."""

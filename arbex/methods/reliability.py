@@ -60,7 +60,7 @@ class Reliability(Method[NoOptions]):
         """Applies dropout, and chooses which parts of the head train the encoder."""
         super().set_up(head, settings)
         assert isinstance(head, ReliabilityHead)
-        head.lend_encoder = settings.encoder_gradient == "anchors"
+        head.lend_encoder = settings.encoder_gradient == "anchors" and head.num_anchors > 0
 
     def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
         """Returns the corrected distribution and, where they learn each for itself, its parts."""

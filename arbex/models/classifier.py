@@ -36,20 +36,33 @@ class ExpressionClassifier(nn.Module):
         head: Maps those vectors to a :class:`~arbex.models.head.Balance`.
         labels: Class names in the order of the outputs.
         preprocessing: How images become the encoder's input.
+        regions: Cuts images into regions ``[B, R, 3, S, S]`` that the encoder sees one by one, for a method with such.
     """
 
     def __init__(
-        self, encoder: nn.Module, head: nn.Module, labels: tuple[str, ...], preprocessing: Preprocessing
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        labels: tuple[str, ...],
+        preprocessing: Preprocessing,
+        regions: nn.Module | None = None,
     ) -> None:
         """Joins the parts."""
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.regions = encoder, head, regions
         self.labels, self.preprocessing = labels, preprocessing
 
     def encode(self, images: Tensor) -> Tensor:
-        """Maps normalised float32 images ``[B, 3, S, S]`` to the vector before the head (768 wide in ``base``)."""
-        vector: Tensor = self.encoder(images)
-        return vector
+        """Maps normalised float32 images ``[B, 3, S, S]`` to what the head sees: a vector each (768 wide in ``base``).
+
+        With regions, a vector a region: ``[B, R, D]``.
+        """
+        if self.regions is None:
+            vector: Tensor = self.encoder(images)
+            return vector
+        regions = self.regions(images)  # [B, R, 3, S, S]
+        vectors: Tensor = self.encoder(regions.flatten(0, 1))
+        return vectors.reshape(-1, regions.shape[1], vectors.shape[-1])
 
     def balance(self, images: Tensor) -> Balance:
         """Maps normalised images to log-distributions and embedding, for the losses."""

@@ -150,7 +150,9 @@ class Trainer:
         settings, images = self.settings, self.method.views(images)
         answer = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
         balance, tokens = answer.balance, answer.tokens
-        losses = self.method.losses(Lesson(self.raw.head, balance, targets, settings, positions, epoch, answer.maps))
+        losses = self.method.losses(
+            Lesson(self.raw.head, balance, targets, settings, positions, epoch, answer.maps, answer.features)
+        )
         answers = self.method.answers(balance, settings)
         if tokens is not None:
             views = targets.repeat(len(tokens) // len(targets), 1)

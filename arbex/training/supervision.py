@@ -18,11 +18,13 @@ class Supervised(NamedTuple):
         balance: What the model's head computed.
         tokens: Log-probabilities of the classifier on tokens [B, N], where there is one.
         maps: The encoder's last feature map as tokens [B, T, D], where it has one.
+        features: What the head saw, [B, D] or [B, R, D].
     """
 
     balance: Balance
     tokens: Tensor | None
-    maps: Tensor | None = None
+    maps: Tensor | None
+    features: Tensor
 
 
 class DeepSupervision(nn.Module):
@@ -43,20 +45,21 @@ class DeepSupervision(nn.Module):
         self.model = model
         self.classify_tokens: nn.Linear | None = None
         encoder = model.encoder
-        if tokens and isinstance(encoder, Encoder):
+        if tokens and isinstance(encoder, Encoder) and model.regions is None:
             self.classify_tokens = nn.Linear(encoder.num_tokens * encoder.out_features, len(model.labels))
 
     def forward(self, images: Tensor) -> Supervised:
         """Answers for normalised images ``[B, 3, S, S]``."""
         encoder = self.model.encoder
-        if not isinstance(encoder, Encoder):
-            return Supervised(self.answer(self.model.encode(images)), None)
+        if not isinstance(encoder, Encoder) or self.model.regions is not None:
+            features = self.model.encode(images)
+            return Supervised(self.answer(features), None, None, features.float())
         levels = encoder.tokens(images)  # three times [B, T, D]
-        balance, maps = self.answer(encoder.fuse(levels)), levels[-1].float()
-        if self.classify_tokens is None:
-            return Supervised(balance, None, maps)
-        logits = self.classify_tokens(torch.cat(levels, dim=1).flatten(1))
-        return Supervised(balance, log_softmax(logits.float()), maps)
+        features = encoder.fuse(levels)
+        tokens = None
+        if self.classify_tokens is not None:
+            tokens = log_softmax(self.classify_tokens(torch.cat(levels, dim=1).flatten(1)).float())
+        return Supervised(self.answer(features), tokens, levels[-1].float(), features.float())
 
     def answer(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, D]`` to the head's answer, in float32 whatever the encoder computed in."""

@@ -12,6 +12,7 @@ from arbex.errors import InputError, RunError
 from arbex.methods import load_method
 from arbex.methods.base import Lesson, cross_entropies, split_assignments, strongest_other
 from arbex.methods.nla import NlaOptions, covariance_right, jensen_shannon, noise_aware_weight
+from arbex.methods.ran import RegionHead, Regions, region_loss
 from arbex.methods.rul import UncertaintyHead, mix
 from arbex.methods.scn import ImportanceHead, rank_loss, split_by_importance
 from arbex.methods.tcl import CentreHead, TclOptions, choose_negatives, half_squared
@@ -211,6 +212,41 @@ def test_selective_attention_weights_the_distance():
     assert gates[0, 0] > 0.49
     assert gates[0, 1] < 0.01
     assert half_squared(CENTRES[:1], CENTRES[2:], torch.tensor([[1.0, 0.5]])).item() == pytest.approx(0.5 * (1 + 2))
+
+
+# RAN
+
+
+def test_regions_are_the_whole_face_and_five_crops_at_its_size():
+    x = torch.zeros(2, 3, 40, 40)
+    x[:, :, :, :10] = 1.0  # the left quarter
+    regions = Regions()(x)
+    assert regions.shape == (2, 6, 3, 40, 40)
+    assert torch.equal(regions[:, 0], x)
+    means = regions.mean((2, 3, 4))[0]
+    assert means.tolist() == pytest.approx([0.25, 1 / 3, 0.0, 5 / 30, 8 / 36, 7 / 34], abs=0.01)
+
+
+def test_equal_regions_weigh_the_same():
+    head = RegionHead(2, 3)
+    features = torch.tensor([[1.0, -2.0]]).expand(1, 6, 2)
+    assert torch.allclose(head.summary(features), torch.tensor([[1.0, -2.0, 1.0, -2.0]]), atol=1e-6)
+
+
+def test_attention_by_hand():
+    # weights .5 and sigmoid(ln 3) = .75: the whole is (.5 * 0 + .75 * 1) / 1.25 = .6; relation adds nothing
+    head = RegionHead(1, 3)
+    torch.nn.init.zeros_(head.relate.weight)
+    torch.nn.init.constant_(head.attend.weight, math.log(3))
+    torch.nn.init.zeros_(head.attend.bias)
+    features = torch.tensor([[[0.0], [1.0]]])
+    assert head.weights(features).flatten().tolist() == pytest.approx([0.5, 0.75])
+    assert head.summary(features).flatten().tolist() == pytest.approx([0.6, 0.6])
+
+
+def test_region_loss():
+    weights = torch.tensor([[0.5, 0.4, 0.51], [0.5, 0.9, 0.1]])  # .02 - .01 = .01, and 0
+    assert region_loss(weights, 0.02).item() == pytest.approx(0.005)
 
 
 # Options

@@ -90,6 +90,14 @@ def test_the_encoder_can_be_trained_through_the_anchors_alone():
     assert torch.autograd.grad(head(features).geometric[:, 0].sum(), features)[0].abs().sum() > 0
 
 
+def test_without_anchors_the_other_parts_train_the_encoder():
+    method = load_method("arbex")
+    head = method.build_head(8, 3, anchors=0)
+    method.set_up(head, TrainSettings(encoder_gradient="anchors"))
+    features = torch.randn(4, 8, requires_grad=True)
+    assert torch.autograd.grad(head(features).primary[:, 0].sum(), features)[0].abs().sum() > 0
+
+
 def test_dropout_follows_the_settings():
     method = load_method("arbex")
     head = method.build_head(8, 3, anchors=2)

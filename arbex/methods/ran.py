@@ -1,0 +1,121 @@
+"""RAN: attention among regions of a face (Wang et al., Region Attention Networks, TIP 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arbex.methods.base import Lesson, Method, check_range, cross_entropy
+from arbex.models.head import Balance, log_softmax
+
+CROPS = (
+    # size, left, top; as shares of the side
+    (0.75, 0.0, 0.0),
+    (0.75, 0.25, 0.0),
+    (0.75, 0.125, 0.25),
+    (0.9, 0.05, 0.05),
+    (0.85, 0.075, 0.075),
+)
+"""The publication's fixed positions: both upper corners, the middle of the lower edge, and two about the centre."""
+
+
+@dataclass(frozen=True)
+class RanOptions:
+    """Options of RAN; the defaults are the publication's.
+
+    Attributes:
+        region_margin: By how much the best crop must weigh more than the whole face (its ``alpha``).
+        region_weight: Weight of that loss.
+    """
+
+    region_margin: float = 0.02
+    region_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses values with which nothing can be trained."""
+        check_range("region_margin", self.region_margin, 0.0, 1.0)
+        check_range("region_weight", self.region_weight, 0.0, 1e6)
+
+
+class Regions(nn.Module):
+    """Cuts each image into regions of its own size: the whole face first."""
+
+    count = 1 + len(CROPS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps ``[B, 3, S, S]`` to ``[B, R, 3, S, S]``."""
+        side = images.shape[-1]
+        regions = [images]
+        for share, left, top in CROPS:
+            size, x, y = round(share * side), round(left * side), round(top * side)
+            crop = images[:, :, y : y + size, x : x + size]
+            regions.append(F.interpolate(crop, size=(side, side), mode="bilinear", align_corners=False))
+        return torch.stack(regions, dim=1)
+
+
+class RegionHead(nn.Module):
+    """Self-attention and relation-attention over the vectors of regions, and a linear classifier."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        """Builds the head with fresh weights."""
+        super().__init__()
+        self.attend = nn.Linear(in_features, 1)
+        self.relate = nn.Linear(2 * in_features, 1)
+        self.classify = nn.Linear(2 * in_features, num_classes)
+
+    def weights(self, features: Tensor) -> Tensor:
+        """Returns the self-attention of regions ``[B, R, in_features]``, as ``[B, R, 1]`` in [0, 1]."""
+        return torch.sigmoid(self.attend(features))
+
+    def summary(self, features: Tensor) -> Tensor:
+        """Returns one vector ``[B, 2 in_features]`` for the regions ``[B, R, in_features]`` of each image."""
+        own = self.weights(features)  # [B, R, 1]
+        whole = (own * features).sum(1, keepdim=True) / own.sum(1, keepdim=True)  # [B, 1, F]
+        joined = torch.cat([features, whole.expand_as(features)], dim=-1)  # [B, R, 2F]
+        both = own * torch.sigmoid(self.relate(joined))
+        return (both * joined).sum(1) / both.sum(1)
+
+    def forward(self, features: Tensor) -> Balance:
+        """Maps ``[B, R, in_features]`` to a balance whose four distributions are one; its embedding is the summary."""
+        summary = self.summary(features.float())
+        logits = self.classify(summary)
+        log_p = log_softmax(logits)
+        return Balance(log_p, log_p, log_p, log_p, logits, summary)
+
+
+def region_loss(weights: Tensor, margin: float) -> Tensor:
+    """Returns the mean of ``max(0, margin - (weight of the best crop - weight of the whole face))``.
+
+    Args:
+        weights: ``[B, R]``, the whole face first.
+        margin: By how much the best crop must weigh more.
+    """
+    return F.relu(margin - (weights[:, 1:].amax(1) - weights[:, 0])).mean()
+
+
+class RegionAttention(Method[RanOptions]):
+    """The encoder sees six regions of every image, which costs six times as much, on the device too."""
+
+    name = "ran"
+    options_type = RanOptions
+
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+        """Returns the head; ``anchors`` has no meaning here."""
+        return RegionHead(in_features, num_classes)
+
+    def build_regions(self) -> nn.Module:
+        """Returns what cuts images into regions."""
+        return Regions()
+
+    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns classification and region loss."""
+        assert isinstance(lesson.head, RegionHead)
+        assert lesson.features is not None
+        weights = lesson.head.weights(lesson.features).squeeze(-1)
+        return {
+            "class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
+            "region": self.options.region_weight * region_loss(weights, self.options.region_margin),
+        }
