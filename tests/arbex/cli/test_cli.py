@@ -123,7 +123,7 @@ def test_inspect_and_doctor(bundles: Path, capfd: pytest.CaptureFixture[str]):
 def test_evaluate_json(run: Path, faces: Path, capfd: pytest.CaptureFixture[str]):
     assert invoke(["evaluate", str(run), "--data", str(faces), "--json"], "arbex") == 0
     value = json.loads(capfd.readouterr().out)
-    scores = {"accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "per_class"}
+    scores = {"accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "per_class", "confusion"}
     assert scores | {"primary", "std_primary", "std_corrected", "n"} == set(value)
     assert set(value["primary"]) == scores
 
