@@ -20,12 +20,14 @@ class Setting:
         method: Name of a method.
         anchors: Anchors a class.
         assignments: ``name=value`` for settings and the method's options, as ``arbex train --set`` takes them.
+        teacher: Name of the setting that it learns from, which has no teacher itself.
     """
 
     name: str
     method: str = "arbex"
     anchors: int = 10
     assignments: tuple[str, ...] = ()
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Job:
         data: On what.
         run: Where.
         threads: How many it may use.
+        teacher: The run that it learns from.
     """
 
     setting: Setting
@@ -40,6 +41,7 @@ class Job:
     data: str
     run: Path
     threads: int
+    teacher: Path | None = None
 
     @property
     def assignments(self) -> tuple[str, ...]:
@@ -52,22 +54,30 @@ class Job:
         run, setting = str(self.run), self.setting
         train = ["arbex", "train", "--data", self.data, "--out", run, "--preset", self.budget.preset]
         train += ["--method", setting.method, "--anchors", str(setting.anchors), "--seed", str(self.seed)]
+        train += ["--teacher", str(self.teacher)] if self.teacher else []
         train += ["--epochs", str(self.budget.epochs)] if self.budget.epochs is not None else []
         train += [part for text in self.assignments for part in ("--set", text)]
         return shlex.join(train), shlex.join(["arbex", "evaluate", run, "--data", self.data])
 
 
-def folder_name(setting: Setting, seed: int) -> str:
+def folder_name(setting: str, seed: int) -> str:
     """Returns the name of a run's folder."""
-    plain = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in setting.name)
+    plain = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in setting)
     return f"{plain}-seed{seed}"
 
 
 def plan_jobs(settings: Sequence[Setting], budget: Budget, data: str, out: Path, jobs: int) -> list[Job]:
     """Returns all runs, one seed of every setting after the other, so that a part of them spans the table."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    def place(name: str, seed: int) -> Path:
+        return out / "runs" / folder_name(name, seed)
+
     return [
-        Job(setting, seed, budget, data, out / "runs" / folder_name(setting, seed), threads)
+        Job(
+            *(setting, seed, budget, data, place(setting.name, seed), threads),
+            place(setting.teacher, seed) if setting.teacher else None,
+        )
         for seed in range(budget.seeds)
         for setting in settings
     ]
@@ -123,6 +133,7 @@ def perform(job: Job) -> Outcome:
         settings,
         job.setting.anchors,
         resume=resume,
+        teacher=job.teacher,
         method_options=options_to_json(options),
     )
     state = train(request)
@@ -162,8 +173,8 @@ def run_all(
     waiting = [job for job, outcome in known.items() if outcome is None]
     if outcomes:
         report.line(f"{len(outcomes)} of {len(planned)} runs are finished already")
-    for outcome in work(waiting, jobs, report):
-        outcomes.append(outcome)
+    for taught in (False, True):  # teachers first
+        outcomes += work([job for job in waiting if bool(job.teacher) == taught], jobs, report)
     return outcomes
 
 

@@ -11,7 +11,7 @@ from arbex.experiments.paper import TABLE_1, TABLE_2, TABLE_2_NOISE, TABLE_3, TA
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars, heat_map, lines
 from arbex.experiments.statistics import Estimate, estimate, paired
-from arbex.methods import METHODS
+from arbex.methods import METHODS, method_class
 
 PERCENT = 100.0
 PUBLISHED = (
@@ -195,11 +195,16 @@ class Table5(Experiment):
     """All methods on one encoder."""
 
     name = "table-5"
+    teacher = "poster"
+    """Generates label distributions for the method that learns from them."""
     columns = {"accuracy": "accuracy %", "balanced_accuracy": "balanced %", "macro_f1": "macro-F1 %", "ece": "ECE %"}
 
     def settings(self, budget: Budget) -> list[Setting]:
         """Returns a setting for each method."""
-        return [Setting(name, method=name) for name in METHODS]
+        return [
+            Setting(name, method=name, teacher=self.teacher if method_class(name).needs_teacher else None)
+            for name in METHODS
+        ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
         """Returns a row a method."""

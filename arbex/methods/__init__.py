@@ -20,8 +20,9 @@ METHODS = {
     "nla": "arbex.methods.nla:NavigatingLabelAmbiguity",
     "tcl": "arbex.methods.tcl:TripletCenter",
     "scn": "arbex.methods.scn:SelfCure",
-    "ran": "arbex.methods.ran:RegionAttention",
     "rul": "arbex.methods.rul:RelativeUncertainty",
+    "ran": "arbex.methods.ran:RegionAttention",
+    "efficientface": "arbex.methods.efficientface:LabelDistribution",
 }
 """From the name on the command line to ``module:class``."""
 

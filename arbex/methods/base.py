@@ -90,6 +90,8 @@ class Method(ABC, Generic[Options]):
 
     name: ClassVar[str]
     options_type: ClassVar[type[Any]] = NoOptions
+    needs_teacher: ClassVar[bool] = False
+    """Whether it learns from another run's answers, and from nothing without them."""
 
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
@@ -102,6 +104,10 @@ class Method(ABC, Generic[Options]):
     def build_regions(self) -> nn.Module | None:
         """Returns a module from images ``[B, 3, S, S]`` to regions ``[B, R, 3, S, S]``, for a method that has them."""
         return None
+
+    def adapt(self, settings: TrainSettings) -> TrainSettings:
+        """Returns the settings that a run of this method has, whatever was asked for."""
+        return settings
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
         """Applies settings to a head before training."""

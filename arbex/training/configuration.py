@@ -12,6 +12,7 @@ import torch
 from arbex.checkpoint import RESUME, RunConfig, read_config
 from arbex.data.samples import FaceSet
 from arbex.errors import RunError
+from arbex.methods import load_method
 from arbex.models import PRESETS, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
 from arbex.spec import Preprocessing
@@ -63,6 +64,21 @@ class TrainRequest:
     def side(self) -> int:
         """Side of the input in pixels."""
         return self.image_size or (CUSTOM_SIZE if self.backbone else PRESETS[self.preset].image_size)
+
+
+def adapted(request: TrainRequest) -> TrainRequest:
+    """Returns the request with the settings that its method prescribes.
+
+    Raises:
+        RunError: If the method needs a teacher and there is none.
+    """
+    method = load_method(request.method, request.method_options)
+    if method.needs_teacher and request.teacher is None:
+        raise RunError(
+            f"The method {request.method!r} learns from the answers of a trained model, and there is none.",
+            remedy="Train one first, such as with --method poster, and give its run with --teacher.",
+        )
+    return replace(request, settings=method.adapt(request.settings))
 
 
 def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], *, landmarks: bool) -> RunConfig:

@@ -43,7 +43,7 @@ from arbex.methods.base import Answer, Lesson, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import digest_file
-from arbex.training.configuration import TrainRequest, check_resume, make_config
+from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronise_norms
 from arbex.training.distillation import Teacher
 from arbex.training.settings import TrainSettings
@@ -332,6 +332,7 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
         DataError, RunError, InputError: If data, output folder or settings cannot be used; nothing is written then.
     """
     check_folder(request)
+    request = adapted(request)
     fabric = make_fabric(request.devices, request.settings.precision)
     if not fabric.is_global_zero:
         report = SILENT

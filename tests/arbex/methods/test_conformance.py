@@ -11,18 +11,25 @@ import torch
 
 from arbex.checkpoint import load_run, open_run, read_weights
 from arbex.cli import invoke
+from arbex.errors import RunError
 from arbex.evaluation import evaluate
-from arbex.methods import METHODS
+from arbex.methods import METHODS, method_class
+from arbex.spec import OUTPUT_NAMES
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, TrainSettings
+from export.targets import TARGETS
 
 SETTINGS = replace(PRESET_SETTINGS["tiny"], epochs=2, images_per_class=8, batch_size=14, schedule="exponential")
 OPTIONS = {"scn": {"relabel_epoch": 1, "relabel_margin": 0.0}, "nla": {"form": "code"}}
 
 
-def request(faces: Path, out: Path, method: str, settings: TrainSettings = SETTINGS, **other: bool) -> TrainRequest:
-    return TrainRequest(str(faces), out, "tiny", method, settings, method_options=OPTIONS.get(method, {}), **other)
+def request(
+    faces: Path, out: Path, method: str, runs: dict[str, Path], settings: TrainSettings = SETTINGS, **other: bool
+) -> TrainRequest:
+    teacher = runs["poster"] if method_class(method).needs_teacher else None
+    options = OPTIONS.get(method, {})
+    return TrainRequest(str(faces), out, "tiny", method, settings, method_options=options, teacher=teacher, **other)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
     class Runs(dict[str, Path]):
         def __missing__(self, method: str) -> Path:
-            train(request(faces, root / method, method))
+            train(request(faces, root / method, method, self))
             self[method] = root / method
             return self[method]
 
@@ -61,28 +68,37 @@ def test_an_answer_does_not_depend_on_the_batch(runs: dict[str, Path], method: s
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_is_the_uninterrupted_one(runs: dict[str, Path], faces: Path, tmp_path: Path, method: str):
     parts = tmp_path / "parts"
-    train(request(faces, parts, method, replace(SETTINGS, epochs=1)))
-    train(request(faces, parts, method, resume=True))
+    train(request(faces, parts, method, runs, replace(SETTINGS, epochs=1)))
+    train(request(faces, parts, method, runs, resume=True))
     whole, resumed = (read_weights(run / "last.safetensors") for run in (runs[method], parts))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "arbex"])
-def test_a_run_exports_as_the_same_three_outputs(runs: dict[str, Path], faces: Path, tmp_path: Path, method: str):
-    code = invoke(
-        ["export", str(runs[method]), "--target", "cpu", "--target", "android", "--precision", "fp32"]
-        + ["--precision", "int8", "--calibration", str(faces), "--samples", "32", "--min-agreement", "0"]
-        + ["--out", str(tmp_path)],
-        "arbex",
-    )
-    assert code == 0
-    for target in ("cpu", "android"):
-        manifest = json.loads((tmp_path / target / "manifest.json").read_text())
-        assert len(manifest["artifacts"]) == 2
+def test_label_distributions_take_the_place_of_labels(runs: dict[str, Path]):
+    lines = [json.loads(line) for line in (runs["efficientface"] / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert (line["class"], line["tokens"]) == (0.0, 0.0)
+        assert line["loss"] == pytest.approx(line["distil"]) != 0
+    settings = open_run(runs["efficientface"]).config.settings
+    assert (settings.distil_share, settings.distil_temperature, settings.distil_embedding) == (1.0, 1.0, 0.0)
+
+
+def test_a_method_without_its_teacher_is_refused(faces: Path, tmp_path: Path):
+    alone = TrainRequest(str(faces), tmp_path / "run", "tiny", "efficientface", SETTINGS)
+    with pytest.raises(RunError, match="there is none.*--teacher"):
+        train(alone)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_a_run_exports_to_all_targets(runs: dict[str, Path], faces: Path, tmp_path: Path, method: str):
-    given = ["export", str(runs[method]), "--target", "all", "--calibration", str(faces), "--min-agreement", "0"]
-    assert invoke([*given, "--out", str(tmp_path)], "arbex") == 0
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "arbex"])
+def test_a_run_exports_to_all_targets_as_the_same_three_outputs(
+    runs: dict[str, Path], faces: Path, tmp_path: Path, method: str
+):
+    given = ["export", str(runs[method]), "--target", "all", "--precision", "int8", "--calibration", str(faces)]
+    given += ["--samples", "32", "--min-agreement", "0", "--out", str(tmp_path)]
+    assert invoke(given, "arbex") == 0
+    manifests = list(tmp_path.glob("*/manifest.json"))
+    assert {path.parent.name for path in manifests} == set(TARGETS)
+    for path in manifests:
+        assert [output["name"] for output in json.loads(path.read_text())["outputs"]] == list(OUTPUT_NAMES)
