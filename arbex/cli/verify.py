@@ -12,6 +12,7 @@ import click
 from arbex.cli.console import Console, backbone_option, debug_option, json_option, print_json, print_table
 
 if TYPE_CHECKING:
+    from arbex.models import ExpressionClassifier
     from runtimes.bundle import Bundle
     from runtimes.verification import TestImages
 
@@ -25,7 +26,7 @@ class Reference(NamedTuple):
 
 @click.command()
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--data", help="Images to compare on: a data set, or any folder of cropped faces.")
+@click.option("--data", help="Images to compare on: PATH or LAYOUT:PATH, or any folder of cropped faces.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many images, evenly chosen.")
 @click.option("--max-kl", type=click.FloatRange(min=0), help="Limit of the mean KL on --data.  [default: the bundle's]")
@@ -105,31 +106,47 @@ def verify(
 def test_images(
     bundle: Bundle, data: str, split: str, limit: int | None, reference: Reference, console: Console
 ) -> TestImages:
-    """Reads images, and asks PyTorch for its answers."""
+    """Reads images, and asks PyTorch for its answers.
+
+    Any folder will do: images need no classes to be compared on. The other layouts have them.
+    """
+    import numpy as np
+
+    from arbex.data.layouts import parse_source
     from runtimes.base import Prediction
+    from runtimes.preprocessing import load
     from runtimes.testimages import read_images
     from runtimes.verification import TestImages
 
-    files, labels = read_images(data, split, bundle.labels, limit)
-    answers, pixels = reference_answers(bundle, files, reference, console)
-    return TestImages(pixels, Prediction(*answers), labels)
+    model = reference_model(bundle, reference)
+    if parse_source(data)[0] == "folder":
+        files, labels = read_images(data, split, bundle.labels, limit)
+        pixels = np.stack([load(file, bundle.side) for file in files])
+    else:
+        from arbex.data.loading import read_pixels
+
+        pixels, labels = read_pixels(data, split, bundle.labels, bundle.side, limit=limit)
+    from arbex.reference import answer
+
+    return TestImages(pixels, Prediction(*answer(model, pixels, report=console)), labels)
 
 
 test_images.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever its name suggests
 
 
-def reference_answers(bundle: Bundle, files: list[Path], reference: Reference, console: Console) -> Any:
-    """Returns PyTorch's answers for image files, and the decoded images."""
-    import numpy as np
+def reference_model(bundle: Bundle, reference: Reference) -> ExpressionClassifier:
+    """Returns the PyTorch model that a bundle was exported from.
 
+    Raises:
+        MissingPackageError: If PyTorch is not installed.
+        RunError: If the run is not there, or holds other weights now.
+    """
     from arbex.errors import MissingPackageError, RunError
-    from runtimes.preprocessing import load
 
     origin = bundle.manifest.provenance
     run = reference.run or Path(os.path.relpath(bundle.path / origin["run"]))
     try:
         from arbex.checkpoint import load_run, open_run
-        from arbex.reference import answer
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "comparing with PyTorch on --data", extra="train") from error
     if not reference.run and not run.is_dir():
@@ -142,8 +159,7 @@ def reference_answers(bundle: Bundle, files: list[Path], reference: Reference, c
             f"{bundle.path} was not exported from the weights that are in {run} now.",
             remedy="Give the run it came from with --reference RUN, or export again.",
         )
-    pixels = np.stack([load(file, bundle.side) for file in files])
-    return answer(load_run(run, backbone=reference.backbone), pixels, report=console), pixels
+    return load_run(run, backbone=reference.backbone)
 
 
 def figure(value: float | None, form: str) -> str:

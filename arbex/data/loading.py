@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from arbex.data.cache import Unreadable, open_pixels
 from arbex.data.samples import FaceSet, Sample, check_every_class, load_sample
+from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.progress import Reporter
@@ -125,6 +126,31 @@ def decode_all(
             if progress:
                 progress(i + 1)
     return unreadable
+
+
+def read_pixels(
+    data: str, split: str, labels: tuple[str, ...], side: int, *, limit: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Reads a split as a device would be given it.
+
+    Args:
+        data: ``PATH`` or ``LAYOUT:PATH``.
+        split: Which split.
+        labels: The model's class order.
+        side: Of its input, in pixels.
+        limit: At most so many images, evenly chosen.
+
+    Returns:
+        uint8 RGB ``[n, side, side, 3]`` and classes ``[n]``.
+
+    Raises:
+        DataError: If the data cannot be read or has other classes.
+    """
+    faces = read_split(data, split, labels=labels)
+    count = min(limit or len(faces.samples), len(faces.samples))
+    chosen = np.linspace(0, len(faces.samples) - 1, count).round().astype(int)
+    images = FaceDataset(replace(faces, samples=tuple(faces.samples[i] for i in chosen)), side)
+    return images.pixels[images.rows].permute(0, 2, 3, 1).numpy(), images.labels.numpy()
 
 
 def log_unreadable(images: FaceDataset, log: Path, report: Reporter) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,21 @@ def test_verify_json_has_the_promised_keys(bundles: Path, faces: Path, capfd: py
     images = len(list((faces / "test").rglob("*.png")))
     assert [a["samples"] for a in executed] == [images, images]
     assert all(a["ece_delta"] is not None for a in executed)
+
+
+def test_verify_reads_data_sets_as_they_are_given_out(
+    bundles: Path, faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    codes = ("AN", "DI", "FE", "HA", "NE", "SA", "SU")
+    classes = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    for i, (person, (code, name)) in enumerate(product(("KA", "KL", "NA", "YM"), zip(codes, classes, strict=True))):
+        source = sorted((faces / "train" / name).iterdir())[i % 3]
+        Image.open(source).convert("L").save(tmp_path / f"{person}.{code}1.{i}.tiff")
+    command = ["verify", str(bundles / "cpu"), "--data", f"jaffe:{tmp_path}", "--limit", "5", "--min-agreement", "0"]
+    assert invoke([*command, "--max-kl", "1", "--json"], "arbex") == 0
+    (artifact, *_) = (a for b in json.loads(capfd.readouterr().out)["bundles"] for a in b["artifacts"] if a["executed"])
+    assert artifact["samples"] == 5
+    assert artifact["ece_delta"] is not None  # the classes are known
 
 
 def test_verify_exits_with_1_for_an_altered_bundle(bundles: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
