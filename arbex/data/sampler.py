@@ -58,13 +58,28 @@ class RefinementSampler:
         """Number of images that this process sees in an epoch: the same for all, so that they keep step."""
         return self.per_class * len(self.classes) // self.world_size
 
+    def repeats(self) -> dict[int, float]:
+        """Returns how often an epoch shows each image of a class on average, for classes that fill less than a quota."""
+        found = {}
+        for label in self.classes:
+            in_pool = sum(
+                float((self.labels[members] == label).sum()) * self.kept(name, members) / len(members)
+                for name, members in self.groups.items()
+            )
+            if in_pool < self.per_class:
+                found[int(label)] = self.per_class / in_pool
+        return found
+
+    def kept(self, name: str, members: NDArray[np.int64]) -> int:
+        """Returns how many images of a group go into an epoch's pool."""
+        return len(members) if name == "" else min(self.per_group, len(members))
+
     def indices(self) -> NDArray[np.int64]:
         """Returns the positions of the epoch's images for all processes, in random order."""
         rng = np.random.default_rng([self.seed, self.epoch])
         pools = []
         for name, members in self.groups.items():
-            keep = len(members) if name == "" else min(self.per_group, len(members))
-            pools.append(rng.permutation(members)[:keep])
+            pools.append(rng.permutation(members)[: self.kept(name, members)])
         pool = np.concatenate(pools)
         chosen = []
         for label in self.classes:

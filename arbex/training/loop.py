@@ -218,6 +218,15 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
         return images, FaceDataset(validation, side, most_unreadable=most, progress=step)
 
 
+def report_repeats(trainer: Trainer, report: Reporter) -> None:
+    """Says which classes are smaller than the quota, and how often an epoch shows their images."""
+    repeats = trainer.sampler.repeats()
+    if repeats:
+        each = ", ".join(f"{trainer.config.labels[label]} {times:.1f}" for label, times in repeats.items())
+        quota = trainer.settings.images_per_class
+        report.line(f"epoch: {quota} images a class; smaller classes are repeated, on average times: {each}")
+
+
 def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
     """Reads the teacher, if there is one.
 
@@ -345,6 +354,7 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
         check_resume(request.out, config)
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)
     state = start(request, trainer, files, report)
+    report_repeats(trainer, report)
     if fabric.is_global_zero:
         for name, dataset in (("train", images), ("val", validation)):
             log_unreadable(dataset, request.out / f"unreadable-{name}.log", report)

@@ -35,6 +35,12 @@ def test_a_group_gives_no_more_than_its_quota():
     assert len([i for i in drawn if i >= 50]) == 5
 
 
+def test_how_often_small_classes_are_repeated():
+    assert make().repeats() == pytest.approx({1: 30 / 9, 2: 30.0})
+    assert make(per_group=25).repeats() == pytest.approx({1: 30 / 4.5, 2: 60.0})  # half of each group is in the pool
+    assert make(per_class=1).repeats() == {}
+
+
 def test_images_without_a_group_are_on_their_own():
     sampler = RefinementSampler([0] * 100, [""] * 100, per_group=5, per_class=100, seed=0)
     assert len(set(sampler)) == 100
