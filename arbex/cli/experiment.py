@@ -18,7 +18,11 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 @click.command(epilog=f"\b\nEXPERIMENTs:\n{NAMES}")
 @click.argument("name", metavar="EXPERIMENT", type=click.Choice(list(EXPERIMENTS)))
 @click.option("--data", required=True, help=DATA_HELP)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for documents and runs.  [default: results/NAME]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of documents and runs.  [default: results]",
+)
 @click.option("--budget", type=click.Choice(["small", "full"]), default="full", show_default=True)
 @click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: the budget's]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the budget's]")
@@ -40,7 +44,8 @@ def experiment(
     """Make a table or a figure of the paper on DATA, with its seeds and intervals.
 
     The budget small takes minutes on two cores: preset tiny, a part of the grid; full is the paper's grid on preset
-    base. An interrupted experiment goes on when it is called again.
+    base. An interrupted experiment goes on when it is called again, and experiments share the runs that they have in
+    common.
     """
     from dataclasses import replace
 
@@ -56,7 +61,7 @@ def experiment(
         assignments=(*chosen.assignments, *assignments),
     )
     command = shlex.join(["arbex", *sys.argv[1:]])
-    out = out or Path("results") / name
+    out = out or Path("results")
     document = run_experiment(name, data, out, chosen, jobs=jobs or default_jobs(), command=command, report=Console())
     click.echo(document.read_text(encoding="utf-8"))
     click.echo(f"Written to {document}, {document.with_suffix('.json').name} and plots beside it.", err=True)

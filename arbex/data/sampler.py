@@ -59,7 +59,7 @@ class RefinementSampler:
         return self.per_class * len(self.classes) // self.world_size
 
     def repeats(self) -> dict[int, float]:
-        """Returns how often an epoch shows each image of a class on average, for classes that fill less than a quota."""
+        """Returns how often an epoch shows each image on average, for each class that is smaller than the quota."""
         found = {}
         for label in self.classes:
             in_pool = sum(

@@ -40,6 +40,7 @@ class Budget:
         seeds: How many runs a setting.
         grid: Whether tables have all of the paper's rows and columns, or a few that span them.
         assignments: For every run, before a setting's own.
+        image_size: Side of the input; nothing for the preset's own.
     """
 
     preset: str
@@ -47,6 +48,7 @@ class Budget:
     seeds: int
     grid: bool
     assignments: tuple[str, ...] = ()
+    image_size: int | None = None
 
 
 BUDGETS = {

@@ -7,30 +7,34 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from arbex.errors import RunError
 from arbex.experiments.plan import Budget, Outcome, Setting
 from arbex.files import write_atomically
+from arbex.methods import method_class
+from arbex.methods.base import options_to_json, split_assignments
 from arbex.progress import Reporter
+from arbex.training.settings import PRESET_SETTINGS, TrainSettings, override
 
 RESULT = "result.json"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """One run. Experiments that need the same one share it.
 
     Attributes:
         setting: What to train.
         seed: With which seed.
         budget: At what cost.
         data: On what.
-        run: Where.
+        runs: Folder of all runs.
         threads: How many it may use.
         teacher: The run that it learns from.
     """
@@ -39,48 +43,73 @@ class Job:
     seed: int
     budget: Budget
     data: str
-    run: Path
+    runs: Path
     threads: int
     teacher: Path | None = None
 
     @property
-    def assignments(self) -> tuple[str, ...]:
-        """All ``name=value`` texts."""
-        return (*self.budget.assignments, *self.setting.assignments)
+    def options(self) -> Any:
+        """The method's options."""
+        return self.split()[0]
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The settings of its training."""
+        epochs = [] if self.budget.epochs is None else [f"epochs={self.budget.epochs}"]
+        return override(PRESET_SETTINGS[self.budget.preset], [f"seed={self.seed}", *epochs, *self.split()[1]])
+
+    def split(self) -> tuple[Any, list[str]]:
+        """Returns the method's options, and the texts that are not among them."""
+        texts = (*self.budget.assignments, *self.setting.assignments)
+        return split_assignments(method_class(self.setting.method).options_type, texts)
+
+    @property
+    def own(self) -> list[str]:
+        """What the setting changes against all others of the budget, as ``name=value``."""
+        plain = replace(self, setting=Setting("", self.setting.method))
+        return differences(plain.settings, self.settings) + differences(plain.options, self.options)
+
+    @property
+    def run(self) -> Path:
+        """Its folder, named after what is trained and not after who wants it."""
+        anchors = [f"K={self.setting.anchors}"] if self.setting.method == "arbex" else []
+        return self.runs / "-".join([self.setting.method, *anchors, *self.own, f"seed={self.seed}"])
 
     @property
     def commands(self) -> tuple[str, ...]:
         """What does the same by hand."""
-        run, setting = str(self.run), self.setting
-        train = ["arbex", "train", "--data", self.data, "--out", run, "--preset", self.budget.preset]
-        train += ["--method", setting.method, "--anchors", str(setting.anchors), "--seed", str(self.seed)]
+        run, setting, budget = str(self.run), self.setting, self.budget
+        train = ["arbex", "train", "--data", self.data, "--out", run, "--preset", budget.preset]
+        train += ["--method", setting.method, "--seed", str(self.seed)]
+        train += ["--anchors", str(setting.anchors)] if setting.method == "arbex" else []
+        train += ["--image-size", str(budget.image_size)] if budget.image_size else []
         train += ["--teacher", str(self.teacher)] if self.teacher else []
-        train += ["--epochs", str(self.budget.epochs)] if self.budget.epochs is not None else []
-        train += [part for text in self.assignments for part in ("--set", text)]
+        train += ["--epochs", str(budget.epochs)] if budget.epochs is not None else []
+        train += [part for text in (*budget.assignments, *self.own) for part in ("--set", text)]
         return shlex.join(train), shlex.join(["arbex", "evaluate", run, "--data", self.data])
 
 
-def folder_name(setting: str, seed: int) -> str:
-    """Returns the name of a run's folder."""
-    plain = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in setting)
-    return f"{plain}-seed{seed}"
+def differences(usual: Any, other: Any) -> list[str]:
+    """Returns the fields of a dataclass that differ from another's as ``name=value``."""
+    before, after = asdict(usual), asdict(other)
+    return [f"{name}={as_text(value)}" for name, value in after.items() if value != before[name]]
+
+
+def as_text(value: Any) -> str:
+    """Returns a value as ``--set`` reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def plan_jobs(settings: Sequence[Setting], budget: Budget, data: str, out: Path, jobs: int) -> list[Job]:
     """Returns all runs, one seed of every setting after the other, so that a part of them spans the table."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    named = {setting.name: setting for setting in settings}
 
-    def place(name: str, seed: int) -> Path:
-        return out / "runs" / folder_name(name, seed)
+    def job(setting: Setting, seed: int) -> Job:
+        teacher = job(named[setting.teacher], seed).run if setting.teacher else None
+        return Job(setting, seed, budget, data, out / "runs", threads, teacher)
 
-    return [
-        Job(
-            *(setting, seed, budget, data, place(setting.name, seed), threads),
-            place(setting.teacher, seed) if setting.teacher else None,
-        )
-        for seed in range(budget.seeds)
-        for setting in settings
-    ]
+    return [job(setting, seed) for seed in range(budget.seeds) for setting in settings]
 
 
 def read_outcome(job: Job) -> Outcome | None:
@@ -102,7 +131,7 @@ def read_outcome(job: Job) -> Outcome | None:
             f"{job.run} was trained with: {outcome.commands[0]}; wanted is: {job.commands[0]}.",
             remedy="Give another --out, or remove the folder.",
         )
-    return outcome
+    return replace(outcome, setting=job.setting.name)
 
 
 def perform(job: Job) -> Outcome:
@@ -111,17 +140,10 @@ def perform(job: Job) -> Outcome:
 
     torch.set_num_threads(job.threads)
     from arbex.evaluation import evaluate
-    from arbex.methods import method_class
-    from arbex.methods.base import options_to_json, split_assignments
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train
-    from arbex.training.settings import PRESET_SETTINGS, override
 
     started = time.monotonic()
-    options, others = split_assignments(method_class(job.setting.method).options_type, job.assignments)
-    base = PRESET_SETTINGS[job.budget.preset]
-    epochs = [] if job.budget.epochs is None else [f"epochs={job.budget.epochs}"]
-    settings = override(base, [f"seed={job.seed}", *epochs, *others])
     resume = (job.run / "resume.safetensors").is_file()
     if job.run.exists() and not resume:
         shutil.rmtree(job.run)  # interrupted before there was anything to go on from
@@ -130,11 +152,12 @@ def perform(job: Job) -> Outcome:
         job.run,
         job.budget.preset,
         job.setting.method,
-        settings,
+        job.settings,
         job.setting.anchors,
+        job.budget.image_size,
         resume=resume,
         teacher=job.teacher,
-        method_options=options_to_json(options),
+        method_options=options_to_json(job.options),
     )
     state = train(request)
     lines = (job.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -163,29 +186,28 @@ def run_all(
         settings: What to train.
         budget: At what cost.
         data: On what.
-        out: Folder of the experiment; runs lie in ``runs``.
+        out: Folder of the documents; runs lie in ``runs``, for all experiments.
         jobs: How many at a time.
         report: Takes a line a run.
     """
     planned = plan_jobs(settings, budget, data, out, jobs)
-    known = {job: read_outcome(job) for job in planned}
-    outcomes = [outcome for outcome in known.values() if outcome]
-    waiting = [job for job, outcome in known.items() if outcome is None]
-    if outcomes:
-        report.line(f"{len(outcomes)} of {len(planned)} runs are finished already")
+    distinct = list({job.run: job for job in planned}.values())
+    waiting = [job for job in distinct if read_outcome(job) is None]
+    if len(waiting) < len(distinct):
+        report.line(f"{len(distinct) - len(waiting)} of {len(distinct)} runs are finished already")
     for taught in (False, True):  # teachers first
-        outcomes += work([job for job in waiting if bool(job.teacher) == taught], jobs, report)
-    return outcomes
+        work([job for job in waiting if bool(job.teacher) == taught], jobs, report)
+    return [outcome for job in planned if (outcome := read_outcome(job))]
 
 
-def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> Iterator[Outcome]:
-    """Yields the outcomes of runs as they finish."""
+def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> None:
+    """Trains and measures runs, and says of each what came out."""
     started = time.monotonic()
     if not waiting:
         return
     # Not forked: this process may have loaded libraries with threads.
     with ProcessPoolExecutor(min(jobs, len(waiting)), mp_context=get_context("spawn")) as pool:
-        pending = {pool.submit(perform, job): job for job in waiting}
+        pending = [pool.submit(perform, job) for job in waiting]
         try:
             for done, future in enumerate(as_completed(pending), start=1):
                 outcome = future.result()
@@ -194,7 +216,6 @@ def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> Iterator[Outcom
                     f"{done}/{len(waiting)} {outcome.setting}, seed {outcome.seed}: accuracy "
                     f"{outcome.scores['accuracy']:.3f} in {outcome.seconds:.0f} s, about {left / 60:.0f} min left"
                 )
-                yield outcome
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

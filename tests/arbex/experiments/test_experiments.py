@@ -12,8 +12,8 @@ import pytest
 from arbex.cli import invoke
 from arbex.errors import RunError, UnsupportedError
 from arbex.experiments import EXPERIMENTS, load_experiment, run_experiment
-from arbex.experiments.plan import BUDGETS, Budget
-from arbex.experiments.runner import plan_jobs, read_outcome
+from arbex.experiments.plan import BUDGETS, Budget, Setting
+from arbex.experiments.runner import perform, plan_jobs, read_outcome
 from arbex.methods import METHODS
 from arbex.progress import Reporter
 
@@ -37,6 +37,7 @@ def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: 
     assert {setting.method for setting in settings} <= set(METHODS)
     jobs = plan_jobs(settings, chosen, "data", tmp_path, 2)
     assert len({job.run for job in jobs}) == len(jobs) == chosen.seeds * len(settings)
+    assert {job.teacher for job in jobs} - {None} <= {job.run for job in jobs if job.teacher is None}
     for job in jobs:
         assert shlex.split(job.commands[0])[:2] == ["arbex", "train"]
 
@@ -62,6 +63,19 @@ def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces:
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
+def test_experiments_share_runs(tmp_path: Path):
+    """What is trained names a run, not the table that it is for, nor how the table puts it."""
+    runs = {
+        name: {job.run for job in plan_jobs(load_experiment(name).settings(TINY), TINY, "data", tmp_path, 1)}
+        for name in EXPERIMENTS
+    }
+    plain = tmp_path / "runs" / "arbex-K=10-seed=0"
+    assert all(plain in found for name, found in runs.items())
+    assert tmp_path / "runs" / "arbex-K=0-label_noise=0.2-seed=0" in runs["table-2"]
+    assert tmp_path / "runs" / "poster-label_noise=0.2-seed=0" in runs["gain"]
+    assert len(runs["fig-6"] - runs["table-5"]) == 0
+
+
 def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path):
     experiment = load_experiment("table-5")
     settings = experiment.settings(TINY)[:2]
@@ -77,10 +91,20 @@ def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path):
     assert [o.scores for o in both if o.setting == settings[0].name] == [o.scores for o in first]
 
 
+def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    setting = Setting("any", anchors=3, assignments=("label_noise=0.20", "bounded_anchor_loss=false"))
+    budget = replace(TINY, seeds=1, image_size=48)
+    outcome = perform(plan_jobs([setting], budget, str(faces), tmp_path / "a", 1)[0])
+    train, evaluate = (shlex.split(line.replace(outcome.run, str(tmp_path / "b"))) for line in outcome.commands)
+    assert invoke(train[1:], "arbex") == 0
+    capfd.readouterr()
+    assert invoke([*evaluate[1:], "--json"], "arbex") == 0
+    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(outcome.scores))
+
+
 def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
     (job,) = plan_jobs(load_experiment("fig-5").settings(TINY), replace(TINY, seeds=1), str(faces), tmp_path, 1)
     assert read_outcome(job) is None
-    from arbex.experiments.runner import perform
 
     outcome = perform(job)
     assert read_outcome(job) == outcome
