@@ -50,6 +50,13 @@ class Budget:
     assignments: tuple[str, ...] = ()
     image_size: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What all of its runs have in common, as the name of their folder."""
+        size = [f"{self.image_size}px"] if self.image_size else []
+        epochs = [f"{self.epochs}-epochs"] if self.epochs is not None else []
+        return "-".join([self.preset, *size, *epochs, *self.assignments])
+
 
 BUDGETS = {
     # Minutes on two cores: the smallest preset, with few images of every class an epoch.

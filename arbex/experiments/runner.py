@@ -34,7 +34,7 @@ class Job:
         seed: With which seed.
         budget: At what cost.
         data: On what.
-        runs: Folder of all runs.
+        runs: Folder of all runs of the budget.
         threads: How many it may use.
         teacher: The run that it learns from.
     """
@@ -107,7 +107,7 @@ def plan_jobs(settings: Sequence[Setting], budget: Budget, data: str, out: Path,
 
     def job(setting: Setting, seed: int) -> Job:
         teacher = job(named[setting.teacher], seed).run if setting.teacher else None
-        return Job(setting, seed, budget, data, out / "runs", threads, teacher)
+        return Job(setting, seed, budget, data, out / "runs" / budget.name, threads, teacher)
 
     return [job(setting, seed) for seed in range(budget.seeds) for setting in settings]
 
@@ -186,7 +186,7 @@ def run_all(
         settings: What to train.
         budget: At what cost.
         data: On what.
-        out: Folder of the documents; runs lie in ``runs``, for all experiments.
+        out: Folder of the documents; runs lie in ``runs/BUDGET``, for all experiments.
         jobs: How many at a time.
         report: Takes a line a run.
     """

@@ -69,10 +69,10 @@ def test_experiments_share_runs(tmp_path: Path):
         name: {job.run for job in plan_jobs(load_experiment(name).settings(TINY), TINY, "data", tmp_path, 1)}
         for name in EXPERIMENTS
     }
-    plain = tmp_path / "runs" / "arbex-K=10-seed=0"
-    assert all(plain in found for name, found in runs.items())
-    assert tmp_path / "runs" / "arbex-K=0-label_noise=0.2-seed=0" in runs["table-2"]
-    assert tmp_path / "runs" / "poster-label_noise=0.2-seed=0" in runs["gain"]
+    folder = tmp_path / "runs" / "tiny-1-epochs-images_per_class=4-batch_size=14"
+    assert all(folder / "arbex-K=10-seed=0" in found for found in runs.values())
+    assert folder / "arbex-K=0-label_noise=0.2-seed=0" in runs["table-2"]
+    assert folder / "poster-label_noise=0.2-seed=0" in runs["gain"]
     assert len(runs["fig-6"] - runs["table-5"]) == 0
 
 
@@ -108,9 +108,8 @@ def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
 
     outcome = perform(job)
     assert read_outcome(job) == outcome
-    other = replace(job, budget=replace(job.budget, epochs=7))
-    with pytest.raises(RunError, match="was trained with: .*--epochs 1.*wanted is: .*--epochs 7.*another --out"):
-        read_outcome(other)
+    with pytest.raises(RunError, match="was trained with: .*wanted is: .*--data elsewhere.*another --out"):
+        read_outcome(replace(job, data="elsewhere"))
     (job.run / "result.json").write_text("{}")
     with pytest.raises(RunError, match="is damaged"):
         read_outcome(job)
