@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import torch
 from torch import Tensor, nn
 
-from arbex.methods.base import Answer, Lesson, Method, NoOptions, cross_entropy
-from arbex.models.head import Balance, ReliabilityHead
+from arbex.errors import InputError
+from arbex.methods.base import Answer, Lesson, Method, check_range, cross_entropy
+from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead
 from arbex.training.settings import TrainSettings
 
 
@@ -47,14 +50,44 @@ def centre_loss(distances: Tensor, targets: Tensor) -> Tensor:
     return to_own.min(-1).values.square().mean()
 
 
-class Reliability(Method[NoOptions]):
+@dataclass(frozen=True)
+class ReliabilityOptions:
+    """What the paper leaves open in the head.
+
+    Attributes:
+        tokens: Into how many tokens the embedding is cut for the attentive correction.
+        attention_heads: Heads of that attention; they must divide a token.
+        delta: Steepness of the similarity to anchors (3.4.1), in units of distance.
+        radius: Initial length of anchors, in the same unit.
+    """
+
+    tokens: int = 8
+    attention_heads: int = 4
+    delta: float = 1.0
+    radius: float = RADIUS
+
+    def __post_init__(self) -> None:
+        """Refuses values with which nothing can be trained."""
+        check_range("tokens", self.tokens, 1, EMBEDDING)
+        check_range("attention_heads", self.attention_heads, 1, EMBEDDING)
+        check_range("delta", self.delta, 1e-3, 1e3)
+        check_range("radius", self.radius, 1e-3, 1e3)
+        if EMBEDDING % (self.tokens * self.attention_heads):
+            raise InputError(
+                f"tokens={self.tokens} with attention_heads={self.attention_heads} do not divide the embedding.",
+                allowed=f"Their product must divide {EMBEDDING}.",
+            )
+
+
+class Reliability(Method[ReliabilityOptions]):
     """The seed method: learnable anchors, attentive correction, confidence-weighted mixture."""
 
     name = "arbex"
+    options_type = ReliabilityOptions
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
         """Returns a reliability head with ``anchors`` anchors a class; without any, attention alone corrects."""
-        return ReliabilityHead(in_features, num_classes, anchors)
+        return ReliabilityHead(in_features, num_classes, anchors, **asdict(self.options))
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
         """Applies dropout, and chooses which parts of the head train the encoder."""

@@ -17,6 +17,9 @@ EPSILON = 1e-7
 """A confidence below this is float32 rounding; added to both weights, it makes their limit the plain mean."""
 
 
+EMBEDDING = 128
+"""Width of the space in which the anchors lie."""
+
 RADIUS = 5.0
 """Initial length of anchors: at delta = 1, an embedding on an anchor is then about 80 % sure of it."""
 
@@ -84,7 +87,7 @@ def mix(log_p: Tensor, log_q: Tensor) -> Tensor:
     return top + ((a - top).exp() + (b - top).exp()).log()
 
 
-def spread_anchors(num_classes: int, anchors: int, dim: int) -> Tensor:
+def spread_anchors(num_classes: int, anchors: int, dim: int, radius: float = RADIUS) -> Tensor:
     """Returns initial anchors ``[N, K, D]``: spread over a sphere, those of a class around a common direction.
 
     Spread, because distances between coinciding anchors have no gradient that could part them; on a sphere,
@@ -95,7 +98,7 @@ def spread_anchors(num_classes: int, anchors: int, dim: int) -> Tensor:
         F.normalize(centres, dim=-1) + 0.5 * F.normalize(torch.randn(num_classes, anchors, dim), dim=-1),
         dim=-1,
     )
-    return RADIUS * directions
+    return radius * directions
 
 
 class ReliabilityHead(nn.Module):
@@ -111,6 +114,7 @@ class ReliabilityHead(nn.Module):
         tokens: Into how many tokens the embedding is cut for the attentive correction.
         attention_heads: Heads of that attention; must divide ``embedding / tokens``.
         delta: Steepness of the similarity to anchors, in units of distance.
+        radius: Initial length of anchors, in the same unit.
 
     Raises:
         ValueError: If tokens and heads do not divide the embedding.
@@ -122,12 +126,13 @@ class ReliabilityHead(nn.Module):
         num_classes: int,
         anchors: int = 10,
         *,
-        embedding: int = 128,
+        embedding: int = EMBEDDING,
         hidden: int = 64,
         dropout: float = 0.5,
         tokens: int = 8,
         attention_heads: int = 4,
         delta: float = 1.0,
+        radius: float = RADIUS,
     ) -> None:
         """Builds the head with fresh weights."""
         super().__init__()
@@ -145,7 +150,7 @@ class ReliabilityHead(nn.Module):
             *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm1d(hidden)),
             nn.Linear(hidden, num_classes),
         )
-        self.anchors = nn.Parameter(spread_anchors(num_classes, anchors, embedding))
+        self.anchors = nn.Parameter(spread_anchors(num_classes, anchors, embedding, radius))
         self.query_key_value = nn.Linear(embedding // tokens, 3 * (embedding // tokens))
         self.attentive = nn.Linear(embedding, num_classes)
 

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from arbex.errors import UnsupportedError
+from arbex.errors import InputError, UnsupportedError
 from arbex.methods import METHODS, load_method
-from arbex.methods.base import Lesson, cross_entropy
-from arbex.methods.reliability import anchor_loss, centre_loss
+from arbex.methods.base import Lesson, cross_entropy, split_assignments
+from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, centre_loss
 from arbex.models.head import ReliabilityHead
 from arbex.training.settings import TrainSettings
 
@@ -122,3 +122,20 @@ def test_every_method_in_the_table_loads_and_others_are_refused():
         assert load_method(name).name == name
     with pytest.raises(UnsupportedError, match="Known: arbex, poster"):
         load_method("magic")
+
+
+def test_what_the_paper_leaves_open_are_options():
+    options, others = split_assignments(ReliabilityOptions, ["tokens=16", "delta=2.5", "radius=3", "epochs=4"])
+    assert others == ["epochs=4"]
+    head = Reliability(options).build_head(8, 3, anchors=2)
+    assert (head.tokens, head.attention_heads, head.delta) == (16, 4, 2.5)
+    assert torch.allclose(head.anchors.norm(dim=-1), torch.full((3, 2), 3.0))
+    assert head.query_key_value.in_features == 128 // 16
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tokens": 7}, {"tokens": 64, "attention_heads": 4}, {"delta": 0.0}, {"radius": -1.0}]
+)
+def test_options_that_cannot_be_trained_with_are_refused(wrong: dict[str, float]):
+    with pytest.raises(InputError, match="tokens=|delta=|radius="):
+        load_method("arbex", wrong)
