@@ -24,7 +24,7 @@ EXPERIMENTS = {
     "fig-5": ("arbex.experiments.figures:Figure5", "distributions before and after correction"),
     "fig-6": ("arbex.experiments.figures:Figure6", "embeddings, with scores of their clusters"),
     "fig-7": ("arbex.experiments.tables:Figure7", "accuracy over epochs by set-up of the loss"),
-    "gain": ("arbex.experiments.figures:Gain", "correction against a linear classifier"),
+    "gain": ("arbex.experiments.gain:Gain", "correction against a linear classifier"),
 }
 """From the name on the command line to ``module:class`` and what it shows."""
 

@@ -19,7 +19,7 @@ from arbex.experiments.paper import FIGURE_5, FIGURE_6
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import faces, scatter
 from arbex.experiments.statistics import estimate
-from arbex.experiments.tables import PERCENT, as_json, markdown_table, percent
+from arbex.experiments.tables import as_json, markdown_table, percent
 
 SHOWN = 8
 EMBEDDED = 1500
@@ -144,51 +144,3 @@ class Figure6(Experiment):
         )
         plot = scatter(out / "fig-6.png", maps, classes, names)
         return Report("Figure 6: embeddings", f"{markdown_table(head, rows)}\n\n{note}", figures, (plot,))
-
-
-class Gain(Experiment):
-    """Whether the reliability head earns its place: it and its primary distribution against a linear classifier."""
-
-    name = "gain"
-    noises: Sequence[int] = (0, 20)
-    published = {0: 2.3, 20: 5.3}
-
-    def settings(self, budget: Budget) -> list[Setting]:
-        """Returns both methods at both levels of noise."""
-        return [
-            Setting(f"{method}, noise {noise} %", method=method, assignments=(f"label_noise={noise / PERCENT:g}",))
-            for noise in self.noises
-            for method in ("arbex", "poster")
-        ]
-
-    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns accuracies, and differences seed by seed."""
-        from arbex.experiments.statistics import paired
-
-        rows, figures = [], {}
-        for noise in self.noises:
-            ours, theirs = f"arbex, noise {noise} %", f"poster, noise {noise} %"
-            corrected, primary = (results.values(ours, "accuracy", primary=p) for p in (False, True))
-            linear = results.values(theirs, "accuracy")
-            over_linear, over_primary = paired(corrected, linear), paired(corrected, primary)
-            cells = [percent(estimate(values)) for values in (corrected, primary, linear)]
-            gains = [percent(value, sign=True) for value in (over_linear, over_primary)]
-            rows.append([f"{noise} %", *cells, *gains, f"{self.published[noise]:+.1f}"])
-            figures[f"noise {noise} %"] = {
-                "corrected": as_json(estimate(corrected)),
-                "primary": as_json(estimate(primary)),
-                "poster": as_json(estimate(linear)),
-                "gain_over_poster": as_json(over_linear),
-                "gain_over_primary": as_json(over_primary),
-            }
-        head = (
-            "noise",
-            "corrected %",
-            "primary %",
-            "poster %",
-            "gain over poster",
-            "gain over primary",
-            "paper's gain",
-        )
-        note = "Gains are means of differences between runs of the same seed, with their 95 % interval."
-        return Report("Does the reliability head earn its place?", f"{markdown_table(head, rows)}\n\n{note}", figures)

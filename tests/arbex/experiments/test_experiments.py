@@ -49,7 +49,7 @@ def test_the_grids_are_the_papers():
     assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS)
 
 
-@pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6"])
+@pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6", "gain"])
 def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces: Path, tmp_path: Path):
     document = run_experiment(name, str(faces), tmp_path, replace(TINY, seeds=1), command="arbex experiment …")
     text = document.read_text()

@@ -1,0 +1,67 @@
+"""Whether the reliability head earns its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
+from arbex.experiments.plots import bars
+from arbex.experiments.statistics import Estimate, estimate, paired
+from arbex.experiments.tables import PERCENT, as_json, markdown_table, percent
+
+HEAD = ("noise", "corrected %", "primary %", "poster %", "gain over poster", "gain over primary", "paper's gain")
+NOTE = (
+    "Gains are means of differences between runs of the same seed, with their 95 % interval. `poster` is the same "
+    "encoder under a linear classifier, `primary` the same run before the correction. The paper's gain is that of its "
+    "K = 10 over its K = 0, on Aff-Wild2."
+)
+
+
+def setting_name(method: str, noise: int) -> str:
+    """Returns the name of a setting."""
+    return f"{method}, noise {noise} %"
+
+
+def compare(results: Results, noise: int) -> dict[str, Estimate]:
+    """Returns accuracies and gains at a level of noise."""
+    ours = setting_name("arbex", noise)
+    corrected, primary = (results.values(ours, "accuracy", primary=p) for p in (False, True))
+    linear = results.values(setting_name("poster", noise), "accuracy")
+    return {
+        "corrected": estimate(corrected),
+        "primary": estimate(primary),
+        "poster": estimate(linear),
+        "gain_over_poster": paired(corrected, linear),
+        "gain_over_primary": paired(corrected, primary),
+    }
+
+
+class Gain(Experiment):
+    """The corrected distribution against its primary one, and against a linear classifier, with and without noise."""
+
+    name = "gain"
+    noises: Sequence[int] = (0, 20)
+    published = {0: 2.3, 20: 5.3}
+
+    def settings(self, budget: Budget) -> list[Setting]:
+        """Returns both methods at both levels of noise."""
+        return [
+            Setting(setting_name(method, noise), method=method, assignments=(f"label_noise={noise / PERCENT:g}",))
+            for noise in self.noises
+            for method in ("arbex", "poster")
+        ]
+
+    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
+        """Returns accuracies, and differences seed by seed."""
+        rows, figures = [], {}
+        shown: dict[str, Estimate] = {}
+        for noise in self.noises:
+            found = compare(results, noise)
+            cells = [percent(value, sign=name.startswith("gain")) for name, value in found.items()]
+            rows.append([f"{noise} %", *cells, f"{self.published[noise]:+.1f}"])
+            figures[f"noise {noise} %"] = {name: as_json(value) for name, value in found.items()}
+            shown |= {f"{name}\n{noise} % noise": found[name] for name in ("corrected", "primary", "poster")}
+        plot = bars(out / "gain.png", list(shown), list(shown.values()), "distribution and label noise", "accuracy")
+        body = f"{markdown_table(HEAD, rows)}\n\n{NOTE}"
+        return Report("Does the reliability head earn its place?", body, figures, (plot,))
