@@ -25,6 +25,8 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 )
 @click.option("--budget", type=click.Choice(["small", "full"]), default="full", show_default=True)
 @click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: the budget's]")
+@click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the budget's]")
+@click.option("--init", multiple=True, metavar="RUN|FILE", help="What every run takes its encoder from; repeatable.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the budget's]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs a setting.  [default: the budget's]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor, one on a GPU]")
@@ -36,6 +38,8 @@ def experiment(
     out: Path | None,
     budget: str,
     preset: str | None,
+    image_size: int | None,
+    init: tuple[str, ...],
     epochs: int | None,
     seeds: int | None,
     jobs: int | None,
@@ -59,6 +63,8 @@ def experiment(
         epochs=epochs or chosen.epochs,
         seeds=seeds or chosen.seeds,
         assignments=(*chosen.assignments, *assignments),
+        image_size=image_size or (None if preset else chosen.image_size),
+        init=init,
     )
     command = shlex.join(["arbex", *sys.argv[1:]])
     out = out or Path("results")

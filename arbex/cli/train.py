@@ -23,6 +23,7 @@ from arbex.methods import METHODS
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--windows", metavar="A,B,C", help="Side of the attention window a level.  [default: the preset's]")
 @click.option("--init", multiple=True, type=click.Path(path_type=Path), help="RUN or FILE to start from; repeatable.")
+@click.option("--new-head", is_flag=True, help="Take only the encoder from --init.")
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="RUN", help="Learn from the answers of RUN too.")
 @click.option("--teacher-backbone", metavar="MODULE:CALLABLE", help="The teacher's own backbone, if it has one.")
 @click.option("--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a module from images to vectors.")
@@ -41,6 +42,7 @@ def train(
     seed: int,
     windows: str | None,
     init: tuple[Path, ...],
+    new_head: bool,
     teacher: Path | None,
     teacher_backbone: str | None,
     backbone: str | None,
@@ -85,6 +87,7 @@ def train(
         resume,
         windows=parse_windows(windows),
         init=init,
+        new_head=new_head,
         teacher=teacher,
         backbone=backbone,
         teacher_backbone=teacher_backbone,

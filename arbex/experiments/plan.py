@@ -41,6 +41,7 @@ class Budget:
         grid: Whether tables have all of the paper's rows and columns, or a few that span them.
         assignments: For every run, before a setting's own.
         image_size: Side of the input; nothing for the preset's own.
+        init: Runs, or files of published weights, from which every run takes the encoder; heads start anew.
     """
 
     preset: str
@@ -49,13 +50,15 @@ class Budget:
     grid: bool
     assignments: tuple[str, ...] = ()
     image_size: int | None = None
+    init: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What all of its runs have in common, as the name of their folder."""
         size = [f"{self.image_size}px"] if self.image_size else []
         epochs = [f"{self.epochs}-epochs"] if self.epochs is not None else []
-        return "-".join([self.preset, *size, *epochs, *self.assignments])
+        start = [f"from-{Path(path).stem}" for path in self.init]
+        return "-".join([self.preset, *size, *start, *epochs, *self.assignments])
 
 
 BUDGETS = {

@@ -83,6 +83,7 @@ class Job:
         train += ["--method", setting.method, "--seed", str(self.seed)]
         train += ["--anchors", str(setting.anchors)] if setting.method == "arbex" else []
         train += ["--image-size", str(budget.image_size)] if budget.image_size else []
+        train += [part for path in budget.init for part in ("--init", path)] + ["--new-head"] * bool(budget.init)
         train += ["--teacher", str(self.teacher)] if self.teacher else []
         train += ["--epochs", str(budget.epochs)] if budget.epochs is not None else []
         train += [part for text in (*budget.assignments, *self.own) for part in ("--set", text)]
@@ -156,6 +157,8 @@ def perform(job: Job) -> Outcome:
         job.setting.anchors,
         job.budget.image_size,
         resume=resume,
+        init=tuple(Path(path) for path in job.budget.init),
+        new_head=bool(job.budget.init),
         teacher=job.teacher,
         method_options=options_to_json(job.options),
     )

@@ -37,6 +37,7 @@ class TrainRequest:
         resume: Continue the run in ``out``.
         windows: Side of the attention window at each level, in map cells, or the preset's.
         init: Runs, or files of published weights, to start from; later ones win.
+        new_head: Take no weights of a head from them: the encoder's alone.
         teacher: A run to distil from.
         backbone: ``package.module:callable`` in place of the encoder.
         teacher_backbone: The same of the teacher, where it has one.
@@ -54,6 +55,7 @@ class TrainRequest:
     resume: bool = False
     windows: tuple[int, int, int] | None = None
     init: tuple[Path, ...] = ()
+    new_head: bool = False
     teacher: Path | None = None
     backbone: str | None = None
     teacher_backbone: str | None = None

@@ -295,7 +295,7 @@ def start(request: TrainRequest, trainer: Trainer, files: list[WeightsFile], rep
             write_config(run, config)
         return state
     for file in files:
-        matching = fill(trainer.raw, file)
+        matching = fill(trainer.raw, file, head=not request.new_head)
         report.line(f"{file.path}: {matching.source.name}, {len(matching.tensors)} tensors taken over (--init)")
     if trainer.fabric.is_global_zero:
         write_start(run, config, trainer)

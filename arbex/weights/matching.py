@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -154,13 +154,20 @@ def coverage(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], coun
     return min(len(filled) / len(names), values)
 
 
-def fill(model: nn.Module, file: WeightsFile) -> Matching:
+def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
     """Loads a file into the part of ``model`` that it fits.
+
+    Args:
+        model: Where to.
+        file: What.
+        head: Take over tensors of the head too, where they fit.
 
     Raises:
         RunError: If it fills less than ``LEAST_COVERAGE`` of that part; the model is unchanged then.
     """
     matching = match(file, model)
+    if not head:
+        matching = replace(matching, tensors={k: v for k, v in matching.tensors.items() if k.startswith("encoder.")})
     if matching.coverage < LEAST_COVERAGE:
         first = next(iter(matching.conflicts), None) or f"{matching.missing[0]} is missing"
         raise RunError(

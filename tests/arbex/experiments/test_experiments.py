@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from arbex.checkpoint import read_weights
 from arbex.cli import invoke
 from arbex.errors import RunError, UnsupportedError
 from arbex.experiments import EXPERIMENTS, load_experiment, run_experiment
@@ -89,6 +91,19 @@ def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path):
     assert said.lines[0] == "2 of 4 runs are finished already"
     assert len(said.lines) == 3
     assert [o.scores for o in both if o.setting == settings[0].name] == [o.scores for o in first]
+
+
+def test_all_runs_take_the_encoder_of_another_run(run: Path, faces: Path, tmp_path: Path):
+    setting, budget = Setting("any", anchors=10), replace(TINY, seeds=1, epochs=0, init=(str(run),))
+    (job,) = plan_jobs([setting], budget, str(faces), tmp_path, 1)
+    assert f"--init {run} --new-head" in job.commands[0]
+    assert f"-from-{run.name}-" in str(job.run)
+    perform(job)
+    before, after = (read_weights(path / "best.safetensors") for path in (run, job.run))
+    encoder = [name for name in before if name.startswith("encoder.")]
+    assert encoder
+    assert all(torch.equal(before[name], after[name]) for name in encoder)
+    assert not torch.equal(before["head.anchors"], after["head.anchors"])
 
 
 def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
