@@ -62,8 +62,8 @@ class Budget:
 
 
 BUDGETS = {
-    # Minutes on two cores: the smallest preset, with few images of every class an epoch.
-    "small": Budget("tiny", 8, 3, False, ("images_per_class=120",)),
+    # Minutes on two cores: the smallest preset on small images, few of every class an epoch.
+    "small": Budget("tiny", 8, 3, False, ("images_per_class=180",), image_size=48),
     "full": Budget("base", None, 3, True),
 }
 
