@@ -51,7 +51,7 @@ def main() -> None:
     print(f"{len(faces.samples)} images, resized to {given.side}\n\n| | s | of the first epoch |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ARBEX_CACHE"] = folder
-        for where, limit in (("memory", loading.MEMORY_LIMIT), ("disk", 0)):
+        for where, limit in (("memory", loading.MEMORY_LIMIT), ("the cache", 0)):
             loading.MEMORY_LIMIT = limit
 
             def first() -> None:
