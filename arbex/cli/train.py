@@ -64,6 +64,8 @@ def train(
 
     if preset and backbone:
         raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")
+    if new_head and not init:
+        raise click.UsageError("--new-head says what to take from --init, and there is none.")
     preset = preset or ("custom" if backbone else "tiny")
     options, others = split_assignments(method_class(method).options_type, assignments)
     settings = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options_to_json(options))

@@ -189,6 +189,13 @@ def test_bad_images_exit_with_2_and_one_paragraph(
         (["run", "/nowhere", "x.png"], 2, "bundle /nowhere does not exist"),
         (["verify", "{bundles}/cpu", "--report", "x.pdf"], 2, ".html, .md, .xml"),
         (["synth", "{faces}"], 2, "already holds"),
+        (
+            ["train", "--data", "{faces}", "--out", "{out}", "--method", "efficientface"],
+            2,
+            "give its run with --teacher",
+        ),
+        (["train", "--data", "{faces}", "--out", "{out}", "--new-head"], 2, "--init, and there is none"),
+        (["train", "--data", "{faces}", "--out", "{out}", "--set", "tokens=7"], 2, "must divide 128"),
         (["nonsense"], 2, "nonsense"),
         (["synth"], 2, "OUT"),
     ],
