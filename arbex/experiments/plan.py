@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from arbex.errors import UnsupportedError
+from arbex.spec import digest_json
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class Budget:
 
     @property
     def name(self) -> str:
-        """What all of its runs have in common, as the name of their folder."""
+        """What all of its runs have in common, as the name of their folder; settings by their digest."""
         size = [f"{self.image_size}px"] if self.image_size else []
         epochs = [f"{self.epochs}-epochs"] if self.epochs is not None else []
         start = [f"from-{Path(path).stem}" for path in self.init]
-        return "-".join([self.preset, *size, *start, *epochs, *self.assignments])
+        settings = [digest_json(self.assignments)[:8]] if self.assignments else []
+        return "-".join([self.preset, *size, *start, *epochs, *settings])
 
 
 BUDGETS = {

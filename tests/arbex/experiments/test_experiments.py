@@ -71,7 +71,9 @@ def test_experiments_share_runs(tmp_path: Path):
         name: {job.run for job in plan_jobs(load_experiment(name).settings(TINY), TINY, "data", tmp_path, 1)}
         for name in EXPERIMENTS
     }
-    folder = tmp_path / "runs" / "tiny-1-epochs-images_per_class=4-batch_size=14"
+    folder = tmp_path / "runs" / TINY.name
+    assert TINY.name.startswith("tiny-1-epochs-")
+    assert replace(TINY, assignments=("images_per_class=5",)).name != TINY.name
     assert all(folder / "arbex-K=10-seed=0" in found for found in runs.values())
     assert folder / "arbex-K=0-label_noise=0.2-seed=0" in runs["table-2"]
     assert folder / "poster-label_noise=0.2-seed=0" in runs["gain"]
