@@ -70,8 +70,8 @@ def run_experiment(
 
     experiment = load_experiment(name)
     settings = experiment.settings(budget)
-    out.mkdir(parents=True, exist_ok=True)
     results = Results(run_all(settings, budget, data, out, jobs, report))
+    out.mkdir(parents=True, exist_ok=True)
     found = experiment.report(results, budget, data, out)
     figures = {
         "experiment": name,

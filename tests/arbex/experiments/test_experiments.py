@@ -132,6 +132,15 @@ def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
         read_outcome(job)
 
 
+def test_mistakes_leave_nothing(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    given = ["experiment", "fig-5", "--budget", "small", "--jobs", "1", "--out", str(tmp_path / "results")]
+    assert invoke([*given, "--data", "/nowhere"], "arbex") == 2
+    assert "/nowhere does not exist" in capfd.readouterr().err  # the worker's error, not its traceback
+    assert invoke([*given, "--data", str(faces), "--set", "nonsense=1"], "arbex") == 2
+    assert "'nonsense=1' is not known" in capfd.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(UnsupportedError, match="Known: table-1, table-2"):
         load_experiment("table-9")
