@@ -65,7 +65,7 @@ class Budget:
 
 BUDGETS = {
     # Minutes on two cores: the smallest preset on small images, few of every class an epoch.
-    "small": Budget("tiny", 8, 3, False, ("images_per_class=180",), image_size=48),
+    "small": Budget("tiny", 12, 3, False, ("images_per_class=180",), image_size=48),
     "full": Budget("base", None, 3, True),
 }
 
