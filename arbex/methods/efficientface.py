@@ -30,5 +30,5 @@ class LabelDistribution(Method[NoOptions]):
         return replace(settings, distil_share=1.0, distil_temperature=1.0, distil_embedding=0.0)
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns the cross-entropy with the labels, which has no share in the loss: it shows how they agree."""
+        """Returns the cross-entropy with the labels, of which the settings leave nothing."""
         return {"class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing)}
