@@ -95,7 +95,7 @@ def test_a_method_without_its_teacher_is_refused(faces: Path, tmp_path: Path):
 def test_a_run_exports_to_all_targets_as_the_same_three_outputs(
     runs: dict[str, Path], faces: Path, tmp_path: Path, method: str
 ):
-    given = ["export", str(runs[method]), "--target", "all", "--precision", "int8", "--calibration", str(faces)]
+    given = ["export", str(runs[method]), "--target", "all", "--calibration", str(faces)]
     given += ["--samples", "32", "--min-agreement", "0", "--out", str(tmp_path)]
     assert invoke(given, "arbex") == 0
     manifests = list(tmp_path.glob("*/manifest.json"))
