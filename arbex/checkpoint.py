@@ -4,7 +4,7 @@ RUN/config.json         what was trained, on what, with which settings
 RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
 RUN/last.safetensors    weights of the last epoch
 RUN/metrics.jsonl       a line an epoch
-RUN/resume.safetensors  weights, optimiser and epoch together, for --resume
+RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class RunConfig:
 
 
 def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> ExpressionClassifier:
-    """Returns a freshly initialised model.
+    """Returns a freshly initialized model.
 
     Args:
         config: What to build.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
-from arbex.data.augmentation import Normalise
+from arbex.data.augmentation import Normalize
 from arbex.data.loading import MOST_UNREADABLE, FaceDataset, log_unreadable
 from arbex.data.splits import read_split
 from arbex.models import ExpressionClassifier
@@ -24,12 +24,12 @@ ECE_BINS = 15
 def predict(model: ExpressionClassifier, images: FaceDataset, *, batch_size: int = 64) -> tuple[Tensor, Tensor]:
     """Returns corrected and primary distributions, both float32 ``[n, N]``, of all images in order."""
     device = next(model.parameters()).device
-    normalise = Normalise(model.preprocessing).to(device)
+    normalize = Normalize(model.preprocessing).to(device)
     was_training = model.training
     model.eval()
     corrected, primary = [], []
     for pixels, *_ in DataLoader(images, batch_size=batch_size):
-        output = model(normalise(pixels.to(device)))
+        output = model(normalize(pixels.to(device)))
         corrected.append(output.corrected.cpu())
         primary.append(output.primary.cpu())
     model.train(was_training)

@@ -28,11 +28,11 @@ def find_images(path: Path) -> list[Path]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turns any Pillow image upright (EXIF) and into 8-bit RGB; 16-bit grey is scaled, transparency dropped."""
+    """Turns any Pillow image upright (EXIF) and into 8-bit RGB; 16-bit gray is scaled, transparency dropped."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.asarray(image).astype(np.float64)
-        image = Image.fromarray((np.clip(grey, 0, 65535) / 257).round().astype(np.uint8))
+        gray = np.asarray(image).astype(np.float64)
+        image = Image.fromarray((np.clip(gray, 0, 65535) / 257).round().astype(np.uint8))
     return image.convert("RGB")
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's answers as NumPy arrays: the reference that artefacts are held against."""
+"""PyTorch's answers as NumPy arrays: the reference that artifacts are held against."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arbex.data.augmentation import Normalise
+from arbex.data.augmentation import Normalize
 from arbex.models import ExpressionClassifier
 from arbex.progress import SILENT, Reporter
 
@@ -26,11 +26,11 @@ def answer(model: ExpressionClassifier, images: NDArray[np.uint8], *, report: Re
     Returns:
         corrected ``[n, N]``, primary ``[n, N]`` and confidence ``[n]``, float32.
     """
-    normalise = Normalise(model.preprocessing)
+    normalize = Normalize(model.preprocessing)
     corrected, primary, confidence = [], [], []
     with report.bar("PyTorch reference", len(images)) as step:
         for i in range(0, len(images), BATCH):
-            output = model(normalise(torch.from_numpy(images[i : i + BATCH]).permute(0, 3, 1, 2)))
+            output = model(normalize(torch.from_numpy(images[i : i + BATCH]).permute(0, 3, 1, 2)))
             corrected.append(output.corrected.numpy())
             primary.append(output.primary.numpy())
             confidence.append(output.confidence.numpy())

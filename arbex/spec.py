@@ -66,7 +66,7 @@ class Preprocessing:
 
     Images are decoded to RGB, resized to ``image_size`` squared with antialiased bilinear interpolation,
     and kept as uint8. ``(x / 255 - mean) / std`` follows: in the training code for PyTorch, inside the
-    graph in every exported artefact.
+    graph in every exported artifact.
 
     Attributes:
         image_size: Side of the square input, in pixels.

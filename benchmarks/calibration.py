@@ -1,4 +1,4 @@
-"""What calibration costs, and what each observer's ranges, and equalised channels, are worth.
+"""What calibration costs, and what each observer's ranges, and equalized channels, are worth.
 
     python -m benchmarks.calibration RUN --data DATA
 
@@ -40,7 +40,7 @@ SAMPLES = 256
 
 
 def make_table(run: Path, data: str, samples: int, *, equal: bool = True) -> tuple[TracedModel, CalibrationTable]:
-    """Calibrates a run, with its channels equalised or as they are."""
+    """Calibrates a run, with its channels equalized or as they are."""
     traced = trace(load_run(run), equal=equal)
     return traced, calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=samples), SILENT)[0]
 
@@ -68,12 +68,12 @@ def throughput(traced: TracedModel) -> None:
 
 
 def observers(run: Path, data: str, limit: int) -> None:
-    """Prints what the int8 program answers with the ranges of each observer, equalised and not."""
+    """Prints what the int8 program answers with the ranges of each observer, equalized and not."""
     made = [make_table(run, data, SAMPLES, equal=equal) for equal in (False, True)]
     files, labels = read_images(data, "test", made[0][0].labels, limit)
     pixels = np.stack([load(file, made[0][0].side) for file in files])
     reference = Prediction(*answer(load_run(run), pixels))
-    print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalisation, and with it\n")
+    print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalization, and with it\n")
     print("| observer | recipe | mean KL | with | agreement | with |\n|---|---|---|---|---|---|")
     for name in OBSERVERS:
         for recipe in (CPU, ACCELERATOR):

@@ -48,7 +48,7 @@ def drawing(images: int = 350, runs: int = 3) -> float:
 
 
 def latency(preset: str, threads: int) -> None:
-    """Prints the latency at batch 1 of PyTorch and of every artefact that runs here."""
+    """Prints the latency at batch 1 of PyTorch and of every artifact that runs here."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -1,4 +1,4 @@
-"""Where ONNX Runtime spends the time of an artefact, by operator.
+"""Where ONNX Runtime spends the time of an artifact, by operator.
 
     python -m benchmarks.operators bundles/cpu
 
@@ -46,7 +46,7 @@ def profile(path: Path, side: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints a table an artefact."""
+    """Prints a table an artifact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     bundle = open_bundle(parser.parse_args().bundle)

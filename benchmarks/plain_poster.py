@@ -196,7 +196,7 @@ class FeedForward(nn.Module):
         return x * keep / (1 - self.drop)
 
     def forward(self, attended: Tensor, shortcut: Tensor) -> Tensor:
-        """Adds both branches to the normalised map ``[B, H, W, C]``."""
+        """Adds both branches to the normalized map ``[B, H, W, C]``."""
         x = shortcut + self.dropped(self.gamma1 * attended.reshape(shortcut.shape))
         return x + self.dropped(self.gamma2 * self.mlp(self.norm(x)))
 

@@ -64,7 +64,7 @@ class Row:
 
 
 def quantize_with_onnx_runtime(full: Path, out: Path, images: CalibrationSet) -> Path:
-    """Quantises with ``quantize_static`` and nothing but its defaults, behind the preparation that it asks for."""
+    """Quantizes with ``quantize_static`` and nothing but its defaults, behind the preparation that it asks for."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -85,7 +85,7 @@ def quantize_with_onnx_runtime(full: Path, out: Path, images: CalibrationSet) ->
 
 
 def quantize_with_ai_edge(full: Path, out: Path, images: CalibrationSet, *, convolutions_only: bool = False) -> Path:
-    """Quantises with AI Edge Quantizer's recipe ``static_wi8_ai8``, or with it on convolutions only."""
+    """Quantizes with AI Edge Quantizer's recipe ``static_wi8_ai8``, or with it on convolutions only."""
     from ai_edge_quantizer import quantizer, recipe
 
     (rule,) = recipe.static_wi8_ai8()
@@ -97,7 +97,7 @@ def quantize_with_ai_edge(full: Path, out: Path, images: CalibrationSet, *, conv
 
 
 def quantize_with_coremltools(full: Path, out: Path) -> Path:
-    """Quantises weights only, with ``linear_quantize_weights`` and its defaults."""
+    """Quantizes weights only, with ``linear_quantize_weights`` and its defaults."""
     import coremltools
     from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig, linear_quantize_weights
 
@@ -107,7 +107,7 @@ def quantize_with_coremltools(full: Path, out: Path) -> Path:
 
 
 def weights_of(package: Path) -> list[NDArray[np.float32]]:
-    """Returns the weights of a package as its constants give them, quantised ones dequantised."""
+    """Returns the weights of a package as its constants give them, quantized ones dequantized."""
     import coremltools
     from coremltools.converters.mil.frontend.milproto.load import load as load_program
 
@@ -164,7 +164,7 @@ def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
 
 
 def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: NDArray[np.uint8]) -> list[Row]:
-    """Exports, quantises with everybody's tools, and returns a row a file."""
+    """Exports, quantizes with everybody's tools, and returns a row a file."""
     calibration = load_samples(data, traced.labels, traced.side, count=SAMPLES)
     table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=SAMPLES), SILENT)
     table.save(folder / "table.json")

@@ -33,7 +33,7 @@ def fitting_exponent(low: float, high: float) -> int:
 class Histogram:
     """Counts of values in bins of a width that is a power of two.
 
-    Bin ``i`` covers ``[i, i + 1) * 2 ** exponent``. Two neighbours make one bin of the next exponent, so a histogram
+    Bin ``i`` covers ``[i, i + 1) * 2 ** exponent``. Two neighbors make one bin of the next exponent, so a histogram
     can be made coarser without knowing the values, and the exponent depends on the smallest and largest value alone:
     merging is associative and commutative, to the last count.
 
@@ -69,7 +69,7 @@ class Histogram:
         return self.width * (self.first + np.arange(len(self.counts) + 1, dtype=np.float64))
 
     @property
-    def centres(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
         """Middles of the bins, ``[bins]``."""
         return self.edges[:-1] + self.width / 2
 

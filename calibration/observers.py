@@ -60,7 +60,7 @@ def percentile(seen: TensorStatistics) -> TensorRange:
 
 def rounding_error(histogram: Histogram, lows: NDArray[np.float64], highs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the summed squared error of 8 bits over ranges ``[candidates]``, each of which holds zero."""
-    values = histogram.centres[None]  # [1, bins]
+    values = histogram.centers[None]  # [1, bins]
     step = np.maximum((highs - lows) / STEPS, np.finfo(np.float64).tiny)[:, None]
     zero = np.round(-lows[:, None] / step)
     level = np.clip(np.round(values / step) + zero, 0, STEPS)

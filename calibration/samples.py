@@ -96,11 +96,11 @@ def load_samples(
         side: Side of the network's input.
         count: How many images, in all shards.
         shard: Which part ``(i, n)`` of them, counted from 1: several machines calibrate each a part.
-        report: Takes progress, and a line for each image of a single colour: it shows no face and is left out.
+        report: Takes progress, and a line for each image of a single color: it shows no face and is left out.
 
     Raises:
         DataError: If the data cannot be used, ``count`` is smaller than the number of
-            classes, or a class has no image but such of a single colour.
+            classes, or a class has no image but such of a single color.
     """
     number, of = shard
     if not 1 <= number <= of:
@@ -117,7 +117,7 @@ def load_samples(
     missing = [name for i, name in enumerate(labels) if i not in covered]
     if not kept or (missing and of == 1):
         raise DataError(
-            f"All calibration images of {', '.join(missing)} are of one colour throughout.",
+            f"All calibration images of {', '.join(missing)} are of one color throughout.",
             remedy="Check how they were made, or calibrate on other images.",
         )
     return CalibrationSet(tuple(kept), side, digest, f"{faces.root.name}/{faces.split}")
@@ -131,7 +131,7 @@ def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sam
         for i, sample in enumerate(chosen):
             pixels = load_sample(sample, side)
             if pixels.min() == pixels.max():
-                report.line(f"warning: {sample} is of one colour throughout and does not calibrate")
+                report.line(f"warning: {sample} is of one color throughout and does not calibrate")
             else:
                 kept.append(sample)
                 digest.update(pixels.tobytes())

@@ -1,4 +1,4 @@
-"""Packaging: artefacts, golden vectors, licences and a manifest that names every byte."""
+"""Packaging: artifacts, golden vectors, licenses and a manifest that names every byte."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOOLS = (
 
 
 def tool_versions() -> dict[str, str]:
-    """Returns the versions of this toolkit and of the packages that shape an artefact."""
+    """Returns the versions of this toolkit and of the packages that shape an artifact."""
     versions = {"arbex": __version__}
     for name in TOOLS:
         try:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from arbex.checkpoint import Run, load_run, open_run
-from arbex.data.augmentation import Normalise
+from arbex.data.augmentation import Normalize
 from arbex.data.layouts import parse_source
 from arbex.errors import DataError
 from arbex.models.custom import Backbone
@@ -57,11 +57,11 @@ class Calibrated:
     images: CalibrationSet | None
 
 
-def normalised(batches: Iterable[Any], preprocessing: Preprocessing) -> Iterator[Tensor]:
-    """Yields uint8 batches ``[B, S, S, 3]`` as normalised float32 ``[B, 3, S, S]``."""
-    normalise = Normalise(preprocessing)
+def normalized(batches: Iterable[Any], preprocessing: Preprocessing) -> Iterator[Tensor]:
+    """Yields uint8 batches ``[B, S, S, 3]`` as normalized float32 ``[B, 3, S, S]``."""
+    normalize = Normalize(preprocessing)
     for batch in batches:
-        yield normalise(torch.as_tensor(batch).permute(0, 3, 1, 2)).contiguous()
+        yield normalize(torch.as_tensor(batch).permute(0, 3, 1, 2)).contiguous()
 
 
 def counted(batches: Iterator[Any], step: Step) -> Iterator[Any]:
@@ -74,7 +74,7 @@ def counted(batches: Iterator[Any], step: Step) -> Iterator[Any]:
 def origin_of(run: Run, traced: TracedModel) -> Origin:
     """Returns what a calibration of this run belongs to."""
     return Origin(
-        run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalised), tool_versions()
+        run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalized), tool_versions()
     )
 
 
@@ -132,7 +132,7 @@ def calibrate_run(
     chosen = load_samples(data, traced.labels, traced.side, count=request.samples, shard=request.shard, report=report)
     with report.bar("calibrating", -(-len(chosen.samples) // BATCH)) as step:
         batches = counted(chosen.batches(BATCH), step)
-        statistics = calibrate(traced.program, normalised(batches, traced.preprocessing))
+        statistics = calibrate(traced.program, normalized(batches, traced.preprocessing))
     table = CalibrationTable.derive(
         statistics,
         origin_of(run, traced),

@@ -155,14 +155,14 @@ def onnx_runtime_operators(path: Path) -> list[Operator]:
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
-        optimised = Path(folder) / "optimised.onnx"
+        optimized = Path(folder) / "optimized.onnx"
         options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(optimised)
+        options.optimized_model_filepath = str(optimized)
         options.log_severity_level = 3
         # The level above rearranges weights for this processor.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return onnx_operators(optimised, fused=True)
+        return onnx_operators(optimized, fused=True)
 
 
 def litert_operators(path: Path) -> list[Operator]:
@@ -256,7 +256,7 @@ def take_census(
 
     Args:
         layers: Of the program that the file was made of.
-        recipe: How it was quantised.
+        recipe: How it was quantized.
         operators: What the file holds, in its order.
         elementwise: What the recipe leaves in float between layers.
     """

@@ -87,7 +87,7 @@ def list_elementwise(folded: GraphModule, values: Mapping[Node, int], recipe: Re
     Args:
         folded: The traced program with batch norms folded, without observers.
         values: What ``count_values`` says of it.
-        recipe: How the file was quantised.
+        recipe: How the file was quantized.
     """
     quantized = quantized_outputs(folded, recipe)
     found: dict[str, list[int]] = defaultdict(list)

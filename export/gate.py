@@ -12,13 +12,13 @@ from torch.fx import GraphModule
 
 from arbex.progress import Reporter
 from calibration import TensorRange
-from export.calibrated import BATCH, normalised
+from export.calibrated import BATCH, normalized
 from export.trace import TracedModel
 from quantize.fallback import Outcome, Score, Search
 from quantize.kernels import as_kernels_compute
 from quantize.program import quantize
 from quantize.recipe import Recipe
-from quantize.sensitivity import analyse, measure_costs
+from quantize.sensitivity import analyze, measure_costs
 from runtimes.base import Prediction
 from runtimes.manifest import Thresholds
 from runtimes.parity import Parity, compare, violations
@@ -56,7 +56,7 @@ def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:
 @torch.inference_mode()
 def answers_of(program: GraphModule, traced: TracedModel, images: NDArray[np.uint8]) -> Prediction:
     """Returns what a program of the traced model answers for uint8 images ``[n, S, S, 3]``."""
-    outputs = [program(batch) for batch in normalised(split(images, BATCH), traced.preprocessing)]
+    outputs = [program(batch) for batch in normalized(split(images, BATCH), traced.preprocessing)]
     return Prediction(*(torch.cat(part).numpy() for part in zip(*outputs, strict=True)))
 
 
@@ -81,7 +81,7 @@ def search_fallback(
     costs = {}
     with report.bar("measuring sensitivity", len(chosen)) as step:
         for i, recipe in enumerate(chosen):
-            batches = normalised(split(images, SENSITIVITY_BATCH), traced.preprocessing)
+            batches = normalized(split(images, SENSITIVITY_BATCH), traced.preprocessing)
             costs[recipe] = measure_costs(traced.program, ranges, recipe, batches)
             step(i + 1)
 
@@ -102,4 +102,4 @@ def search_fallback(
             all(map(holds, by_recipe)),
         )
 
-    return Search(analyse(traced.program, costs), measure, report).run()
+    return Search(analyze(traced.program, costs), measure, report).run()

@@ -35,7 +35,7 @@ from runtimes.vendor_output import hidden_output
 
 @dataclass
 class Lowering:
-    """Makes artefacts in a work folder and remembers them, so that targets share files.
+    """Makes artifacts in a work folder and remembers them, so that targets share files.
 
     Attributes:
         traced: The one program.
@@ -97,7 +97,7 @@ class Lowering:
         return self.converted[key]
 
     def deployed(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:
-        """Returns a program with the normalisation in front."""
+        """Returns a program with the normalization in front."""
         return InputStage(program, self.traced.preprocessing, nhwc=nhwc)
 
     def census(self, target: Target, format: str, path: Path) -> Census:  # noqa: A002 - the field's word

@@ -19,7 +19,7 @@ OPSET = 18
 
 
 def translations(unsigned: bool) -> dict[Any, Callable[..., Any]]:
-    """Returns how quantised operators of a program become ONNX: constant scales and zero points.
+    """Returns how quantized operators of a program become ONNX: constant scales and zero points.
 
     The names of the functions' parameters are those of the torch operators; the exporter goes by them.
 
@@ -69,7 +69,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
         deployed: From uint8 ``[B, S, S, 3]`` to the three outputs.
         side: S.
         path: The file to write.
-        unsigned: Store quantised activations as uint8.
+        unsigned: Store quantized activations as uint8.
 
     Raises:
         MissingPackageError: If onnx, onnxscript or onnxsim is not installed.
@@ -78,7 +78,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
     try:
         import onnx
         import onnxsim
-        import torch.ao.quantization.fx._decomposed  # noqa: F401 - registers the quantised operators
+        import torch.ao.quantization.fx._decomposed  # noqa: F401 - registers the quantized operators
 
         table = translations(unsigned)
     except ImportError as error:

@@ -95,7 +95,7 @@ def refuse_untrained(run: Run, allowed: bool) -> None:
 
 
 def provenance_of(run: Run, calibrated: Calibrated | None, outcome: Outcome | None) -> dict[str, Any]:
-    """Returns what a manifest says about where its artefacts came from."""
+    """Returns what a manifest says about where its artifacts came from."""
     config = run.config
     origin: dict[str, Any] = {
         "checkpoint": run.digest,
@@ -120,7 +120,7 @@ def provenance_of(run: Run, calibrated: Calibrated | None, outcome: Outcome | No
 
 
 def thresholds_for(request: ExportRequest, precision: str) -> Thresholds:
-    """Returns what an artefact must show; for int8, the command's gate takes precedence."""
+    """Returns what an artifact must show; for int8, the command's gate takes precedence."""
     usual = THRESHOLDS[precision]
     if precision != "int8":
         return usual

@@ -17,7 +17,7 @@ HOW_TO = {
 The precision is in the graph; TensorRT needs no calibration cache and no precision flag. On TensorRT 11, where
 strong typing is the only mode, leave `--stronglyTyped` out.""",
     "iphone": """Drag the `.mlpackage` into Xcode. The input `image` is an RGB picture of {side} x {side} pixels
-(`CVPixelBuffer`, `CGImage` through Vision); normalisation is inside:
+(`CVPixelBuffer`, `CGImage` through Vision); normalization is inside:
 
     let model = try {identifier}(configuration: MLModelConfiguration())
     let answer = try model.prediction(image: pixelBuffer)
@@ -53,7 +53,7 @@ def render_readme(manifest: Manifest, target: Target) -> str:
     warning = "" if origin["epoch"] else "\n**These weights are untrained; the answers mean nothing.**\n"
     return f"""# Facial expressions on: {target.device}
 {warning}
-| artefact | precision | format |
+| artifact | precision | format |
 |---|---|---|
 {rows}
 
@@ -64,7 +64,7 @@ def render_readme(manifest: Manifest, target: Target) -> str:
 ## Input and outputs
 
 - `image`: a cropped face, RGB, {side} x {side} pixels, 0..255. Resize with antialiased bilinear interpolation;
-  normalisation is inside the graph.
+  normalization is inside the graph.
 - `corrected` [{len(manifest.labels)}]: probabilities after reliability balancing. The answer is their largest.
 - `primary` [{len(manifest.labels)}]: probabilities before it.
 - `confidence`: 1 at certainty, 0 where all classes are equally likely.
@@ -85,7 +85,7 @@ def render_licenses(provenance: Mapping[str, Any]) -> str:
     """Returns the text of a bundle's ``LICENSES``."""
     return f"""The exported program was written by arbex (Apache-2.0).
 
-The weights belong to whoever trained them; their licence follows from the training data and from any pretrained
+The weights belong to whoever trained them; their license follows from the training data and from any pretrained
 weights that training started with. Recorded origin of the training data: {provenance.get("data") or "not recorded"}.
 Public data sets of facial expressions (RAF-DB, AffectNet, Aff-Wild2, FER+) are mostly for research only; ask their
 owners before you ship a model that was trained on them.

@@ -15,10 +15,10 @@ MOVEMENTS = tuple(f"aten.{name}" for name in ("reshape.default", "permute.defaul
 
 
 def flatten_linear_layers(program: GraphModule) -> GraphModule:
-    """Returns a program whose linear layers with quantised inputs and outputs see matrices ``[rows, features]``.
+    """Returns a program whose linear layers with quantized inputs and outputs see matrices ``[rows, features]``.
 
     On more dimensions ONNX knows no linear layer, but a product and a sum. ONNX Runtime multiplies them in integers,
-    turns the products into floats, adds the bias and quantises: four steps, where a ``Gemm`` is one kernel.
+    turns the products into floats, adds the bias and quantizes: four steps, where a ``Gemm`` is one kernel.
     """
     flat = editable(program)
     reshape = torch.ops.aten.reshape.default
@@ -89,7 +89,7 @@ def has_other_readers(values: Node) -> bool:
 
 
 def halve_weight(program: GraphModule, layer: Node) -> None:
-    """Halves a layer's weight and the scale by which it is quantised, so that its int8 values stay the same."""
+    """Halves a layer's weight and the scale by which it is quantized, so that its int8 values stay the same."""
     dequantize = layer.args[1]
     quantize = dequantize.args[0]  # type: ignore[union-attr]
     halves = []
@@ -102,9 +102,9 @@ def halve_weight(program: GraphModule, layer: Node) -> None:
 
 
 def separate_rounded_copies(program: GraphModule) -> GraphModule:
-    """Returns a program in which no tensor is read in float here and quantised there; its weights are not folded.
+    """Returns a program in which no tensor is read in float here and quantized there; its weights are not folded.
 
-    To LiteRT's converter a tensor is quantised for all that read it, or for none: it rounds the float readers' values
+    To LiteRT's converter a tensor is quantized for all that read it, or for none: it rounds the float readers' values
     too, such as those of a shortcut. Here the readers in int8 get a copy, which is twice as large so that it is not
     taken for the same, and half the weights; powers of two change no digit.
     """

@@ -15,7 +15,7 @@ BATCHES = (1, 1, 8)
 
 
 def write_engine(onnx_file: Path, side: int, path: Path) -> None:
-    """Compiles an ONNX file to a serialised engine, strongly typed.
+    """Compiles an ONNX file to a serialized engine, strongly typed.
 
     Args:
         onnx_file: A graph from uint8 ``[B, S, S, 3]``.

@@ -18,7 +18,7 @@ class Target:
 
     Attributes:
         name: On the command line and as the bundle's folder.
-        formats: Formats of its artefacts, in the order in which they are made.
+        formats: Formats of its artifacts, in the order in which they are made.
         default: Precisions when none is asked for.
         device: What it is, for people.
         recipe: How INT8 is placed in its graphs.

@@ -32,7 +32,7 @@ def require_gpu() -> None:
 
 
 def write_torch_tensorrt(deployed: nn.Module, side: int, path: Path) -> None:
-    """Writes a serialised TensorRT engine of batch 1, bound to this machine's GPU and TensorRT version.
+    """Writes a serialized TensorRT engine of batch 1, bound to this machine's GPU and TensorRT version.
 
     Args:
         deployed: From uint8 ``[1, S, S, 3]`` to the three outputs, with its precision in the graph.

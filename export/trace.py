@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from arbex.data.augmentation import Normalise
+from arbex.data.augmentation import Normalize
 from arbex.errors import BackendError
 from arbex.models import ExpressionClassifier
 from arbex.spec import Preprocessing
 from export.faces import drawn_faces
-from quantize.equalise import equalise
+from quantize.equalize import equalize
 
 MAX_BATCH = 64
-EQUALISING = 16
+EQUALIZING = 16
 """Of the drawn faces, so many show how large channels become."""
 
 
 class Core(nn.Module):
-    """The part that is traced: normalised images to the three outputs."""
+    """The part that is traced: normalized images to the three outputs."""
 
     def __init__(self, model: ExpressionClassifier) -> None:
         """Takes the model's parts under the names that placement rules refer to."""
@@ -42,16 +42,16 @@ class TracedModel:
     """A traced program and what surrounds it.
 
     Attributes:
-        program: From normalised float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
+        program: From normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
         labels: Class names.
         preprocessing: How images become its input.
-        equalised: Exponents of 2 by which channels behind activations were divided, by the activation's name.
+        equalized: Exponents of 2 by which channels behind activations were divided, by the activation's name.
     """
 
     program: GraphModule
     labels: tuple[str, ...]
     preprocessing: Preprocessing
-    equalised: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    equalized: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -60,13 +60,13 @@ class TracedModel:
 
 
 def trace(model: ExpressionClassifier, *, equal: bool = True) -> TracedModel:
-    """Traces a model in eval mode with a free batch dimension, and equalises its channels on drawn faces.
+    """Traces a model in eval mode with a free batch dimension, and equalizes its channels on drawn faces.
 
     Such faces need no data set, so that every machine that holds the checkpoint finds the same program.
 
     Args:
         model: The model, with its preprocessing.
-        equal: Whether to equalise; without it the program has the model's own weights.
+        equal: Whether to equalize; without it the program has the model's own weights.
 
     Raises:
         BackendError: If torch cannot trace it; the cause is chained.
@@ -87,16 +87,16 @@ def trace(model: ExpressionClassifier, *, equal: bool = True) -> TracedModel:
         ) from error
     if not equal:
         return TracedModel(program, model.labels, model.preprocessing)
-    faces = torch.tensor(drawn_faces(side)[:EQUALISING]).permute(0, 3, 1, 2)
-    equalised, exponents = equalise(program, Normalise(model.preprocessing)(faces))
-    return TracedModel(equalised, model.labels, model.preprocessing, exponents)
+    faces = torch.tensor(drawn_faces(side)[:EQUALIZING]).permute(0, 3, 1, 2)
+    equalized, exponents = equalize(program, Normalize(model.preprocessing)(faces))
+    return TracedModel(equalized, model.labels, model.preprocessing, exponents)
 
 
 class InputStage(nn.Module):
     """``(x / 255 - mean) / std`` inside the graph, in front of a traced program.
 
     Args:
-        program: From normalised images ``[B, 3, S, S]`` to the three outputs.
+        program: From normalized images ``[B, 3, S, S]`` to the three outputs.
         preprocessing: Mean and standard deviation.
         nhwc: Take uint8 ``[B, S, S, 3]``; otherwise float32 ``[B, 3, S, S]`` in 0..255, which is what Core ML
             makes of an image.

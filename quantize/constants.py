@@ -79,7 +79,7 @@ def fold_attention_masks(program: GraphModule) -> None:
 
 
 def spell_out_attention_masks(program: GraphModule) -> None:
-    """Turns masks that are quantised in the graph into int8 constants that are cast and scaled, in place.
+    """Turns masks that are quantized in the graph into int8 constants that are cast and scaled, in place.
 
     The numbers are those of the Q/DQ pair. LiteRT's converter computes a pair on a constant and stores the float result
     unless a kernel wants int8 there, which an addition to float scores does not; a cast it leaves alone.
@@ -108,11 +108,11 @@ def spell_out_attention_masks(program: GraphModule) -> None:
 
 
 def round_biases(program: GraphModule, operators: tuple[str, ...]) -> None:
-    """Rounds biases of operators on quantised inputs and weights to what integer kernels add, in place.
+    """Rounds biases of operators on quantized inputs and weights to what integer kernels add, in place.
 
     These add biases as int32 whose unit is the scale of the input times that of the weight. Where the program adds
     them in full, every such sum differs by a fraction of a unit, one value in a thousand is rounded the other way, and
-    a network deep enough makes as much of that as of the whole quantisation.
+    a network deep enough makes as much of that as of the whole quantization.
     """
     for i, node in enumerate(n for n in program.graph.nodes if calls(n, operators)):
         values, weight, bias = (*node.args, None)[:3]

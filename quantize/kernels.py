@@ -2,7 +2,7 @@
 
 A program with Q/DQ pairs says what is meant: products of rounded values, summed in float. Kernels sum products of int8
 as int32, and turn a sum into the next tensor's int8 with one multiplication; so do those of ONNX Runtime on x86 (MLAS)
-and those of XNNPACK, on x86 and ARM alike. Few values differ, but a deep network makes a good part of its quantisation
+and those of XNNPACK, on x86 and ARM alike. Few values differ, but a deep network makes a good part of its quantization
 error of them. To judge a placement, and to tell a wrong file from rounding, takes the kernels' own numbers.
 """
 
@@ -25,7 +25,7 @@ LARGEST_EXACT = 2**24
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """A convolution or linear layer on quantised values.
+    """A convolution or linear layer on quantized values.
 
     Attributes:
         node: Its operator in the program.
@@ -34,7 +34,7 @@ class IntegerLayer:
         weight: int8, ``[out, ...]``.
         bias: As whole numbers of the unit ``[out]``, or none.
         unit: Scale of the input times that of the weight, float32 ``[out]``.
-        quantize: What quantises its output, if anything.
+        quantize: What quantizes its output, if anything.
     """
 
     node: Node
@@ -55,7 +55,7 @@ class IntegerLayer:
 
     @property
     def multiplier(self) -> Tensor:
-        """What turns its sums into its output, in units of the output's scale where it is quantised: ``[out]``."""
+        """What turns its sums into its output, in units of the output's scale where it is quantized: ``[out]``."""
         return self.unit if self.quantize is None else self.unit / scale_and_zero_point(self.quantize)[0]
 
 
@@ -93,10 +93,10 @@ def write_layer(program: GraphModule, layer: IntegerLayer) -> None:
 
     with graph.inserting_before(node):
         whole = graph.call_function(aten.to.dtype, (layer.values, dtype))
-        centred = graph.call_function(aten.sub.Tensor, (whole, layer.zero_point))
+        centered = graph.call_function(aten.sub.Tensor, (whole, layer.zero_point))
         bias = None if layer.bias is None else stored("bias", layer.bias.to(dtype))
         weight = stored("weight", layer.weight.to(dtype))
-        sums = graph.call_function(node.target, (centred, weight, bias, *node.args[3:]))  # type: ignore[arg-type]
+        sums = graph.call_function(node.target, (centered, weight, bias, *node.args[3:]))  # type: ignore[arg-type]
         single = graph.call_function(aten.to.dtype, (sums, torch.float32))
         shape = [1, -1, 1, 1] if calls(node, (CONVOLUTION,)) else [-1]
         scaled = graph.call_function(aten.mul.Tensor, (single, stored("scale", layer.multiplier.reshape(shape))))
@@ -106,10 +106,10 @@ def write_layer(program: GraphModule, layer: IntegerLayer) -> None:
 
 
 def as_kernels_compute(program: GraphModule) -> GraphModule:
-    """Returns a program that computes what integer kernels make of a quantised one.
+    """Returns a program that computes what integer kernels make of a quantized one.
 
     Args:
-        program: From normalised float32 images ``[B, 3, S, S]`` to corrected and primary ``[B, N]`` and confidence
+        program: From normalized float32 images ``[B, 3, S, S]`` to corrected and primary ``[B, N]`` and confidence
             ``[B]``, all float32, with Q/DQ pairs and weights stored as int8; not changed.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What stands around an operator in a quantised program."""
+"""What stands around an operator in a quantized program."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def only_user(node: Node, operators: Iterable[str]) -> Node | None:
 
 
 def quantized_output(operator: Node) -> Node | None:
-    """Returns what quantises an operator's output, directly or behind the ReLU that kernels compute along with it."""
+    """Returns what quantizes an operator's output, directly or behind the ReLU that kernels compute along with it."""
     return only_user(only_user(operator, RELU) or operator, (QUANTIZE,))
 
 
 def scale_and_zero_point(node: Node) -> tuple[float, int]:
-    """Returns the parameters of a quantiser or dequantiser of tensors."""
+    """Returns the parameters of a quantizer or dequantizer of tensors."""
     _, scale, zero_point, *_ = node.args
     assert isinstance(scale, float)
     assert isinstance(zero_point, int)

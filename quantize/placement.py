@@ -1,4 +1,4 @@
-"""Where Q/DQ pairs go: a torchao quantiser that follows a recipe."""
+"""Where Q/DQ pairs go: a torchao quantizer that follows a recipe."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def is_narrow(node: Node, channels: int) -> bool:
 
 
 class Placement(Quantizer):  # type: ignore[misc]
-    """Quantises what the recipe names; everything else stays in float."""
+    """Quantizes what the recipe names; everything else stays in float."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Follows ``recipe``."""
@@ -73,7 +73,7 @@ class Placement(Quantizer):  # type: ignore[misc]
         self.bias = int8_spec(recipe.weight, axis=1)  # position biases [1, heads, queries, keys]
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        """Marks the operators, in the order of the graph: what follows a quantised tensor depends on it."""
+        """Marks the operators, in the order of the graph: what follows a quantized tensor depends on it."""
         for node in model.graph.nodes:
             if belongs_to(node, self.recipe.float_modules) or node.name in self.recipe.float_operators:
                 continue
@@ -98,7 +98,7 @@ class Placement(Quantizer):  # type: ignore[misc]
             self.mark(node, inputs, None)
 
     def mark_with_output(self, node: Node, inputs: dict[Any, Any]) -> None:
-        """Marks an operator whose output is quantised, behind the activation that is computed along with it."""
+        """Marks an operator whose output is quantized, behind the activation that is computed along with it."""
         last = self.with_activation(node)
         self.mark(node, inputs, self.activation if last is node else None)
         if last is not node:
@@ -115,11 +115,11 @@ class Placement(Quantizer):  # type: ignore[misc]
         return isinstance(mask, Node) and mask.op == "get_attr" and str(mask.target).startswith(BIAS)
 
     def adds_int8(self, node: Node) -> bool:
-        """Tells whether a node adds two quantised tensors, and not a number to one."""
+        """Tells whether a node adds two quantized tensors, and not a number to one."""
         return len(node.all_input_nodes) == 2 and all(self.is_int8(n) for n in node.all_input_nodes)
 
     def is_int8(self, node: Any) -> bool:
-        """Tells whether a node's output is quantised."""
+        """Tells whether a node's output is quantized."""
         annotation = node.meta.get(ANNOTATION) if isinstance(node, Node) else None
         return annotation is not None and annotation.output_qspec is not None
 
@@ -132,7 +132,7 @@ class Placement(Quantizer):  # type: ignore[misc]
 
 
 def quantized_outputs(program: GraphModule, recipe: Recipe) -> set[Node]:
-    """Returns the operators of a program without observers whose outputs a recipe quantises."""
+    """Returns the operators of a program without observers whose outputs a recipe quantizes."""
     Placement(recipe).annotate(program)
     found = set()
     for node in program.graph.nodes:

@@ -101,7 +101,7 @@ class Calibrator(Interpreter):
 
 
 def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, TensorStatistics]:
-    """Returns what every activation that any recipe quantises showed over batches of images.
+    """Returns what every activation that any recipe quantizes showed over batches of images.
 
     Memory does not grow with the number of batches.
 
@@ -116,9 +116,9 @@ def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, Tens
     return {name: collector.seen for name, collector in calibrator.collectors.items() if collector.seen}
 
 
-def graph_digest(program: GraphModule, equalised: Mapping[str, Sequence[int]]) -> str:
+def graph_digest(program: GraphModule, equalized: Mapping[str, Sequence[int]]) -> str:
     """Identifies the operators of a program, their order and the scaling of channels, whatever its weights."""
-    return digest_json([program.code, equalised])
+    return digest_json([program.code, equalized])
 
 
 def prepare(program: GraphModule, recipe: Recipe) -> GraphModule:
@@ -142,14 +142,14 @@ def quantize(
 ) -> GraphModule:
     """Converts a program with the ranges of a calibration.
 
-    For recipes with quantised outputs, the float stems' weights, and the scales of their outputs, are moved by less
+    For recipes with quantized outputs, the float stems' weights, and the scales of their outputs, are moved by less
     than a thousandth so that their sums are exact (``quantize.stems``).
 
     Args:
-        program: From normalised float32 images ``[B, 3, S, S]`` to the outputs; not changed.
+        program: From normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
         ranges: Of every activation, by the name of the node: those of a calibration table.
-        recipe: What to quantise.
-        fold: Store weights as int8; otherwise as float32 that is quantised in the graph. Both compute the same.
+        recipe: What to quantize.
+        fold: Store weights as int8; otherwise as float32 that is quantized in the graph. Both compute the same.
 
     Raises:
         DataError: If the ranges belong to another graph.

@@ -1,4 +1,4 @@
-"""What is quantised how, as frozen data."""
+"""What is quantized how, as frozen data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Recipe:
 
     Attributes:
         name: Identifies it; ``w8a8`` is 8-bit weights and activations.
-        operators: Operators whose inputs and weights are quantised, by ATen name.
-        outputs: Those among them whose outputs are quantised too.
-        min_channels: Convolutions of fewer input channels compute in float; their outputs are quantised all the same.
-        fused: Activations that belong to the operator before them: the tensor behind them is quantised.
-        additions: Operators that are quantised where all of their inputs already are.
-        movements: Operators that pass quantised values on as they are.
+        operators: Operators whose inputs and weights are quantized, by ATen name.
+        outputs: Those among them whose outputs are quantized too.
+        min_channels: Convolutions of fewer input channels compute in float; their outputs are quantized all the same.
+        fused: Activations that belong to the operator before them: the tensor behind them is quantized.
+        additions: Operators that are quantized where all of their inputs already are.
+        movements: Operators that pass quantized values on as they are.
         biases: Attentions whose constant position biases are stored in 8 bits.
         float_operators: Operators that stay in float32, by their name in the traced program: what a gate restored.
         float_modules: Modules that stay in float32, by their first path component: the head's logarithms and
@@ -54,9 +54,9 @@ class Recipe:
 
 CPU = Recipe(
     "int8-w8a8-cpu",
-    # XNNPACK and MLAS have an integer kernel where inputs, weights and output are quantised; with a float output they
+    # XNNPACK and MLAS have an integer kernel where inputs, weights and output are quantized; with a float output they
     # compute in float. Chains of convolutions stay in int8 through their residual additions. Those of a transformer
-    # stay in float, since no quantised tensor leads into them.
+    # stay in float, since no quantized tensor leads into them.
     outputs=WEIGHTED,
     # A stem has 27 products an output: too few for an integer kernel to pay, and its input is where rounding hurts.
     min_channels=4,
@@ -74,7 +74,7 @@ ACCELERATOR = Recipe(
 """For TensorRT, which fuses across a float output itself and wants zero point 0, and Core ML."""
 
 WIDEST = CPU
-"""Quantises every tensor that any other recipe does: what calibration observes."""
+"""Quantizes every tensor that any other recipe does: what calibration observes."""
 
 FLOAT = Recipe("float32", operators=(), biases=())
-"""Quantises nothing: a program is only folded."""
+"""Quantizes nothing: a program is only folded."""

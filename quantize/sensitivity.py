@@ -245,7 +245,7 @@ class Predictor:
         return order, curve
 
 
-def analyse(program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -> Sensitivity:
+def analyze(program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -> Sensitivity:
     """Returns the sensitivity table of a traced program from ``measure_costs`` under some recipes."""
     predictor = Predictor(program, costs)
     macs = count_macs(predictor.folded)

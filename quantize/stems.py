@@ -17,7 +17,7 @@ GRID = 2.0**-8
 """Pixels are rounded to multiples of it: a fifth of the step that 8 bits would need."""
 
 LARGEST_PIXEL = 3.0
-"""Normalised pixels are smaller; larger ones would not be wrong, but their sums might depend on the order again."""
+"""Normalized pixels are smaller; larger ones would not be wrong, but their sums might depend on the order again."""
 
 LARGEST_SUM = 2**24
 """Up to here float32 holds every whole number, so that sums of such numbers are exact in any order."""
@@ -32,7 +32,7 @@ def finest_grid(weight: Tensor, bias: Tensor, scale: float) -> float:
     Args:
         weight: ``[out, in, h, w]``.
         bias: ``[out]``.
-        scale: Of the quantised output.
+        scale: Of the quantized output.
     """
     largest_sum = float((weight.abs().sum((1, 2, 3)) * LARGEST_PIXEL + bias.abs()).max())
     unit = max(largest_sum / LARGEST_SUM, scale / LARGEST_SCALE)
@@ -50,7 +50,7 @@ def rounded(value: Tensor, unit: float) -> Tensor:
 
 
 def set_scale(quantize: Node, scale: float) -> None:
-    """Changes the scale with which a tensor is quantised, for all that read it."""
+    """Changes the scale with which a tensor is quantized, for all that read it."""
     quantize.update_arg(1, scale)
     for user in list(quantize.users):
         if calls(user, (DEQUANTIZE,)):
@@ -58,12 +58,12 @@ def set_scale(quantize: Node, scale: float) -> None:
 
 
 def make_stems_exact(program: GraphModule) -> None:
-    """Rounds what float convolutions with quantised outputs compute on, so that their sums are exact, in place.
+    """Rounds what float convolutions with quantized outputs compute on, so that their sums are exact, in place.
 
     Runtimes add the products of a convolution in their own orders, and sums that differ in the last digit are rounded
     to int8 differently, a value or two an image, of which a deep network makes much. Here pixels, weights and bias are
     whole numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them,
-    so that no sum lies half-way between two quantised values.
+    so that no sum lies half-way between two quantized values.
     """
     pixels: dict[Node, Node] = {}
     for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:

@@ -33,7 +33,7 @@ def concatenate(parts: list[Prediction]) -> Prediction:
 
 
 class Runtime(ABC):
-    """Runs one artefact.
+    """Runs one artifact.
 
     Attributes:
         name: What really runs it, as reports show it.
@@ -43,23 +43,23 @@ class Runtime(ABC):
     name: str
 
     def __init__(self, path: Path, side: int, *, threads: int | None = None) -> None:
-        """Loads an artefact.
+        """Loads an artifact.
 
         Args:
-            path: The artefact.
+            path: The artifact.
             side: Side of its input in pixels.
             threads: How many to use; the runtime's choice by default.
 
         Raises:
             MissingPackageError: If the runtime's package is not installed.
-            BackendError: If it refuses the artefact; the cause is chained.
+            BackendError: If it refuses the artifact; the cause is chained.
         """
         self.path, self.side, self.threads = path, side, threads
         self.load()
 
     @abstractmethod
     def load(self) -> None:
-        """Makes the artefact ready to run."""
+        """Makes the artifact ready to run."""
 
     @abstractmethod
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:

@@ -33,7 +33,7 @@ def peak_memory() -> int:
 
 
 def measure(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
-    """Times one artefact at batch 1, in this process.
+    """Times one artifact at batch 1, in this process.
 
     Returns:
         ``runtime, p50_ms, p95_ms, images_per_s, peak_rss_bytes``; throughput is at batch 1 as well.
@@ -60,7 +60,7 @@ def measure(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
 
 
 def measure_apart(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
-    """Times one artefact in a process of its own, so that memory and thread pools are its own."""
+    """Times one artifact in a process of its own, so that memory and thread pools are its own."""
     command = [sys.executable, "-m", "runtimes.benchmark", str(bundle.path.resolve()), name, str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -72,10 +72,10 @@ def measure_apart(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
 
 
 def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
-    """Times every artefact of a bundle that runs here, one after the other, at batch 1.
+    """Times every artifact of a bundle that runs here, one after the other, at batch 1.
 
     Returns:
-        A row an artefact: ``bundle, artifact, runtime, precision, threads, p50_ms, p95_ms, images_per_s,
+        A row an artifact: ``bundle, artifact, runtime, precision, threads, p50_ms, p95_ms, images_per_s,
         size_bytes, peak_rss_bytes``; figures are nothing, and ``why`` tells, where it failed.
     """
     rows = []

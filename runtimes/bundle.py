@@ -22,7 +22,7 @@ RUNTIMES = {
     "onnx": "runtimes.onnx_runtime:OnnxRuntime",
     "tflite": "runtimes.litert_runtime:LiteRt",
 }
-"""What runs an artefact's format, as ``module:class``; each is imported when it is needed."""
+"""What runs an artifact's format, as ``module:class``; each is imported when it is needed."""
 
 NOT_HERE = {
     "mlpackage": "Core ML runs on Apple devices only; the package was read back and its contents checked.",
@@ -66,15 +66,15 @@ class Bundle:
         return self.manifest.preprocessing.image_size
 
     def file(self, artifact: Artifact) -> Path:
-        """Returns the path of an artefact."""
+        """Returns the path of an artifact."""
         return self.path / artifact.file
 
     def size(self, artifact: Artifact) -> int:
-        """Returns the size of an artefact in bytes."""
+        """Returns the size of an artifact in bytes."""
         return size_of_tree(self.file(artifact))
 
     def find(self, name: str | None = None) -> Artifact:
-        """Returns the artefact of that file name or precision, or the best one that runs here.
+        """Returns the artifact of that file name or precision, or the best one that runs here.
 
         Raises:
             UnsupportedError: If there is none.
@@ -87,7 +87,7 @@ class Bundle:
         if not found:
             listed = ", ".join(a.name for a in artifacts)
             raise UnsupportedError(
-                f"{self.path} has no artefact {name!r}." if name else f"Nothing in {self.path} can be run here.",
+                f"{self.path} has no artifact {name!r}." if name else f"Nothing in {self.path} can be run here.",
                 allowed=f"It holds: {listed}.",
                 remedy="" if name else "Open a bundle for cpu or android, or run this one on its device.",
             )
@@ -95,20 +95,20 @@ class Bundle:
         return (runnable or found)[0]
 
     def open(self, artifact: str | None = None, *, threads: int | None = None) -> Runtime:
-        """Loads an artefact into its runtime.
+        """Loads an artifact into its runtime.
 
         Args:
             artifact: File name or precision; by default the most exact one that runs here.
             threads: How many to use.
 
         Raises:
-            UnsupportedError: If there is no such artefact.
+            UnsupportedError: If there is no such artifact.
             BackendError: If nothing here runs its format, or the runtime is missing or refuses it.
         """
         return self.open_artifact(self.find(artifact), threads=threads)
 
     def open_artifact(self, artifact: Artifact, *, threads: int | None = None) -> Runtime:
-        """Loads an artefact of this bundle into its runtime; see ``open``."""
+        """Loads an artifact of this bundle into its runtime; see ``open``."""
         if artifact.format not in RUNTIMES:
             raise MissingPackageError(
                 artifact.format, f"running {artifact.name}", remedy=NOT_HERE.get(artifact.format, "")
@@ -183,7 +183,7 @@ def check_files(path: Path, manifest: Manifest) -> None:
     for artifact in manifest.artifacts:
         if not any(n == artifact.file or n.startswith(f"{artifact.file}/") for n in manifest.files):
             raise BundleError(
-                f"The manifest of {path} names an artefact {artifact.file} without its files.", remedy=remedy
+                f"The manifest of {path} names an artifact {artifact.file} without its files.", remedy=remedy
             )
 
 

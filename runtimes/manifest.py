@@ -17,11 +17,11 @@ FORMATS = ("onnx", "tflite", "mlpackage", "rtx-engine", "tensorrt-engine")
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What parity with PyTorch an artefact must show; nothing means not checked.
+    """What parity with PyTorch an artifact must show; nothing means not checked.
 
     Attributes:
         max_abs_error: Largest absolute difference in any output.
-        mean_kl: Mean of KL(PyTorch, artefact) of ``corrected``, in nats; on fewer than 1,000 images violated where
+        mean_kl: Mean of KL(PyTorch, artifact) of ``corrected``, in nats; on fewer than 1,000 images violated where
             what was measured exceeds it by more than its 95 % error, or by more than itself.
         top1_agreement: Share of images with the same most probable class; on fewer than 1,000 images
             violated where the 95 % interval of what was measured lies below it.

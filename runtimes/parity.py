@@ -1,4 +1,4 @@
-"""How far an artefact's distributions are from PyTorch's."""
+"""How far an artifact's distributions are from PyTorch's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Parity:
     Attributes:
         samples: n.
         max_abs_error: Largest absolute difference in any of the three outputs.
-        mean_kl: Mean of KL(PyTorch, artefact) in nats.
+        mean_kl: Mean of KL(PyTorch, artifact) in nats.
         mean_kl_error: Standard error of that mean.
         max_kl: Largest of them.
         top1_agreement: Share of images with the same most probable class.
@@ -61,9 +61,9 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
         end = Z95**2 / (n + Z95**2)
         return (0.0, end) if successes == 0 else (1.0 - end, 1.0)
     share, z2 = successes / n, Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    center = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -92,11 +92,11 @@ def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.in
 
 
 def compare(reference: Prediction, other: Prediction, labels: NDArray[np.integer] | None = None) -> Parity:
-    """Compares an artefact's answers with the reference's on the same images.
+    """Compares an artifact's answers with the reference's on the same images.
 
     Args:
         reference: PyTorch's answers.
-        other: The artefact's.
+        other: The artifact's.
         labels: Classes of the images [n], for the change of calibration.
     """
     p, q = reference.corrected, other.corrected

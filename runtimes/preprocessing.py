@@ -58,7 +58,7 @@ class Detector:
         if not model.is_file():
             raise DataError(
                 f"The detector {model} does not exist.",
-                remedy="Download face_detection_yunet from the OpenCV Zoo (MIT licence) and give its path.",
+                remedy="Download face_detection_yunet from the OpenCV Zoo (MIT license) and give its path.",
             )
         try:
             self.detector: Any = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)

@@ -13,7 +13,7 @@ from arbex.files import write_atomically
 from runtimes import tradeoff
 
 COLUMNS = {
-    "artifact": "artefact",
+    "artifact": "artifact",
     "precision": "precision",
     "runtime": "runtime",
     "samples": "images",
@@ -105,7 +105,7 @@ def to_html(outcome: Mapping[str, Any]) -> str:
 
 
 def to_junit(outcome: Mapping[str, Any]) -> str:
-    """Returns the outcome as JUnit XML: a suite a bundle, a case an artefact."""
+    """Returns the outcome as JUnit XML: a suite a bundle, a case an artifact."""
     root = ElementTree.Element("testsuites")
     for bundle in outcome["bundles"]:
         suite = ElementTree.SubElement(root, "testsuite", name=bundle["bundle"])

@@ -28,8 +28,8 @@ class TestImages:
         images: uint8 ``[n, S, S, 3]``.
         expected: PyTorch's answers.
         labels: Classes [n], or nothing.
-        max_kl: Limit of the mean KL on these images, instead of the artefact's own.
-        min_agreement: Limit of the top-1 agreement on these images, instead of the artefact's own.
+        max_kl: Limit of the mean KL on these images, instead of the artifact's own.
+        min_agreement: Limit of the top-1 agreement on these images, instead of the artifact's own.
     """
 
     __test__ = False  # not a test case, whatever its name suggests
@@ -43,7 +43,7 @@ class TestImages:
 
 @dataclass(frozen=True)
 class ArtifactReport:
-    """The outcome for one artefact.
+    """The outcome for one artifact.
 
     Attributes:
         artifact: Its file name.
@@ -89,7 +89,7 @@ class BundleReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every artefact passed."""
+        """Whether every artifact passed."""
         return all(a.passed for a in self.artifacts)
 
     def to_json(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ WOULD_RUN = {"mlpackage": "coreml", "rtx-engine": "tensorrt-rtx", "tensorrt-engi
 
 
 def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
-    """Checks what can be checked of an artefact that nothing here runs."""
+    """Checks what can be checked of an artifact that nothing here runs."""
     why, passed = NOT_HERE[artifact.format], True
     if artifact.format == "mlpackage":
         try:
@@ -128,7 +128,7 @@ def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
 
 
 def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImages]) -> ArtifactReport:
-    """Runs an artefact on all test images; the figures are those of the last set, all sets must pass."""
+    """Runs an artifact on all test images; the figures are those of the last set, all sets must pass."""
     row = (artifact.name, artifact.format, artifact.precision)
     reasons: list[str] = []
     parity: Parity | None = None
@@ -151,7 +151,7 @@ Known: TypeAlias = dict[tuple[str, str, Thresholds], ArtifactReport]
 
 
 def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = (), known: Known | None = None) -> BundleReport:
-    """Checks every artefact of an opened (so intact) bundle.
+    """Checks every artifact of an opened (so intact) bundle.
 
     Args:
         bundle: The bundle.

@@ -19,7 +19,7 @@ from arbex.errors import ArbexError, MissingPackageError
 COMMANDS = {
     "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
     "train": ("arbex.cli.train:train", "Train a model."),
-    "evaluate": ("arbex.cli.evaluate:evaluate", "Measure a model on labelled images."),
+    "evaluate": ("arbex.cli.evaluate:evaluate", "Measure a model on labeled images."),
     "experiment": ("arbex.cli.experiment:experiment", "Make the paper's tables and figures on your data."),
     "import-weights": ("arbex.cli.import_weights:import_weights", "Make a run of published weights."),
     "calibrate": ("arbex.cli.export:calibrate", "Write a calibration table for INT8."),

@@ -15,7 +15,7 @@ from arbex.cli.console import Console, debug_option, json_option, print_json, pr
 @json_option
 @debug_option
 def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
-    """Time every artefact of BUNDLES that runs here, at batch 1, each in a process of its own."""
+    """Time every artifact of BUNDLES that runs here, at batch 1, each in a process of its own."""
     from runtimes.benchmark import benchmark
     from runtimes.bundle import open_bundle
 
@@ -33,7 +33,7 @@ def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
         timed = [f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['images_per_s']:.0f}"] if r["p50_ms"] else ["-"] * 3
         memory = size(r["peak_rss_bytes"]) if r["peak_rss_bytes"] else r["why"]
         cells.append([Path(r["bundle"]).name, r["artifact"], r["runtime"], *timed, size(r["size_bytes"]), memory])
-    print_table(("bundle", "artefact", "runtime", "p50 ms", "p95 ms", "images/s", "size", "peak memory"), cells)
+    print_table(("bundle", "artifact", "runtime", "p50 ms", "p95 ms", "images/s", "size", "peak memory"), cells)
     missing = len({str(b.path) for b in opened} - {r["bundle"] for r in rows})
     if missing:
         click.echo(f"{missing} of {len(opened)} bundles hold nothing that runs here.")

@@ -24,7 +24,7 @@ from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option,
 @json_option
 @debug_option
 def evaluate(run: str, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
-    """Measure RUN on labelled images: both distributions, overall and by class."""
+    """Measure RUN on labeled images: both distributions, overall and by class."""
     from arbex.evaluation import evaluate as measure
 
     result = measure(run, data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())

@@ -52,13 +52,13 @@ def inspect_bundle(bundle: Path, as_json: bool) -> None:
         restored = len(origin["sensitivity"]["restored"])
         click.echo(f"gate:        {restored} of {len(origin['sensitivity']['operators'])} operators restored to float")
     side = manifest.preprocessing.image_size
-    click.echo(f"input:       image, uint8 RGB [batch, {side}, {side}, 3], normalised inside the graph")
+    click.echo(f"input:       image, uint8 RGB [batch, {side}, {side}, 3], normalized inside the graph")
     click.echo(f"classes:     {', '.join(manifest.labels)}")
     click.echo(f"tools:       {', '.join(f'{name} {version}' for name, version in origin['tools'].items())}")
     click.echo()
     shares = {a.name: f"{a.work['int8_macs'] / a.work['macs']:.1%}" if a.work else "-" for a in manifest.artifacts}
     print_table(
-        ("artefact", "precision", "format", "size", "in int8"),
+        ("artifact", "precision", "format", "size", "in int8"),
         [[a.name, a.precision, a.format, size(sizes[a.name]), shares[a.name]] for a in manifest.artifacts],
     )
     for a in manifest.artifacts:

@@ -33,7 +33,7 @@ def synth(
     eighth: str | None,
     workers: int | None,
 ) -> None:
-    """Draw a labelled data set of procedural faces into OUT.
+    """Draw a labeled data set of procedural faces into OUT.
 
     Writes OUT/{train,val,test}/CLASS/*.png, OUT/labels.csv with the annotators' votes, OUT/classes.txt
     and OUT/contact_sheet.png.

@@ -53,7 +53,7 @@ def train(
     """Train a model on DATA and write a run.
 
     Settings for --set, with the paper's values as the defaults of preset base: batch_size, learning_rate,
-    schedule, label_smoothing, lambda_class, lambda_anchor, lambda_centre, images_per_class and others, and the
+    schedule, label_smoothing, lambda_class, lambda_anchor, lambda_center, images_per_class and others, and the
     method's own options; a wrong name lists them all.
     """
     from dataclasses import replace

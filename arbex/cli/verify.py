@@ -168,7 +168,7 @@ def figure(value: float | None, form: str) -> str:
 
 
 def print_reports(results: list[dict[str, Any]]) -> None:
-    """Prints a row an artefact, and below what failed or was not executed."""
+    """Prints a row an artifact, and below what failed or was not executed."""
     rows, notes = [], []
     for bundle in results:
         name = Path(bundle["bundle"]).name
@@ -192,6 +192,6 @@ def print_reports(results: list[dict[str, Any]]) -> None:
             )
             if a["why"]:
                 notes.append(f"{name}/{a['artifact']}: {a['why']}")
-    print_table(("bundle", "artefact", "runtime", "parity", "images", "max error", "mean KL", "agreement"), rows)
+    print_table(("bundle", "artifact", "runtime", "parity", "images", "max error", "mean KL", "agreement"), rows)
     for note in dict.fromkeys(notes):
         click.echo(f"  {note}")

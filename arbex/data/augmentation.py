@@ -18,7 +18,7 @@ def training_side(image_size: int) -> int:
     return round(image_size * OVERSIZE)
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """``(x / 255 - mean) / std`` on uint8 or float images ``[B, 3, S, S]`` in 0..255."""
 
     mean: Tensor
@@ -31,15 +31,15 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns normalised float32 images."""
+        """Returns normalized float32 images."""
         return (images.float() / 255 - self.mean) / self.std
 
 
 def augmentation(image_size: int, *, heavy: bool = True) -> nn.Module:
     """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]``.
 
-    Random crop, horizontal flip, rotation, colour and noise, which may leave [0, 1] a little. Draws from torch's
-    global generator. Unless ``heavy``, it only cuts out the centre.
+    Random crop, horizontal flip, rotation, color and noise, which may leave [0, 1] a little. Draws from torch's
+    global generator. Unless ``heavy``, it only cuts out the center.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kornia's import touches deprecated parts of torch

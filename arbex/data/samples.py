@@ -1,4 +1,4 @@
-"""Labelled images and sets of them, whatever layout they came from."""
+"""Labeled images and sets of them, whatever layout they came from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELD_OUT = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image.
+    """One labeled image.
 
     Attributes:
         file: Path of the image, or of the table that holds its pixels.
@@ -83,7 +83,7 @@ class FaceSet:
 
 @lru_cache(maxsize=1)
 def read_pixel_table(file: Path) -> tuple[NDArray[np.uint8] | None, ...]:
-    """Reads a table like ``fer2013.csv``: a square grey image a row, as numbers with spaces in its column ``pixels``.
+    """Reads a table like ``fer2013.csv``: a square gray image a row, as numbers with spaces in its column ``pixels``.
 
     Returns:
         uint8 ``[S, S]`` for every row, or nothing where its numbers are no such image.
@@ -121,10 +121,10 @@ def load_sample(sample: Sample, side: int) -> NDArray[np.uint8]:
     """
     if sample.row is None:
         return images.load(sample.file, side)
-    grey = read_pixel_table(sample.file)[sample.row]
-    if grey is None:
+    gray = read_pixel_table(sample.file)[sample.row]
+    if gray is None:
         raise DataError(f"The pixels in {sample} are no square image.", remedy="Get the table again.")
-    return images.resize(np.repeat(grey[:, :, None], 3, axis=2), side)
+    return images.resize(np.repeat(gray[:, :, None], 3, axis=2), side)
 
 
 def held_out(samples: Sequence[Sample]) -> Iterator[bool]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
-from arbex.data.augmentation import Normalise
+from arbex.data.augmentation import Normalize
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
 from arbex.experiments.paper import FIGURE_5, FIGURE_6
@@ -52,8 +52,8 @@ def answers_of(run: str, data: str) -> Answers:
     """Returns what a run answers for the test split of a data set."""
     model = load_run(run)
     images = FaceDataset(read_split(data, "test", labels=model.labels), model.preprocessing.image_size)
-    normalise = Normalise(model.preprocessing)
-    outputs = [model(normalise(pixels)) for pixels, *_ in DataLoader(images, batch_size=64)]
+    normalize = Normalize(model.preprocessing)
+    outputs = [model(normalize(pixels)) for pixels, *_ in DataLoader(images, batch_size=64)]
 
     def joined(name: str) -> NDArray[np.float32]:
         return np.concatenate([getattr(output, name).numpy() for output in outputs])

@@ -52,14 +52,14 @@ def bars(path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, 
 def heat_map(
     path: Path, cells: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str], names: tuple[str, ...]
 ) -> str:
-    """Draws a table of numbers in colours, with the names of rows, columns and values; returns the file's name."""
+    """Draws a table of numbers in colors, with the names of rows, columns and values; returns the file's name."""
     with figure(path) as axes:
         image = axes.imshow(np.asarray(cells), aspect="auto", cmap="viridis")
         middle = (np.min(cells) + np.max(cells)) / 2
         for i, row in enumerate(cells):
             for j, value in enumerate(row):
-                colour = "white" if value < middle else "black"
-                axes.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour)
+                color = "white" if value < middle else "black"
+                axes.text(j, i, f"{value:.1f}", ha="center", va="center", color=color)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xticks(range(len(columns)), columns)
         axes.set_ylabel(names[0])
@@ -86,7 +86,7 @@ def lines(path: Path, curves: Mapping[str, Sequence[Estimate]], x: str, y: str) 
 def scatter(
     path: Path, maps: Mapping[str, NDArray[np.float32]], classes: NDArray[np.int64], names: Sequence[str]
 ) -> str:
-    """Draws points ``[n, 2]`` of several maps side by side, coloured by class; returns the file's name."""
+    """Draws points ``[n, 2]`` of several maps side by side, colored by class; returns the file's name."""
     made, row = plt.subplots(1, len(maps), figsize=(INCH * len(maps), INCH), layout="constrained", squeeze=False)
     try:
         for axes, (title, points) in zip(row[0], maps.items(), strict=True):

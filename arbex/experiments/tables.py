@@ -236,7 +236,7 @@ class Figure7(Experiment):
             "anchor loss dominant", assignments=("lambda_anchor=10", "bounded_anchor_loss=false")
         ),
         "no correction by anchors": Setting("no correction by anchors", anchors=0),
-        "cross-entropy only": Setting("cross-entropy only", assignments=("lambda_anchor=0", "lambda_centre=0")),
+        "cross-entropy only": Setting("cross-entropy only", assignments=("lambda_anchor=0", "lambda_center=0")),
         "cross-entropy dominant": Setting("cross-entropy dominant", assignments=("lambda_class=10",)),
     }
 

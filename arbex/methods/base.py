@@ -82,7 +82,7 @@ Options = TypeVar("Options")
 
 
 class Method(ABC, Generic[Options]):
-    """A way to train: the head it needs, the loss it minimises, and what it remembers.
+    """A way to train: the head it needs, the loss it minimizes, and what it remembers.
 
     Args:
         options: Its options; by default those of its publication.
@@ -129,7 +129,7 @@ class Method(ABC, Generic[Options]):
 
     @abstractmethod
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns weighted scalar losses by name; their sum is minimised."""
+        """Returns weighted scalar losses by name; their sum is minimized."""
 
     def state(self) -> dict[str, Tensor]:
         """Returns what it has to remember when training is resumed."""

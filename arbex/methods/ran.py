@@ -19,7 +19,7 @@ CROPS = (
     (0.9, 0.05, 0.05),
     (0.85, 0.075, 0.075),
 )
-"""The publication's fixed positions: both upper corners, the middle of the lower edge, and two about the centre."""
+"""The publication's fixed positions: both upper corners, the middle of the lower edge, and two about the center."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""ARBEx: reliability balancing with class, anchor and centre loss (section 3.5)."""
+"""ARBEx: reliability balancing with class, anchor and center loss (section 3.5)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def anchor_loss(anchors: Tensor, *, bounded: bool) -> Tensor:
     return -squared.mean() / dim
 
 
-def centre_loss(distances: Tensor, targets: Tensor) -> Tensor:
+def center_loss(distances: Tensor, targets: Tensor) -> Tensor:
     """Returns the mean squared distance to the nearest anchor of the own class.
 
     Args:
@@ -101,7 +101,7 @@ class Reliability(Method[ReliabilityOptions]):
         return (*super().answers(balance, settings), *(Answer(part, settings.lambda_parts) for part in parts))
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns class, anchor and centre loss, each with its weight; the centre loss is divided by D."""
+        """Returns class, anchor and center loss, each with its weight; the center loss is divided by D."""
         head, balance, targets, settings = lesson.head, lesson.balance, lesson.targets, lesson.settings
         assert isinstance(head, ReliabilityHead)
         smoothing = settings.label_smoothing
@@ -109,8 +109,8 @@ class Reliability(Method[ReliabilityOptions]):
         if head.num_anchors:
             dim = head.anchors.shape[-1]
             apart = anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss)
-            near = centre_loss(head.distances(balance.embedding), targets) / dim
-            losses |= {"anchor": settings.lambda_anchor * apart, "centre": settings.lambda_centre * near}
+            near = center_loss(head.distances(balance.embedding), targets) / dim
+            losses |= {"anchor": settings.lambda_anchor * apart, "center": settings.lambda_center * near}
         if settings.lambda_parts:
             each = torch.stack([cross_entropy(part, targets, smoothing) for part in parts_of(balance)])
             losses["parts"] = settings.lambda_parts * each.sum()

@@ -75,7 +75,7 @@ def rank_loss(importance: Tensor, high_share: float, margin: float) -> Tensor:
 
 
 class SelfCure(Method[ScnOptions]):
-    """Self-attention importance weighting, rank regularisation, relabelling of what is uncertain."""
+    """Self-attention importance weighting, rank regularization, relabeling of what is uncertain."""
 
     name = "scn"
     options_type = ScnOptions
@@ -83,7 +83,7 @@ class SelfCure(Method[ScnOptions]):
     def __init__(self, options: ScnOptions | None = None) -> None:
         """Starts with all labels as they are."""
         super().__init__(options)
-        self.relabelled: dict[int, int] = {}
+        self.relabeled: dict[int, int] = {}
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
         """Returns the head; ``anchors`` has no meaning here."""
@@ -91,12 +91,12 @@ class SelfCure(Method[ScnOptions]):
 
     def corrected_targets(self, targets: Tensor, positions: Tensor) -> Tensor:
         """Returns the targets with the labels that were replaced."""
-        if not self.relabelled:
+        if not self.relabeled:
             return targets
         targets = targets.clone()
         for row, position in enumerate(positions.tolist()):
-            if position in self.relabelled:
-                targets[row] = F.one_hot(torch.tensor(self.relabelled[position]), targets.shape[1])
+            if position in self.relabeled:
+                targets[row] = F.one_hot(torch.tensor(self.relabeled[position]), targets.shape[1])
         return targets
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
@@ -120,15 +120,15 @@ class SelfCure(Method[ScnOptions]):
         best, guess = p.max(1)
         own = p.gather(1, lesson.labels[low, None]).squeeze(1)
         for row in torch.nonzero(best - own > self.options.relabel_margin).flatten().tolist():
-            self.relabelled[int(lesson.positions[low[row]])] = int(guess[row])
+            self.relabeled[int(lesson.positions[low[row]])] = int(guess[row])
 
     def state(self) -> dict[str, Tensor]:
         """Returns the labels that were replaced."""
-        if not self.relabelled:
+        if not self.relabeled:
             return {}
-        return {"relabelled": torch.tensor(sorted(self.relabelled.items()))}
+        return {"relabeled": torch.tensor(sorted(self.relabeled.items()))}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Remembers the labels that were replaced."""
-        pairs = state["relabelled"].tolist() if "relabelled" in state else []
-        self.relabelled = {int(position): int(label) for position, label in pairs}
+        pairs = state["relabeled"].tolist() if "relabeled" in state else []
+        self.relabeled = {int(position): int(label) for position, label in pairs}

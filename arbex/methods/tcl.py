@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropy, strongest_other
 from arbex.models.head import Balance, log_softmax
 
-NEGATIVES = ("predicted", "semi-synthesised", "synthesised")
+NEGATIVES = ("predicted", "semi-synthesized", "synthesized")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class TclOptions:
     """Options of TCL.
 
     Attributes:
-        negatives: ``predicted`` takes the centre of the strongest wrong class; ``synthesised`` takes, for each
-            dimension, the coordinate of that wrong class's centre which is nearest; ``semi-synthesised`` takes some
+        negatives: ``predicted`` takes the center of the strongest wrong class; ``synthesized`` takes, for each
+            dimension, the coordinate of that wrong class's center which is nearest; ``semi-synthesized`` takes some
             dimensions from the first and the others from the second.
         predicted_share: How many dimensions that is.
         margin: By how much the negative must be farther away, in the unit of the squared distance.
@@ -45,14 +45,14 @@ class TclOptions:
         check_range("triplet_weight", self.triplet_weight, 0.0, 1e6)
 
 
-class CentreHead(nn.Module):
-    """A linear classifier; training knows of a centre for each class and of attention over dimensions."""
+class CenterHead(nn.Module):
+    """A linear classifier; training knows of a center for each class and of attention over dimensions."""
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         """Builds the head with fresh weights."""
         super().__init__()
         self.classify = nn.Linear(in_features, num_classes)
-        self.centres = nn.Parameter(torch.randn(num_classes, in_features))
+        self.centers = nn.Parameter(torch.randn(num_classes, in_features))
         self.gate_dimensions = nn.Linear(in_features, in_features)
         self.gate_places = nn.Linear(in_features, 1)
 
@@ -80,29 +80,29 @@ class CentreHead(nn.Module):
         return Balance(log_p, log_p, log_p, log_p, logits, features)
 
 
-def nearest_coordinates(features: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
-    """Returns, for each dimension, the nearest coordinate of the centres of wrong classes, ``[B, D]``.
+def nearest_coordinates(features: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+    """Returns, for each dimension, the nearest coordinate of the centers of wrong classes, ``[B, D]``.
 
     Args:
         features: ``[B, D]``.
-        centres: ``[N, D]``.
+        centers: ``[N, D]``.
         labels: ``[B]``.
     """
-    away = (features[:, None] - centres).abs()  # [B, N, D]
+    away = (features[:, None] - centers).abs()  # [B, N, D]
     away = away.scatter(1, labels[:, None, None].expand(-1, 1, away.shape[2]), float("inf"))
-    return centres.gather(0, away.argmin(1))
+    return centers.gather(0, away.argmin(1))
 
 
-def choose_negatives(features: Tensor, centres: Tensor, log_p: Tensor, labels: Tensor, options: TclOptions) -> Tensor:
+def choose_negatives(features: Tensor, centers: Tensor, log_p: Tensor, labels: Tensor, options: TclOptions) -> Tensor:
     """Returns the negative of each sample, ``[B, D]``, as the options say."""
-    predicted = centres[strongest_other(log_p, labels)]
+    predicted = centers[strongest_other(log_p, labels)]
     if options.negatives == "predicted":
         return predicted
-    synthesised = nearest_coordinates(features, centres, labels)
-    if options.negatives == "synthesised":
-        return synthesised
+    synthesized = nearest_coordinates(features, centers, labels)
+    if options.negatives == "synthesized":
+        return synthesized
     count = round(options.predicted_share * features.shape[1])
-    return torch.cat([predicted[:, :count], synthesised[:, count:]], dim=1)
+    return torch.cat([predicted[:, :count], synthesized[:, count:]], dim=1)
 
 
 def half_squared(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
@@ -118,15 +118,15 @@ class TripletCenter(Method[TclOptions]):
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
         """Returns the head; ``anchors`` has no meaning here."""
-        return CentreHead(in_features, num_classes)
+        return CenterHead(in_features, num_classes)
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """Returns classification and triplet loss."""
         head, features, labels = lesson.head, lesson.balance.embedding, lesson.labels
-        assert isinstance(head, CentreHead)
+        assert isinstance(head, CenterHead)
         weight: Tensor | float = head.attention(features, lesson.maps) if self.options.attention else 1.0
-        negatives = choose_negatives(features, head.centres, lesson.balance.primary.detach(), labels, self.options)
-        own, other = (half_squared(features, c, weight) for c in (head.centres[labels], negatives))
+        negatives = choose_negatives(features, head.centers, lesson.balance.primary.detach(), labels, self.options)
+        own, other = (half_squared(features, c, weight) for c in (head.centers[labels], negatives))
         return {
             "class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
             "triplet": self.options.triplet_weight * F.relu(own + self.options.margin - other).mean(),

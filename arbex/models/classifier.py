@@ -32,7 +32,7 @@ class ExpressionClassifier(nn.Module):
     """Images to distributions.
 
     Args:
-        encoder: Maps normalised images ``[B, 3, S, S]`` to vectors.
+        encoder: Maps normalized images ``[B, 3, S, S]`` to vectors.
         head: Maps those vectors to a :class:`~arbex.models.head.Balance`.
         labels: Class names in the order of the outputs.
         preprocessing: How images become the encoder's input.
@@ -53,7 +53,7 @@ class ExpressionClassifier(nn.Module):
         self.labels, self.preprocessing = labels, preprocessing
 
     def encode(self, images: Tensor) -> Tensor:
-        """Maps normalised float32 images ``[B, 3, S, S]`` to what the head sees: a vector each (768 wide in ``base``).
+        """Maps normalized float32 images ``[B, 3, S, S]`` to what the head sees: a vector each (768 wide in ``base``).
 
         With regions, a vector a region: ``[B, R, D]``.
         """
@@ -65,11 +65,11 @@ class ExpressionClassifier(nn.Module):
         return vectors.reshape(-1, regions.shape[1], vectors.shape[-1])
 
     def balance(self, images: Tensor) -> Balance:
-        """Maps normalised images to log-distributions and embedding, for the losses."""
+        """Maps normalized images to log-distributions and embedding, for the losses."""
         balance: Balance = self.head(self.encode(images))
         return balance
 
     def forward(self, images: Tensor) -> Output:
-        """Maps normalised float32 images ``[B, 3, S, S]`` to probabilities."""
+        """Maps normalized float32 images ``[B, 3, S, S]`` to probabilities."""
         b = self.balance(images)
         return Output(b.corrected.exp(), b.primary.exp(), confidence(b.corrected).squeeze(-1), b.logits, b.embedding)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from arbex.errors import InputError
 
 Backbone: TypeAlias = Callable[[], nn.Module]
-"""Returns a module from normalised images ``[B, 3, S, S]`` to vectors ``[B, F]``."""
+"""Returns a module from normalized images ``[B, 3, S, S]`` to vectors ``[B, F]``."""
 
 PRESET = "custom"
 """What stands for the preset of a run with such a backbone."""

@@ -220,7 +220,7 @@ class Encoder(nn.Module):
         self.gate = SqueezeExcite(dim)
 
     def tokens(self, images: Tensor) -> list[Tensor]:
-        """Maps normalised images ``[B, 3, S, S]`` to the tokens of the three levels, ``[B, T/3, D]`` each."""
+        """Maps normalized images ``[B, 3, S, S]`` to the tokens of the three levels, ``[B, T/3, D]`` each."""
         step = self.config.subsample
         x = images[:, :, ::step, ::step]  # equals nearest interpolation by 1/step exactly
         landmarks = self.landmarks(x)  # three maps, S/4, S/8, S/16
@@ -236,7 +236,7 @@ class Encoder(nn.Module):
         batch = tokens[0].shape[0]
         first, *places = torch.split(self.position, [1, *(level.shape[1] for level in tokens)], dim=1)
         cls = (self.class_token + first).expand(batch, -1, -1)  # [B, 1, D]
-        # Summed before they are joined: levels that are quantised each with a scale of their own are joined in float.
+        # Summed before they are joined: levels that are quantized each with a scale of their own are joined in float.
         sequence = torch.cat([cls, *(level + place for level, place in zip(tokens, places, strict=True))], dim=1)
         for block in self.fusion[:-1]:
             sequence = block(sequence)  # [B, T + 1, D]
@@ -246,5 +246,5 @@ class Encoder(nn.Module):
         return out
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps normalised images ``[B, 3, S, S]`` to vectors ``[B, D]``."""
+        """Maps normalized images ``[B, 3, S, S]`` to vectors ``[B, D]``."""
         return self.fuse(self.tokens(images))

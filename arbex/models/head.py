@@ -93,9 +93,9 @@ def spread_anchors(num_classes: int, anchors: int, dim: int, radius: float = RAD
     Spread, because distances between coinciding anchors have no gradient that could part them; on a sphere,
     because anchors of unequal length make the first corrections confident before anything is learned.
     """
-    centres = torch.randn(num_classes, 1, dim)
+    centers = torch.randn(num_classes, 1, dim)
     directions = F.normalize(
-        F.normalize(centres, dim=-1) + 0.5 * F.normalize(torch.randn(num_classes, anchors, dim), dim=-1),
+        F.normalize(centers, dim=-1) + 0.5 * F.normalize(torch.randn(num_classes, anchors, dim), dim=-1),
         dim=-1,
     )
     return radius * directions
@@ -107,7 +107,7 @@ class ReliabilityHead(nn.Module):
     Args:
         in_features: Width of the backbone's vector.
         num_classes: N.
-        anchors: K, anchors a class (Table 1 favours 8 to 10); with 0, attention alone corrects.
+        anchors: K, anchors a class (Table 1 favors 8 to 10); with 0, attention alone corrects.
         embedding: D, width of the space in which the anchors lie.
         hidden: Width of the two hidden layers of the primary classifier.
         dropout: Probability in those layers, in training.

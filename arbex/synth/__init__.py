@@ -1,4 +1,4 @@
-"""Procedural faces: a labelled data set that needs no download and no licence."""
+"""Procedural faces: a labeled data set that needs no download and no license."""
 
 from arbex.synth.dataset import SynthConfig, draw_face, write_dataset
 

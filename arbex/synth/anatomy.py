@@ -71,7 +71,7 @@ class Eye:
     iris: Points
     pupil: Points
     upper: Points
-    centre: tuple[float, float]
+    center: tuple[float, float]
     openness: float
 
 
@@ -114,26 +114,26 @@ def eye(identity: Identity, units: ActionUnits, side: int, gaze: tuple[float, fl
     squeeze = 0.5 * units["lid_tightener"] + 0.45 * units["cheek_raiser"] + 0.35 * units["nose_wrinkler"]
     upper = open_ * (1 + 0.85 * units["upper_lid_raiser"] - 0.35 * squeeze) * (1 - blink)
     lower = open_ * 0.8 * (1 + 0.25 * units["upper_lid_raiser"] - 0.9 * min(squeeze, 1.0)) * (1 - 0.5 * blink)
-    centre = (identity.eye_distance * side, 0.0)
+    center = (identity.eye_distance * side, 0.0)
     slant = identity.eye_slant
     x = EYE_X
     tilt = -slant * x  # outer corner up for a positive slant
     top, bottom = -upper * EYE_ARCH + tilt, lower * EYE_ARCH + tilt
-    xs = centre[0] + side * half * x
+    xs = center[0] + side * half * x
     lids = np.vstack([np.stack([xs, top], 1), np.stack([xs, bottom], 1)[::-1]])
     ix, iy = gaze[0] * half, gaze[1] * open_ - 0.1 * open_
 
     def disc(radius: float) -> Points:
-        dx = ix + radius * CIRCLE[:, 0]  # relative to the centre, in the viewer's direction
+        dx = ix + radius * CIRCLE[:, 0]  # relative to the center, in the viewer's direction
         dy = np.clip(
             iy + radius * CIRCLE[:, 1],
             np.interp(dx * side / half, x, top),
             np.interp(dx * side / half, x, bottom),
         )
-        return np.stack([centre[0] + dx, dy], 1)
+        return np.stack([center[0] + dx, dy], 1)
 
     radius = 1.05 * open_
-    return Eye(lids, disc(radius), disc(radius * 0.45), np.stack([xs, top], 1), centre, upper + lower)
+    return Eye(lids, disc(radius), disc(radius * 0.45), np.stack([xs, top], 1), center, upper + lower)
 
 
 def mouth(identity: Identity, units: ActionUnits) -> Mouth:
@@ -177,7 +177,7 @@ def mouth(identity: Identity, units: ActionUnits) -> Mouth:
 
 
 def nose(identity: Identity, units: ActionUnits) -> tuple[list[Points], Points]:
-    """Returns the shadow strokes of the nose, and the centres of its nostrils [2, 2]."""
+    """Returns the shadow strokes of the nose, and the centers of its nostrils [2, 2]."""
     lift = 0.05 * units["nose_wrinkler"]
     flare = 1 + 0.18 * units["nose_wrinkler"]
     y, half = identity.nose_length - lift, identity.nose_width * flare

@@ -23,7 +23,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
 
 
 def background(side: int, rng: np.random.Generator) -> Image.Image:
-    """Returns a blurred room: a few patches of colour, interpolated to ``side`` pixels."""
+    """Returns a blurred room: a few patches of color, interpolated to ``side`` pixels."""
     base = rng.integers(50, 210) + rng.integers(-30, 31, 3)
     patches = np.clip(base + rng.integers(-35, 36, (4, 4, 1)) + rng.integers(-12, 13, (4, 4, 3)), 0, 255).astype(
         np.uint8
@@ -35,14 +35,14 @@ def occlude(image: Image.Image, rng: np.random.Generator) -> None:
     """Lays a hand, a scarf or a strand of hair over part of the face, in place."""
     side = image.width
     draw = ImageDraw.Draw(image, "RGBA")
-    colour = (*(int(c) for c in rng.integers(30, 200, 3)), 255)
+    color = (*(int(c) for c in rng.integers(30, 200, 3)), 255)
     x, y = (int(v) for v in rng.integers(int(0.1 * side), int(0.9 * side), 2))
     reach = int(rng.uniform(0.08, 0.16) * side)
     if rng.random() < 0.5:
-        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour)
+        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=color)
     else:
         tilt = int(rng.integers(-reach, reach + 1))
-        draw.line((x - 2 * reach, y - tilt, x + 2 * reach, y + tilt), fill=colour, width=max(2, reach // 2))
+        draw.line((x - 2 * reach, y - tilt, x + 2 * reach, y + tilt), fill=color, width=max(2, reach // 2))
 
 
 def expose(image: NDArray[np.uint8], light: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from arbex.synth import anatomy
 from arbex.synth.action_units import ActionUnits
 from arbex.synth.anatomy import Points
-from arbex.synth.identity import Colour, Identity, between, tint
+from arbex.synth.identity import Color, Identity, between, tint
 
 SUPERSAMPLING = 2
 
@@ -27,7 +27,7 @@ class Pose:
         pitch: Nod downwards.
         roll: Tilt clockwise.
         scale: Half the face's width relative to the image's side.
-        shift: Of the head's centre from the image's centre, right and down.
+        shift: Of the head's center from the image's center, right and down.
         gaze: Of the irises, in shares of the eye's width and opening.
         blink: 0 open, 1 closed.
     """
@@ -46,7 +46,7 @@ class Shape(NamedTuple):
 
     points: Points
     raised: float
-    colour: tuple[int, int, int, int]
+    color: tuple[int, int, int, int]
     width: int | None
 
 
@@ -60,17 +60,17 @@ class Canvas:
         self.pose = pose
         self.shapes: list[Shape] = []
 
-    def fill(self, points: Points, colour: Colour, opacity: float = 1.0, raised: float = 0.0) -> None:
+    def fill(self, points: Points, color: Color, opacity: float = 1.0, raised: float = 0.0) -> None:
         """Adds the inside of a closed contour; ``raised`` is its height above the skin."""
-        self.shapes.append(Shape(points, raised, rgba(colour, opacity), None))
+        self.shapes.append(Shape(points, raised, rgba(color, opacity), None))
 
-    def stroke(self, points: Points, colour: Colour, width: float, opacity: float = 1.0, raised: float = 0.0) -> None:
+    def stroke(self, points: Points, color: Color, width: float, opacity: float = 1.0, raised: float = 0.0) -> None:
         """Adds a line; ``width`` is in face units."""
-        self.shapes.append(Shape(points, raised, rgba(colour, opacity), max(1, round(width * self.unit))))
+        self.shapes.append(Shape(points, raised, rgba(color, opacity), max(1, round(width * self.unit))))
 
-    def disc(self, centre: tuple[float, float], radius: tuple[float, float], colour: Colour, opacity: float) -> None:
+    def disc(self, center: tuple[float, float], radius: tuple[float, float], color: Color, opacity: float) -> None:
         """Adds an ellipse."""
-        self.fill(anatomy.CIRCLE * radius + centre, colour, opacity)
+        self.fill(anatomy.CIRCLE * radius + center, color, opacity)
 
     def project(self, points: Points, raised: NDArray[np.float64]) -> list[int]:
         """Turns face coordinates ``[P, 2]`` at heights ``[P]`` above the skin into whole pixels, x and y in turn."""
@@ -82,8 +82,8 @@ class Canvas:
         z = 0.75 * np.sqrt(np.maximum(1 - (x / 1.2) ** 2 - (y / 1.7) ** 2, 0)) + raised
         across = x * cos_yaw + z * sin_yaw
         down = y * math.cos(pose.pitch) + (z * cos_yaw - x * sin_yaw) * sin_pitch
-        centre = np.array(pose.shift) * self.unit + self.image.width / 2
-        pixels = across[:, None] * tilt[:, 0] + down[:, None] * tilt[:, 1] + centre
+        center = np.array(pose.shift) * self.unit + self.image.width / 2
+        pixels = across[:, None] * tilt[:, 0] + down[:, None] * tilt[:, 1] + center
         flat: list[int] = np.rint(pixels).astype(np.int64).ravel().tolist()
         return flat
 
@@ -97,14 +97,14 @@ class Canvas:
         for shape, length in zip(self.shapes, lengths, strict=True):
             contour, start = pixels[start : start + 2 * length], start + 2 * length
             if shape.width is None:
-                draw.polygon(contour, fill=shape.colour)
+                draw.polygon(contour, fill=shape.color)
             else:
-                draw.line(contour, fill=shape.colour, width=shape.width, joint="curve")
+                draw.line(contour, fill=shape.color, width=shape.width, joint="curve")
 
 
-def rgba(colour: Colour, opacity: float) -> tuple[int, int, int, int]:
-    """Returns a colour with opacity 0..1 as four bytes."""
-    red, green, blue = (min(255, max(0, round(c))) for c in colour)
+def rgba(color: Color, opacity: float) -> tuple[int, int, int, int]:
+    """Returns a color with opacity 0..1 as four bytes."""
+    red, green, blue = (min(255, max(0, round(c))) for c in color)
     return red, green, blue, min(255, max(0, round(255 * opacity)))
 
 
@@ -123,10 +123,10 @@ def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: flo
     for side in (-1, 1):
         canvas.disc((side * 1.0, 0.16), (0.14 * i.ears, 0.26 * i.ears), tint(skin, 0.84), 1.0)
     face = anatomy.outline(i, units)
-    centre = np.array([0.16 * light, 0.05])
-    for step in range(6):  # nested copies round the face towards the light
+    center = np.array([0.16 * light, 0.05])
+    for step in range(6):  # nested copies round the face toward the light
         share = step / 5
-        canvas.fill(centre * share + face * (1 - 0.42 * share**1.3), tint(skin, 0.80 + 0.24 * share))
+        canvas.fill(center * share + face * (1 - 0.42 * share**1.3), tint(skin, 0.80 + 0.24 * share))
     if i.beard:
         chin = face[:, 1].max()
         beard = face[face[:, 1] > i.mouth_height - 0.22]
@@ -162,12 +162,12 @@ def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
     lid = tint(i.skin, 0.62)
     for side in (-1, 1):
         eye = anatomy.eye(i, units, side, pose.gaze, pose.blink)
-        canvas.disc((eye.centre[0], -0.02), (i.eye_width * 1.25, i.eye_opening * 2.1), tint(i.skin, 0.86), 0.45)
+        canvas.disc((eye.center[0], -0.02), (i.eye_width * 1.25, i.eye_opening * 2.1), tint(i.skin, 0.86), 0.45)
         canvas.fill(eye.lids, (244, 240, 236))
         if eye.openness > 0.25 * i.eye_opening:
             canvas.fill(eye.iris, i.iris)
             canvas.fill(eye.pupil, (16, 12, 12))
-            shine = (eye.centre[0] + pose.gaze[0] * i.eye_width - 0.025, -0.3 * i.eye_opening)
+            shine = (eye.center[0] + pose.gaze[0] * i.eye_width - 0.025, -0.3 * i.eye_opening)
             canvas.disc(shine, (0.016, 0.016), (255, 255, 255), 0.9)
         canvas.stroke(eye.upper, tint(lid, 0.45), 0.030)
         fold = eye.upper + [0, -0.045 - 0.02 * units["upper_lid_raiser"]]
@@ -175,7 +175,7 @@ def draw_eyes(canvas: Canvas, identity: Identity, units: ActionUnits) -> None:
         canvas.fill(anatomy.brow(i, units, side), tint(i.hair, 0.6), 0.95, raised=0.02)
         if i.glasses:
             circle = np.concatenate([anatomy.CIRCLE, anatomy.CIRCLE[:1]])
-            rim = circle * (i.glasses + 0.04, i.glasses) + (eye.centre[0], 0.03)
+            rim = circle * (i.glasses + 0.04, i.glasses) + (eye.center[0], 0.03)
             canvas.stroke(rim, (30, 30, 36), 0.03, 0.95, raised=0.08)
             arm = np.array([[side * (i.eye_distance + i.glasses + 0.03), 0.0], [side * 1.02, -0.03]])
             canvas.stroke(arm, (30, 30, 36), 0.03, 0.95)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
-SKINS: tuple[Colour, ...] = (
+SKINS: tuple[Color, ...] = (
     (246, 214, 190),
     (236, 192, 160),
     (224, 172, 132),
@@ -17,7 +17,7 @@ SKINS: tuple[Colour, ...] = (
     (112, 72, 50),
     (82, 54, 40),
 )
-HAIRS: tuple[Colour, ...] = (
+HAIRS: tuple[Color, ...] = (
     (28, 22, 20),
     (58, 40, 28),
     (104, 70, 40),
@@ -26,12 +26,12 @@ HAIRS: tuple[Colour, ...] = (
     (150, 62, 32),
     (150, 150, 150),
 )
-IRISES: tuple[Colour, ...] = ((70, 44, 24), (92, 64, 34), (70, 98, 70), (84, 120, 156), (110, 116, 112))
+IRISES: tuple[Color, ...] = ((70, 44, 24), (92, 64, 34), (70, 98, 70), (84, 120, 156), (110, 116, 112))
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Proportions in units of half the face's width, colours as RGB in 0..255."""
+    """Proportions in units of half the face's width, colors as RGB in 0..255."""
 
     face_height: float
     jaw_width: float
@@ -50,10 +50,10 @@ class Identity:
     upper_lip: float
     lower_lip: float
     mouth_rest: float
-    skin: Colour
-    lips: Colour
-    hair: Colour
-    iris: Colour
+    skin: Color
+    lips: Color
+    hair: Color
+    iris: Color
     hairline: float
     hair_length: float
     fringe: float
@@ -62,14 +62,14 @@ class Identity:
     beard: float
 
 
-def tint(colour: Colour, factor: float) -> Colour:
-    """Scales a colour's brightness and clips it to 0..255."""
-    red, green, blue = (min(255.0, max(0.0, c * factor)) for c in colour)
+def tint(color: Color, factor: float) -> Color:
+    """Scales a color's brightness and clips it to 0..255."""
+    red, green, blue = (min(255.0, max(0.0, c * factor)) for c in color)
     return red, green, blue
 
 
-def between(a: Colour, b: Colour, share: float) -> Colour:
-    """Returns the colour at ``share`` of the way from ``a`` to ``b``."""
+def between(a: Color, b: Color, share: float) -> Color:
+    """Returns the color at ``share`` of the way from ``a`` to ``b``."""
     red, green, blue = (x + (y - x) * share for x, y in zip(a, b, strict=True))
     return red, green, blue
 

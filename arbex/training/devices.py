@@ -78,7 +78,7 @@ class GlobalBatchNorm(_BatchNorm):
         """Accepts ``[B, C]`` and ``[B, C, H, W]``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises each channel of ``[B, C, ...]``."""
+        """Normalizes each channel of ``[B, C, ...]``."""
         if not self.training:
             return super().forward(x)
         dims = [d for d in range(x.dim()) if d != 1]
@@ -101,7 +101,7 @@ class GlobalBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance, share)
 
 
-def synchronise_norms(module: nn.Module, device: torch.device) -> None:
+def synchronize_norms(module: nn.Module, device: torch.device) -> None:
     """Replaces batch norms by such over all processes; names and values of the weights stay."""
     kind = nn.SyncBatchNorm if device.type == "cuda" else GlobalBatchNorm
     for name, child in module.named_children():
@@ -110,7 +110,7 @@ def synchronise_norms(module: nn.Module, device: torch.device) -> None:
             synced.load_state_dict(child.state_dict())
             setattr(module, name, synced)
         else:
-            synchronise_norms(child, device)
+            synchronize_norms(child, device)
 
 
 def average(fabric: Fabric, figures: dict[str, float]) -> dict[str, float]:

@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.data.augmentation import Normalise
+from arbex.data.augmentation import Normalize
 from arbex.methods.base import Answer
 from arbex.models import ExpressionClassifier
 from arbex.models.head import Balance, log_softmax
 
 SIMILARITY_TEMPERATURE = 0.1
-"""Steepness of the distribution over neighbours: cosines differ by tenths."""
+"""Steepness of the distribution over neighbors: cosines differ by tenths."""
 
 
 def soften(log_p: Tensor, temperature: float) -> Tensor:
-    """Returns log-probabilities [B, N] raised to ``1 / temperature`` and normalised again."""
+    """Returns log-probabilities [B, N] raised to ``1 / temperature`` and normalized again."""
     return log_softmax(log_p / temperature)
 
 
@@ -27,7 +27,7 @@ def divergence(teacher: Tensor, student: Tensor) -> Tensor:
     return (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
-def neighbours(embedding: Tensor) -> Tensor:
+def neighbors(embedding: Tensor) -> Tensor:
     """Returns log-probabilities [B, B - 1] over the other samples of a batch, by cosine similarity of [B, D].
 
     The embeddings themselves have another basis in every model, and may have another width; who resembles whom does
@@ -46,14 +46,14 @@ class Teacher(nn.Module):
     Args:
         model: The teacher. It sees images at its own size.
         temperature: Above 1 it shows how the teacher ranks the classes that it holds unlikely.
-        embedding: Weight of the divergence of the distributions over neighbours in the embedding.
+        embedding: Weight of the divergence of the distributions over neighbors in the embedding.
     """
 
     def __init__(self, model: ExpressionClassifier, temperature: float, embedding: float) -> None:
         """Freezes the teacher."""
         super().__init__()
         self.model = model.eval().requires_grad_(False)
-        self.normalise = Normalise(model.preprocessing)
+        self.normalize = Normalize(model.preprocessing)
         self.side = model.preprocessing.image_size
         self.temperature, self.embedding = temperature, embedding
 
@@ -66,7 +66,7 @@ class Teacher(nn.Module):
         """Answers for images ``[B, 3, S, S]`` in 0..255."""
         if images.shape[-1] != self.side:
             images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", antialias=True)
-        return self.model.balance(self.normalise(images))
+        return self.model.balance(self.normalize(images))
 
     def losses(self, images: Tensor, answers: Iterable[Answer], embedding: Tensor) -> dict[str, Tensor]:
         """Returns the weighted divergences of a batch.
@@ -82,5 +82,5 @@ class Teacher(nn.Module):
         return {
             # Gradients through softened answers shrink by the temperature squared.
             "distil": t**2 * torch.stack(each).sum(),
-            "distil_embedding": self.embedding * divergence(neighbours(teacher.embedding), neighbours(embedding)),
+            "distil_embedding": self.embedding * divergence(neighbors(teacher.embedding), neighbors(embedding)),
         }

@@ -29,7 +29,7 @@ from arbex.checkpoint import (
     write_config,
     write_weights,
 )
-from arbex.data.augmentation import Normalise, augmentation, training_side
+from arbex.data.augmentation import Normalize, augmentation, training_side
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
@@ -44,12 +44,12 @@ from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config
-from arbex.training.devices import average, make_fabric, share_of_batch, synchronise_norms
+from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
 from arbex.training.settings import TrainSettings
 from arbex.training.state import TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
-from arbex.weights.matching import fill, recognise
+from arbex.weights.matching import fill, recognize
 from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def scaled(losses: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
 
 
 class Trainer:
-    """One training run: the model, its optimiser and the data, set up on a device."""
+    """One training run: the model, its optimizer and the data, set up on a device."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Trainer:
         self.teacher = teacher.to(fabric.device) if teacher else None
         self.supervised = DeepSupervision(self.raw, tokens=settings.lambda_tokens > 0)
         if fabric.world_size > 1:
-            synchronise_norms(self.supervised, fabric.device)
+            synchronize_norms(self.supervised, fabric.device)
         self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.supervised.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         if settings.compile:
@@ -115,7 +115,7 @@ class Trainer:
         self.method.set_up(self.raw.head, settings)
         size = config.preprocessing.image_size
         self.augment = augmentation(size, heavy=settings.augmentation).to(self.fabric.device)
-        self.normalise = Normalise(config.preprocessing).to(self.fabric.device)
+        self.normalize = Normalize(config.preprocessing).to(self.fabric.device)
         samples = images.faces.samples
         self.sampler = RefinementSampler(
             [s.label for s in samples],
@@ -148,7 +148,7 @@ class Trainer:
     def losses(self, images: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, Tensor]:
         """Returns the weighted losses of augmented images ``[B, 3, S, S]`` in 0..255 and targets ``[B, N]``."""
         settings, images = self.settings, self.method.views(images)
-        answer = self.model(self.normalise(images).contiguous(memory_format=self.memory_format))
+        answer = self.model(self.normalize(images).contiguous(memory_format=self.memory_format))
         balance, tokens = answer.balance, answer.tokens
         losses = self.method.losses(
             Lesson(self.raw.head, balance, targets, settings, positions, epoch, answer.maps, answer.features)
@@ -264,7 +264,7 @@ def brings_landmarks(path: Path, file: WeightsFile) -> bool:
     if path.is_dir():
         encoder = read_config(path).encoder
         return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
-    return "encoder.landmarks.".startswith(recognise(file).covers)
+    return "encoder.landmarks.".startswith(recognize(file).covers)
 
 
 def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: dict[str, Any]) -> TrainState:
@@ -332,7 +332,7 @@ def check_folder(request: TrainRequest) -> None:
 
 
 def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
-    """Trains a model and writes its run; with 0 epochs, writes the initialised model.
+    """Trains a model and writes its run; with 0 epochs, writes the initialized model.
 
     Started by ``torchrun``, or with several devices, every process trains on its share of each batch; the first one
     writes.

@@ -25,7 +25,7 @@ RANGES = (
     ("lambda_parts", 0.0, 1e6),
     ("lambda_tokens", 0.0, 1e6),
     ("lambda_anchor", 0.0, 1e6),
-    ("lambda_centre", 0.0, 1e6),
+    ("lambda_center", 0.0, 1e6),
     ("distil_share", 0.0, 1.0),
     ("distil_embedding", 0.0, 1e6),
     ("distil_temperature", 0.1, 100.0),
@@ -33,12 +33,15 @@ RANGES = (
 )
 """Smallest and largest value of every number."""
 
+RENAMED = {"lambda_centre": "lambda_center"}
+"""Settings under the names that runs of arbex 0.1 hold."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
     """How to train.
 
-    Section 4.3 gives epochs, optimiser, learning rate and decay, dropout and the quotas; Table 3 the smoothing.
+    Section 4.3 gives epochs, optimizer, learning rate and decay, dropout and the quotas; Table 3 the smoothing.
     Batch size, clipping and the weights of the losses are not in the paper.
 
     Attributes:
@@ -57,7 +60,7 @@ class TrainSettings:
         lambda_parts: Weight of the same loss on each distribution before mixing. Ours, 0 is the paper's: the
             mixture starves whichever part is less confident.
         lambda_anchor: Weight of the anchor loss (Table 4).
-        lambda_centre: Weight of the centre loss.
+        lambda_center: Weight of the center loss.
         lambda_tokens: Weight of the loss of a linear classifier on the tokens before the transformer, which only
             training has. Ours: it tells the backbones what to look for while the transformer still averages.
         encoder_gradient: ``all`` parts of the head train the encoder, or the ``anchors`` alone: the gradient of an
@@ -67,10 +70,10 @@ class TrainSettings:
         images_per_group: Quota of a person or video an epoch (4.2.2).
         images_per_class: Quota of a class an epoch (4.2.2).
         distil_share: With a teacher: its share of the loss; the rest is the labels'.
-        distil_embedding: With a teacher: weight, within its share, of the divergence of the embeddings' neighbourhoods.
+        distil_embedding: With a teacher: weight, within its share, of the divergence of the embeddings' neighborhoods.
         distil_temperature: With a teacher: how far the distributions are flattened before they are compared.
         max_unreadable: Share of images that may be left out because they cannot be read.
-        augmentation: ``False`` cuts out the centre of each image instead of varying it.
+        augmentation: ``False`` cuts out the center of each image instead of varying it.
         seed: Of initial weights, choice of images and augmentation.
         precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
         channels_last: Keep images and kernels in the order that convolutions compute in; pays with bf16-mixed.
@@ -91,7 +94,7 @@ class TrainSettings:
     lambda_parts: float = 0.0
     lambda_tokens: float = 0.0
     lambda_anchor: float = 0.1
-    lambda_centre: float = 0.05
+    lambda_center: float = 0.05
     encoder_gradient: str = "all"
     dropout: float = 0.5
     bounded_anchor_loss: bool = True
@@ -126,7 +129,8 @@ class TrainSettings:
     def from_json(cls, value: Mapping[str, Any]) -> TrainSettings:
         """Builds the value from what ``to_json`` returned."""
         names = {field.name for field in fields(cls)}
-        return cls(**{k: v for k, v in value.items() if k in names})
+        current = {RENAMED.get(name, name): v for name, v in value.items()}
+        return cls(**{name: v for name, v in current.items() if name in names})
 
 
 FROM_SCRATCH: dict[str, Any] = {

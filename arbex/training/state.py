@@ -35,7 +35,7 @@ def write_state(
     optimizer: torch.optim.Optimizer,
     method: Mapping[str, Tensor],
 ) -> None:
-    """Writes the weights, the optimiser's moments, what the method remembers, and the position."""
+    """Writes the weights, the optimizer's moments, what the method remembers, and the position."""
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     tensors |= {f"method.{name}": tensor for name, tensor in method.items()}
     for index, slots in optimizer.state_dict()["state"].items():
@@ -44,7 +44,7 @@ def write_state(
 
 
 def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor], dict[str, Tensor]]:
-    """Restores the optimiser in place and returns the position, the model's weights and what the method remembers.
+    """Restores the optimizer in place and returns the position, the model's weights and what the method remembers.
 
     Raises:
         RunError: If the file is damaged.

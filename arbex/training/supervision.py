@@ -49,7 +49,7 @@ class DeepSupervision(nn.Module):
             self.classify_tokens = nn.Linear(encoder.num_tokens * encoder.out_features, len(model.labels))
 
     def forward(self, images: Tensor) -> Supervised:
-        """Answers for normalised images ``[B, 3, S, S]``."""
+        """Answers for normalized images ``[B, 3, S, S]``."""
         encoder = self.model.encoder
         if not isinstance(encoder, Encoder) or self.model.regions is not None:
             features = self.model.encode(images)

@@ -13,7 +13,7 @@ from arbex.files import staged_folder, write_atomically
 from arbex.models import PRESETS
 from arbex.spec import EXPRESSIONS, Preprocessing, digest_file
 from arbex.training.settings import PRESET_SETTINGS
-from arbex.weights.matching import Matching, fill, recognise
+from arbex.weights.matching import Matching, fill, recognize
 from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 CLASSIFIER = "VIT.head.linear.weight"
@@ -68,7 +68,7 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
         InputError: If ``labels`` or ``out`` cannot be used.
     """
     file = read_weights_file(path)
-    covers = recognise(file).covers
+    covers = recognize(file).covers
     whole, brings_landmarks = covers == "encoder.", "encoder.landmarks.".startswith(covers)
     labels = choose_labels(file, labels)
     config = RunConfig(

@@ -46,7 +46,7 @@ SOURCES = (
 )
 
 
-def recognise(file: WeightsFile) -> Source:
+def recognize(file: WeightsFile) -> Source:
     """Returns what a file is, by the names in it.
 
     Raises:
@@ -106,7 +106,7 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
     Raises:
         RunError: If the file is of no known kind, or a value in it is not finite.
     """
-    source = recognise(file)
+    source = recognize(file)
     wanted = model.state_dict()
     renamed: dict[str, str] = {}
     tensors: dict[str, Tensor] = {}

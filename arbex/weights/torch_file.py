@@ -81,7 +81,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     content = load_without_code(path)
     if isinstance(content, Mapping) and {"state", "param_groups"} <= set(content):
         raise RunError(
-            f"{path} holds the state of an optimiser and no weights.",
+            f"{path} holds the state of an optimizer and no weights.",
             remedy="POSTER++ writes that into its model_best.pth; the weights are in the file without 'best'.",
         )
     epoch = content.get("epoch") if isinstance(content, Mapping) else None

@@ -11,33 +11,33 @@ from PIL import Image
 from arbex.errors import DataError
 from arbex.images import find_images, load, read_image, resize
 
-COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+COLOR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
 def test_lossless_formats_give_the_same_pixels(suffix: str, tmp_path: Path):
-    Image.fromarray(COLOUR).save(tmp_path / f"x.{suffix}")
-    assert np.array_equal(read_image(tmp_path / f"x.{suffix}"), COLOUR)
+    Image.fromarray(COLOR).save(tmp_path / f"x.{suffix}")
+    assert np.array_equal(read_image(tmp_path / f"x.{suffix}"), COLOR)
 
 
-def test_grey_sixteen_bit_palette_and_transparent_images_become_rgb(tmp_path: Path):
-    grey = Image.fromarray(COLOUR[:, :, 0])
-    deep = Image.fromarray((COLOUR[:, :, 0].astype(np.uint16)) * 257)
+def test_gray_sixteen_bit_palette_and_transparent_images_become_rgb(tmp_path: Path):
+    gray = Image.fromarray(COLOR[:, :, 0])
+    deep = Image.fromarray((COLOR[:, :, 0].astype(np.uint16)) * 257)
     for name, image in {
-        "grey": grey,
+        "gray": gray,
         "deep": deep,
-        "palette": Image.fromarray(COLOUR).convert("P"),
-        "alpha": Image.fromarray(COLOUR).convert("RGBA"),
+        "palette": Image.fromarray(COLOR).convert("P"),
+        "alpha": Image.fromarray(COLOR).convert("RGBA"),
     }.items():
         image.save(tmp_path / f"{name}.png")
         assert read_image(tmp_path / f"{name}.png").shape == (20, 30, 3)
-    assert np.array_equal(read_image(tmp_path / "deep.png"), read_image(tmp_path / "grey.png"))
+    assert np.array_equal(read_image(tmp_path / "deep.png"), read_image(tmp_path / "gray.png"))
 
 
 def test_a_photo_is_turned_upright(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
-    Image.fromarray(COLOUR).save(tmp_path / "x.jpg", exif=exif)
+    Image.fromarray(COLOR).save(tmp_path / "x.jpg", exif=exif)
     assert read_image(tmp_path / "x.jpg").shape == (30, 20, 3)
 
 
@@ -49,7 +49,7 @@ def test_resize_keeps_a_constant_and_averages_when_shrinking():
 
 
 def test_load_gives_the_networks_input(tmp_path: Path):
-    Image.fromarray(COLOUR).save(tmp_path / "x.png")
+    Image.fromarray(COLOR).save(tmp_path / "x.png")
     assert load(tmp_path / "x.png", 64).shape == (64, 64, 3)
 
 
@@ -60,7 +60,7 @@ def test_find_images_sorts_and_leaves_out_the_rest(tmp_path: Path):
 
 
 def test_rubbish_is_refused_with_its_name_and_what_to_do(tmp_path: Path):
-    Image.fromarray(COLOUR).save(tmp_path / "whole.png")
+    Image.fromarray(COLOR).save(tmp_path / "whole.png")
     whole = (tmp_path / "whole.png").read_bytes()
     cases = {"cut.png": whole[: len(whole) // 2], "text.jpg": b"I am a text.", "empty.png": b""}
     for name, content in cases.items():
@@ -70,7 +70,7 @@ def test_rubbish_is_refused_with_its_name_and_what_to_do(tmp_path: Path):
 
 
 def test_a_single_pixel_is_no_face(tmp_path: Path):
-    Image.fromarray(COLOUR[:1, :1]).save(tmp_path / "dot.png")
+    Image.fromarray(COLOR[:1, :1]).save(tmp_path / "dot.png")
     with pytest.raises(DataError, match="1x1 pixels"):
         read_image(tmp_path / "dot.png")
 

@@ -50,7 +50,7 @@ def test_bins_worked_out_by_hand():
     assert (found.exponent, found.first, len(found.counts)) == (-7, 0, 1025)
     assert np.flatnonzero(found.counts).tolist() == [0, 1, 1024]
     assert found.width == 1 / 128
-    assert found.centres[1] == 1.5 / 128
+    assert found.centers[1] == 1.5 / 128
 
 
 def test_nearly_equal_values_share_a_bin_of_the_smallest_width():

@@ -75,7 +75,7 @@ def test_mse_is_as_good_as_the_best_range_of_a_plain_search():
 
 
 def test_rounding_error_by_hand():
-    # Bins of 1 whose centres are 0.5 and 1.5; a range of 0 to 255 has steps of 1: both are half a step off.
+    # Bins of 1 whose centers are 0.5 and 1.5; a range of 0 to 255 has steps of 1: both are half a step off.
     seen = collect(torch.tensor([[0.2, 1.9, 255.0]]))
     histogram = seen.histogram.coarsened(0)
     assert rounding_error(histogram, np.array([0.0]), np.array([255.0]))[0] == pytest.approx(0.25 * 2 + 0.25)

@@ -92,21 +92,21 @@ def test_a_folder_of_images_without_classes_is_refused(tmp_path: Path):
         load_samples(str(tmp_path), EXPRESSIONS, 32)
 
 
-def test_a_class_in_one_colour_is_refused(tmp_path: Path):
+def test_a_class_in_one_color_is_refused(tmp_path: Path):
     data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 1))
-    Image.new("RGB", (32, 32), "grey").save(data / "val" / "fear" / "0.png")
-    with pytest.raises(DataError, match="All calibration images of fear are of one colour"):
+    Image.new("RGB", (32, 32), "gray").save(data / "val" / "fear" / "0.png")
+    with pytest.raises(DataError, match="All calibration images of fear are of one color"):
         load_samples(str(data), EXPRESSIONS, 32)
 
 
-def test_an_image_of_one_colour_is_named_and_left_out(tmp_path: Path):
+def test_an_image_of_one_color_is_named_and_left_out(tmp_path: Path):
     data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 2))
     black = data / "val" / "fear" / "0.png"
     Image.new("RGB", (32, 32)).save(black)
     said = Lines()
     chosen = load_samples(str(data), EXPRESSIONS, 32, report=said)
     assert len(chosen.samples) == 13
-    assert said.lines == [f"warning: {black} is of one colour throughout and does not calibrate"]
+    assert said.lines == [f"warning: {black} is of one color throughout and does not calibrate"]
 
 
 def test_fewer_images_than_classes_are_refused(faces: Path):

@@ -7,7 +7,7 @@ from transformers import ConvNextConfig, ConvNextModel, MobileViTConfig, MobileV
 
 
 class Pooled(nn.Module):
-    """A model's pooled answer, normalised over the batch so that random weights tell images apart."""
+    """A model's pooled answer, normalized over the batch so that random weights tell images apart."""
 
     def __init__(self, model: nn.Module, features: int) -> None:
         super().__init__()

@@ -64,11 +64,11 @@ def test_onnx_runtime_computes_convolutions_in_int8(bundles: Path, tmp_path: Pat
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
     path = str(bundles / "cpu/artifacts/model.int8.onnx")
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    counts = operators(tmp_path / "optimised.onnx")
+    counts = operators(tmp_path / "optimized.onnx")
     assert counts["QLinearConv"] == 36
     assert counts["QLinearAdd"] == 6
     assert counts["QGemm"] == 22

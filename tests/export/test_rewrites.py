@@ -20,7 +20,7 @@ from quantize.recipe import CPU
 
 
 class Mixer(nn.Module):
-    """A norm that a shortcut reads in float and a linear layer in int8, behind an average of quantised maps."""
+    """A norm that a shortcut reads in float and a linear layer in int8, behind an average of quantized maps."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -39,20 +39,20 @@ def test_a_traced_program_answers_like_the_model_for_any_batch(
     assert torch.allclose(confidence, output.confidence, atol=1e-6)
 
 
-def test_equalising_changes_the_channels_and_not_the_model(model: ExpressionClassifier):
+def test_equalizing_changes_the_channels_and_not_the_model(model: ExpressionClassifier):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     traced = trace(model)
-    assert any(min(powers) < 0 for powers in traced.equalised.values())
-    assert traced.equalised == trace(model).equalised
+    assert any(min(powers) < 0 for powers in traced.equalized.values())
+    assert traced.equalized == trace(model).equalized
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_the_input_stage_normalises_pixels(model: ExpressionClassifier, traced: TracedModel):
+def test_the_input_stage_normalizes_pixels(model: ExpressionClassifier, traced: TracedModel):
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     mean, std = torch.tensor(traced.preprocessing.mean), torch.tensor(traced.preprocessing.std)
-    normalised = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
+    normalized = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
-        expected = model(normalised).corrected
+        expected = model(normalized).corrected
         nhwc = InputStage(traced.program, traced.preprocessing)(pixels)[0]
         nchw = InputStage(traced.program, traced.preprocessing, nhwc=False)(pixels.permute(0, 3, 1, 2).float())[0]
     assert torch.allclose(nhwc, expected, atol=1e-5)

@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from arbex.checkpoint import load_run, open_run
 from arbex.progress import SILENT
 from calibration import TensorRange
-from export.calibrated import CalibrationRequest, calibrate_run, normalised
+from export.calibrated import CalibrationRequest, calibrate_run, normalized
 from export.faces import drawn_faces
 from export.trace import trace
 from quantize.kernels import as_kernels_compute
@@ -60,7 +60,7 @@ def test_sums_beyond_float32_are_computed_in_float64():
 
 
 class Comparison(Interpreter):
-    """Runs a program and compares every quantised tensor with a runtime's, and goes on from the runtime's."""
+    """Runs a program and compares every quantized tensor with a runtime's, and goes on from the runtime's."""
 
     def __init__(self, program: GraphModule, theirs: list[NDArray[np.int16]]) -> None:
         super().__init__(program)
@@ -78,7 +78,7 @@ class Comparison(Interpreter):
 
 
 def onnx_tensors(path: Path, pixels: NDArray[np.uint8]) -> list[NDArray[np.int16]]:
-    """Returns every quantised activation of a file, in its order, as ONNX Runtime computes it; from 0..255."""
+    """Returns every quantized activation of a file, in its order, as ONNX Runtime computes it; from 0..255."""
     model = onnx.load(str(path))
     names = [node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
@@ -93,7 +93,7 @@ def for_cpu(run: Path, faces: Path) -> tuple[GraphModule, Tensor, NDArray[np.uin
     traced = trace(load_run(run))
     table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(str(faces), samples=32), SILENT)
     pixels = drawn_faces(64)[:16]
-    (images,) = normalised([pixels], traced.preprocessing)
+    (images,) = normalized([pixels], traced.preprocessing)
     return quantize(traced.program, table.ranges, CPU), images, pixels
 
 

@@ -1,4 +1,4 @@
-"""The INT8 program: what is quantised, what is not, and how close it stays."""
+"""The INT8 program: what is quantized, what is not, and how close it stays."""
 
 from __future__ import annotations
 
@@ -63,23 +63,23 @@ STEMS = ("encoder.image.stem.0", "encoder.landmarks.stem.0.0")
 
 
 def is_int8(node: Node) -> bool:
-    """Tells whether a tensor is a dequantised one."""
+    """Tells whether a tensor is a dequantized one."""
     return "dequantize" in str(node.target)
 
 
-def is_quantised(node: Node) -> bool:
-    """Tells whether a tensor goes nowhere but into a quantisation, perhaps behind a ReLU."""
+def is_quantized(node: Node) -> bool:
+    """Tells whether a tensor goes nowhere but into a quantization, perhaps behind a ReLU."""
     users = list(node.users)
     if len(users) == 1 and "relu" in str(users[0].target):
-        return is_quantised(users[0])
+        return is_quantized(users[0])
     return all(str(user.target).startswith("quantized_decomposed.quantize_per_tensor") for user in users)
 
 
-def activation_quantisers(program: GraphModule) -> list[Node]:
+def activation_quantizers(program: GraphModule) -> list[Node]:
     return [n for n in program.graph.nodes if str(n.target).startswith("quantized_decomposed.quantize_per_tensor")]
 
 
-def test_convolutions_and_linears_of_the_encoder_are_quantised_and_none_of_the_head(quantized: GraphModule):
+def test_convolutions_and_linears_of_the_encoder_are_quantized_and_none_of_the_head(quantized: GraphModule):
     for node in quantized.graph.nodes:
         if str(node.target) in WEIGHTED:
             is_float = belongs_to(node, ("head",)) or module_path(node) in STEMS
@@ -89,7 +89,7 @@ def test_convolutions_and_linears_of_the_encoder_are_quantised_and_none_of_the_h
 def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule):
     outputs = [n for n in for_cpu.graph.nodes if str(n.target) in WEIGHTED and not belongs_to(n, ("head",))]
     assert len(outputs) > 50
-    assert all(map(is_quantised, outputs))
+    assert all(map(is_quantized, outputs))
 
 
 def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(for_cpu: GraphModule):
@@ -98,7 +98,7 @@ def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(f
     assert len(of_backbones) == 6
     for node in sums:
         assert all(is_int8(n) for n in node.all_input_nodes) == (node in of_backbones), module_path(node)
-        assert node not in of_backbones or is_quantised(node)
+        assert node not in of_backbones or is_quantized(node)
 
 
 def test_adding_a_number_is_left_in_float():
@@ -118,7 +118,7 @@ def test_adding_a_number_is_left_in_float():
     converted = quantize(graph, ranges, WIDEST)
     sums = [n for n in converted.graph.nodes if str(n.target) == "aten.add.Tensor"]
     assert len(sums) == 2
-    assert not any(map(is_quantised, sums))
+    assert not any(map(is_quantized, sums))
 
 
 def test_weights_are_stored_as_int8_where_folded(
@@ -132,14 +132,14 @@ def test_weights_are_stored_as_int8_where_folded(
 
 
 def test_an_accelerator_gets_zero_point_zero(for_accelerator: GraphModule):
-    for node in activation_quantisers(for_accelerator):
+    for node in activation_quantizers(for_accelerator):
         _, scale, zero_point, low, high, dtype = node.args
         assert scale > 0
         assert (zero_point, low, high, dtype) == (0, -127, 127, torch.int8)
 
 
 def test_a_cpu_gets_all_eight_bits_behind_a_relu(for_cpu: GraphModule):
-    behind = [n for n in activation_quantisers(for_cpu) if "relu" in str(n.args[0].target)]
+    behind = [n for n in activation_quantizers(for_cpu) if "relu" in str(n.args[0].target)]
     assert len(behind) > 20
     assert {(n.args[2], n.args[3], n.args[4]) for n in behind} == {(-128, -128, 127)}
 
@@ -169,7 +169,7 @@ def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Ten
 def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, ranges: dict[str, TensorRange]):
     name = next(n for n in ranges if ranges[n].low < 0)
     wide = {**ranges, name: TensorRange(-1000.0, 1000.0)}
-    scales = {n.args[1] for n in activation_quantisers(quantize(traced.program, wide, ACCELERATOR))}
+    scales = {n.args[1] for n in activation_quantizers(quantize(traced.program, wide, ACCELERATOR))}
     assert any(s == pytest.approx(1000 / 127.5, rel=0.01) for s in scales)
 
 

@@ -18,7 +18,7 @@ from export.trace import TracedModel, trace
 from quantize.placement import rounded_tensors
 from quantize.program import apply_ranges, calibrate, prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, FLOAT, Recipe
-from quantize.sensitivity import Meter, analyse, count_macs, divergence, measure_costs
+from quantize.sensitivity import Meter, analyze, count_macs, divergence, measure_costs
 
 
 class Small(nn.Module):
@@ -136,7 +136,7 @@ def test_the_prediction_for_the_whole_program_is_near_the_truth(
     traced: TracedModel, ranges: dict[str, TensorRange], images: Tensor, recipe: Recipe
 ):
     costs = measure_costs(traced.program, ranges, recipe, images.split(8))
-    predicted = analyse(traced.program, {recipe: costs}).predicted[0]
+    predicted = analyze(traced.program, {recipe: costs}).predicted[0]
     true = true_kl(traced.program, quantize(traced.program, ranges, recipe), images)
     assert 0.3 < predicted / true < 3
 
@@ -144,7 +144,7 @@ def test_the_prediction_for_the_whole_program_is_near_the_truth(
 def test_the_table_names_every_operator_and_its_share_of_the_work(
     traced: TracedModel, ranges: dict[str, TensorRange], images: Tensor
 ):
-    found = analyse(traced.program, {CPU: measure_costs(traced.program, ranges, CPU, [images[:8]])})
+    found = analyze(traced.program, {CPU: measure_costs(traced.program, ranges, CPU, [images[:8]])})
     assert sorted(found.order) == sorted(cost.operator for cost in found.costs)
     assert [cost.kl for cost in found.costs] == sorted((cost.kl for cost in found.costs), reverse=True)
     assert len(found.order) == len(found.predicted) - 1 == len(found.int8_share) - 1

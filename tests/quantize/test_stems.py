@@ -94,7 +94,7 @@ def test_dividing_and_multiplying_by_the_reciprocal_round_alike(program: GraphMo
     assert ((quotients.double() % 1 - 0.5).abs() >= 0.4 / LARGEST_SCALE).all()
 
 
-def test_the_answer_moves_less_than_by_quantising(program: GraphModule, images: Tensor):
+def test_the_answer_moves_less_than_by_quantizing(program: GraphModule, images: Tensor):
     weight, bias, scale, _ = stem_of(program)
     moved = nn.functional.conv2d((images / GRID).round(), weight, bias, padding=1) - Stem().first(images).detach()
     assert 0 < moved.square().mean().sqrt() < 0.5 * scale / 12**0.5

@@ -1,7 +1,7 @@
 """The layout ``affwild2``: Aff-Wild2's expression challenge (Kollias, Zafeiriou 2019): frames by video.
 
 cropped_aligned/<video>/00001.jpg
-annotations/EXPR_Set/Train_Set/<video>.txt      a header, then a line a frame: 0 to 7, or -1 for unlabelled
+annotations/EXPR_Set/Train_Set/<video>.txt      a header, then a line a frame: 0 to 7, or -1 for unlabeled
 annotations/EXPR_Set/Validation_Set/<video>.txt
 """
 
@@ -18,11 +18,11 @@ from arbex.spec import EXPRESSIONS
 ORDER = (*EXPRESSIONS, "other")
 FOLDERS = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
 FRAMES = ("cropped_aligned", "cropped_aligned_images", "cropped")
-UNLABELLED = -1
+UNLABELED = -1
 
 
 class AffWild2(Layout):
-    """Labelled frames; the groups are the videos.
+    """Labeled frames; the groups are the videos.
 
     The official validation videos serve as ``test``, since the test set's labels are not given out. For validation a
     tenth of the training videos is held out.
@@ -52,7 +52,7 @@ class AffWild2(Layout):
         return ORDER
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
-        """Returns the labelled frames that there are; a frame in which no face was found has none."""
+        """Returns the labeled frames that there are; a frame in which no face was found has none."""
         folder = self.annotations(split)
         base = next((self.root / name for name in FRAMES if (self.root / name).is_dir()), None)
         if folder is None or base is None:
@@ -62,7 +62,7 @@ class AffWild2(Layout):
             frames = {p.stem: p for p in (base / file.stem).glob("*.jpg")} if (base / file.stem).is_dir() else {}
             for number, code in enumerate(read_codes(file), start=1):
                 frame = frames.get(f"{number:05d}")
-                if code != UNLABELLED and frame is not None:
+                if code != UNLABELED and frame is not None:
                     found.append(Sample(frame, labels.index(ORDER[code]), group=file.stem))
         return found
 
@@ -81,9 +81,9 @@ def read_codes(file: Path) -> Iterator[int]:
             code = int(line)
         except ValueError:
             code = len(ORDER)
-        if not UNLABELLED <= code < len(ORDER):
+        if not UNLABELED <= code < len(ORDER):
             raise DataError(
                 f"Line {number} of {file} cannot be read: {line!r}.",
-                allowed=f"Expected is a number from {UNLABELLED} to {len(ORDER) - 1} behind one line of header.",
+                allowed=f"Expected is a number from {UNLABELED} to {len(ORDER) - 1} behind one line of header.",
             )
         yield code

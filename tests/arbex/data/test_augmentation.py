@@ -1,10 +1,10 @@
-"""Augmentation and normalisation on batches."""
+"""Augmentation and normalization on batches."""
 
 from __future__ import annotations
 
 import torch
 
-from arbex.data.augmentation import Normalise, augmentation, training_side
+from arbex.data.augmentation import Normalize, augmentation, training_side
 from arbex.spec import Preprocessing
 
 
@@ -26,8 +26,8 @@ def test_augmentation_crops_and_follows_the_generator():
     assert torch.isfinite(first).all()
 
 
-def test_normalise_is_pixel_over_255_minus_mean_over_std():
+def test_normalize_is_pixel_over_255_minus_mean_over_std():
     p = Preprocessing(4, mean=(0.5, 0.0, 0.25), std=(0.5, 1.0, 0.25))
     pixels = torch.tensor([255, 51, 0], dtype=torch.uint8).view(1, 3, 1, 1)
-    out = Normalise(p)(pixels).flatten()
+    out = Normalize(p)(pixels).flatten()
     assert torch.allclose(out, torch.tensor([1.0, 0.2, -1.0]))

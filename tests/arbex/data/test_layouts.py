@@ -21,9 +21,9 @@ from arbex.spec import EXPRESSIONS
 EIGHT = (*EXPRESSIONS, "contempt")
 
 
-def image(path: Path, grey: int = 128, side: int = 20) -> None:
+def image(path: Path, gray: int = 128, side: int = 20) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (side, side), (grey, grey, grey)).save(path)
+    Image.new("RGB", (side, side), (gray, gray, gray)).save(path)
 
 
 def names(faces: FaceSet) -> list[str]:
@@ -221,7 +221,7 @@ def make_affwild2(root: Path, base: str = "annotations/EXPR_Set") -> Path:
 
 
 @pytest.mark.parametrize("base", ["annotations/EXPR_Set", "EXPR_Classification_Challenge", "."])
-def test_affwild2_reads_labelled_frames_by_video(tmp_path: Path, base: str):
+def test_affwild2_reads_labeled_frames_by_video(tmp_path: Path, base: str):
     root = make_affwild2(tmp_path, base)
     test = read_split(f"affwild2:{root}", "test")
     assert test.labels == (*EXPRESSIONS, "other")

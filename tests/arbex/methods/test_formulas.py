@@ -15,7 +15,7 @@ from arbex.methods.nla import NlaOptions, covariance_right, jensen_shannon, nois
 from arbex.methods.ran import RegionHead, Regions, region_loss
 from arbex.methods.rul import UncertaintyHead, mix
 from arbex.methods.scn import ImportanceHead, rank_loss, split_by_importance
-from arbex.methods.tcl import CentreHead, TclOptions, choose_negatives, half_squared
+from arbex.methods.tcl import CenterHead, TclOptions, choose_negatives, half_squared
 from arbex.models.head import Balance
 from arbex.training.settings import TrainSettings
 
@@ -133,7 +133,7 @@ def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class(
         method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch))
         assert method.state() == {}
     method.losses(Lesson(head, balance, targets, PLAIN, positions, 3))
-    assert method.state()["relabelled"].tolist() == [[42, 1]]
+    assert method.state()["relabeled"].tolist() == [[42, 1]]
     again = load_method("scn")
     again.restore(method.state())
     assert again.corrected_targets(targets, positions).argmax(1).tolist() == [0, 0, 1, 0]
@@ -163,7 +163,7 @@ def test_mixing_equal_samples_is_plain_cross_entropy_twice():
 
 # TCL
 
-CENTRES = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 2.0]])
+CENTERS = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 2.0]])
 ORIGIN = torch.zeros(1, 2)
 
 
@@ -172,16 +172,16 @@ ORIGIN = torch.zeros(1, 2)
     [
         ("predicted", 2, [2.0, 2.0]),
         ("predicted", 1, [0.0, 3.0]),
-        ("synthesised", 2, [0.0, 2.0]),  # by dimension the nearest of (0, 2) and of (3, 2)
-        ("semi-synthesised", 2, [2.0, 2.0]),
-        ("semi-synthesised", 1, [0.0, 2.0]),
+        ("synthesized", 2, [0.0, 2.0]),  # by dimension the nearest of (0, 2) and of (3, 2)
+        ("semi-synthesized", 2, [2.0, 2.0]),
+        ("semi-synthesized", 1, [0.0, 2.0]),
     ],
 )
 def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: list[float]):
     log_p = torch.zeros(1, 3)
     log_p[0, surest] = 1.0
     log_p[0, 0] = 2.0  # the own class is never a negative
-    chosen = choose_negatives(ORIGIN, CENTRES, log_p, torch.tensor([0]), TclOptions(negatives=negatives))
+    chosen = choose_negatives(ORIGIN, CENTERS, log_p, torch.tensor([0]), TclOptions(negatives=negatives))
     assert chosen.tolist() == [expected]
 
 
@@ -189,7 +189,7 @@ def test_the_triplet_loss():
     # own: 1/2 (1 + 0) = .5; the negative (2, 2): 1/2 (4 + 4) = 4; with margin 5: .5 + 5 - 4 = 1.5, times .1
     method = load_method("tcl", {"attention": False})
     head = method.build_head(2, 3, anchors=0)
-    head.centres.data.copy_(CENTRES)
+    head.centers.data.copy_(CENTERS)
     balance = balance_of([[0.2, 0.3, 0.5]], ORIGIN)
     losses = method.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))
     assert losses["triplet"].item() == pytest.approx(0.15)
@@ -199,7 +199,7 @@ def test_the_triplet_loss():
 
 
 def test_selective_attention_weights_the_distance():
-    head = CentreHead(2, 3)
+    head = CenterHead(2, 3)
     for layer in (head.gate_dimensions, head.gate_places):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
@@ -211,7 +211,7 @@ def test_selective_attention_weights_the_distance():
     gates = head.attention(ORIGIN, torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]]))
     assert gates[0, 0] > 0.49
     assert gates[0, 1] < 0.01
-    assert half_squared(CENTRES[:1], CENTRES[2:], torch.tensor([[1.0, 0.5]])).item() == pytest.approx(0.5 * (1 + 2))
+    assert half_squared(CENTERS[:1], CENTERS[2:], torch.tensor([[1.0, 0.5]])).item() == pytest.approx(0.5 * (1 + 2))
 
 
 # RAN

@@ -10,7 +10,7 @@ import torch
 from arbex.errors import InputError, UnsupportedError
 from arbex.methods import METHODS, load_method
 from arbex.methods.base import Lesson, cross_entropy, split_assignments
-from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, centre_loss
+from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, center_loss
 from arbex.models.head import ReliabilityHead
 from arbex.training.settings import TrainSettings
 
@@ -43,10 +43,10 @@ def test_the_printed_form_has_no_lower_bound_and_the_other_has():
     assert anchor_loss(100 * anchors, bounded=True) >= 0
 
 
-def test_centre_loss_takes_the_nearest_anchor_of_the_own_class():
+def test_center_loss_takes_the_nearest_anchor_of_the_own_class():
     distances = torch.tensor([[[3.0, 2.0], [1.0, 1.0]], [[1.0, 1.0], [5.0, 4.0]]])  # [B=2, N=2, K=2]
     targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    assert centre_loss(distances, targets).item() == pytest.approx((4 + 16) / 2)
+    assert center_loss(distances, targets).item() == pytest.approx((4 + 16) / 2)
 
 
 def test_losses_are_weighted_and_named():
@@ -59,8 +59,8 @@ def test_losses_are_weighted_and_named():
     one = method.losses(Lesson(head, balance, targets, TrainSettings(), positions))
     doubled = TrainSettings(lambda_anchor=0.2, lambda_parts=1.0)
     two = method.losses(Lesson(head, balance, targets, doubled, positions))
-    assert set(one) == {"class", "anchor", "centre"}
-    assert set(two) == {"class", "anchor", "centre", "parts"}
+    assert set(one) == {"class", "anchor", "center"}
+    assert set(two) == {"class", "anchor", "center", "parts"}
     assert two["anchor"].item() == pytest.approx(2 * one["anchor"].item())
 
 

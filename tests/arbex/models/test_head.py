@@ -17,7 +17,7 @@ distributions = st.lists(st.floats(1e-3, 1.0), min_size=3, max_size=3).map(
 )
 
 
-def test_confidence_is_one_minus_normalised_entropy():
+def test_confidence_is_one_minus_normalized_entropy():
     # H(1/2, 1/4, 1/4) = 1.5 ln 2; ln 3 = 1.0986: C = 1 - 1.03972 / 1.09861 = 0.05360
     p = torch.tensor([[0.5, 0.25, 0.25]])
     assert confidence(p.log()).item() == pytest.approx(0.05360, abs=1e-5)

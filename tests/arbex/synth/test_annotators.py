@@ -30,7 +30,7 @@ def test_every_prototype_uses_known_units():
     assert {name for units in PROTOTYPES.values() for name in units} <= set(NAMES)
 
 
-def test_a_full_expression_is_recognised_and_a_faint_one_looks_neutral():
+def test_a_full_expression_is_recognized_and_a_faint_one_looks_neutral():
     fear = EXPRESSIONS.index("fear")
     full = annotators.perceived({"fear": 1.0}, 1.0, EXPRESSIONS)
     assert full[fear] == pytest.approx(0.90)  # 1 minus the confusions 0.08 and 0.02
@@ -59,7 +59,7 @@ def test_a_tie_goes_to_the_truth():
 
 
 @given(st.lists(st.integers(0, 10), min_size=2, max_size=8).filter(lambda v: sorted(v)[-1] > sorted(v)[-2]))
-def test_a_mislabelled_image_has_another_majority_and_as_many_votes(votes: list[int]):
+def test_a_mislabeled_image_has_another_majority_and_as_many_votes(votes: list[int]):
     before = np.array(votes)
     after = annotators.mislabel(before, np.random.default_rng(0))
     assert after.argmax() != before.argmax()

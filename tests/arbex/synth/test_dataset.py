@@ -112,7 +112,7 @@ def test_a_weak_expression_looks_neutral():
     assert p.argmax() == EXPRESSIONS.index("neutral")
 
 
-def test_votes_majority_and_mislabelling():
+def test_votes_majority_and_mislabeling():
     rng = np.random.default_rng(0)
     assert vote(perceived({"fear": 1.0}, 1.0, EXPRESSIONS), rng).sum() == 10
     assert majority(np.array([4, 4, 2]), truth=1) == 1

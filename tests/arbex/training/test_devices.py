@@ -33,7 +33,7 @@ def test_two_processes_have_the_losses_of_one_at_the_same_global_batch(faces: Pa
     two = train(faces, tmp_path / "two", *arguments, processes=2)
     assert one[0]["loss"] > one[1]["loss"]
     for alone, shared in zip(one, two, strict=True):
-        for name in ("loss", "class", "centre", "tokens", "val_nll"):
+        for name in ("loss", "class", "center", "tokens", "val_nll"):
             assert shared[name] == pytest.approx(alone[name], abs=1e-4), name
 
 

@@ -16,7 +16,7 @@ from arbex.errors import RunError
 from arbex.methods.base import Answer
 from arbex.models.head import log_softmax
 from arbex.training.configuration import TrainRequest
-from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbours, soften
+from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbors, soften
 from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
 
@@ -43,22 +43,22 @@ def test_softened_probabilities_sum_to_one_and_keep_their_order(temperature: flo
     assert ((softened[..., None] - softened[..., None, :]) * difference >= -1e-9).all()
 
 
-def test_neighbours_depend_on_angles_alone():
+def test_neighbors_depend_on_angles_alone():
     embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    log_p = neighbours(embedding)
+    log_p = neighbors(embedding)
     assert log_p.shape == (3, 2)
     ratio = math.exp((math.sqrt(0.5) - 0.0) / SIMILARITY_TEMPERATURE)  # the first: third to second
     assert log_p[0].exp().tolist() == pytest.approx([1 / (1 + ratio), ratio / (1 + ratio)])
     turned = 3 * embedding @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
     wider = torch.cat([turned, torch.zeros(3, 5)], 1)
-    assert torch.allclose(neighbours(wider), log_p, atol=1e-5)
+    assert torch.allclose(neighbors(wider), log_p, atol=1e-5)
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path):
     teacher = Teacher(load_run(run), temperature=3.0, embedding=1.0)
     images = torch.rand(4, 3, 64, 64) * 255
     student = load_run(run)
-    balance = student.balance(teacher.normalise(images))
+    balance = student.balance(teacher.normalize(images))
     losses = teacher.losses(images, [Answer(balance.corrected, 1.0)], balance.embedding)
     assert set(losses) == {"distil", "distil_embedding"}
     assert all(abs(value.item()) < 1e-5 for value in losses.values())
@@ -72,7 +72,7 @@ def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path):
     distance = divergence(balance.corrected, uniform).item()
     losses = teacher.losses(images, [Answer(uniform, 1.0), Answer(uniform, 0.25)], balance.embedding.roll(1, 0))
     assert losses["distil"].item() == pytest.approx(1.25 * distance, rel=1e-4)
-    apart = divergence(neighbours(balance.embedding), neighbours(balance.embedding.roll(1, 0))).item()
+    apart = divergence(neighbors(balance.embedding), neighbors(balance.embedding.roll(1, 0))).item()
     assert losses["distil_embedding"].item() == pytest.approx(0.5 * apart, rel=1e-4)
 
 
@@ -86,9 +86,9 @@ def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Pat
         return losses
 
     alone, shared = first("alone"), first("shared", "distil_share=0.75", teacher=run)
-    for name in ("class", "parts", "tokens", "anchor", "centre"):
+    for name in ("class", "parts", "tokens", "anchor", "center"):
         assert shared[name] == pytest.approx(0.25 * alone[name], rel=1e-5)
-    parts = ("class", "parts", "tokens", "anchor", "centre", "distil", "distil_embedding")
+    parts = ("class", "parts", "tokens", "anchor", "center", "distil", "distil_embedding")
     assert shared["loss"] == pytest.approx(sum(shared[name] for name in parts), rel=1e-5)
     assert min(shared["distil"], shared["distil_embedding"]) > 0
 
@@ -100,7 +100,7 @@ def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path):
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_a_student_moves_towards_its_teacher(faces: Path, run: Path, tmp_path: Path):
+def test_a_student_moves_toward_its_teacher(faces: Path, run: Path, tmp_path: Path):
     """Trained on nothing but the teacher's answers, a student of another seed comes closer to them."""
     only = ["distil_share=1", "encoder_gradient=all", "seed=5"]
     settings = override(QUICK, ["epochs=6", "images_per_class=32", "batch_size=16", *only])

@@ -35,3 +35,9 @@ def test_mistakes_are_explained(text: str, message: str):
 def test_round_trip():
     s = TrainSettings(epochs=4, schedule="cosine")
     assert TrainSettings.from_json(s.to_json()) == s
+
+
+def test_runs_of_the_first_version_keep_their_weight_of_the_center_loss():
+    stored = {**TrainSettings().to_json(), "lambda_centre": 0.2}
+    del stored["lambda_center"]
+    assert TrainSettings.from_json(stored).lambda_center == 0.2

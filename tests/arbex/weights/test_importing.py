@@ -239,10 +239,10 @@ def test_what_is_no_torch_file_is_refused(content: bytes, tmp_path: Path):
     assert "weights_only" not in str(caught.value)  # torch's message advises to run the file's code
 
 
-def test_an_optimiser_is_not_a_model(tmp_path: Path):
-    """POSTER++ saves the optimiser alone as its best model."""
+def test_an_optimizer_is_not_a_model(tmp_path: Path):
+    """POSTER++ saves the optimizer alone as its best model."""
     torch.save(torch.optim.Adam([nn.Parameter(torch.zeros(2))]).state_dict(), tmp_path / "model_best.pth")
-    with pytest.raises(RunError, match="state of an optimiser and no weights"):
+    with pytest.raises(RunError, match="state of an optimizer and no weights"):
         read_weights_file(tmp_path / "model_best.pth")
 
 

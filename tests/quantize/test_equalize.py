@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: the same numbers, with channels of similar sizes."""
+"""Cross-layer equalization: the same numbers, with channels of similar sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from quantize.equalise import LARGEST_EXPONENT, Sizes, equalise, exponents, find_pairs
+from quantize.equalize import LARGEST_EXPONENT, Sizes, equalize, exponents, find_pairs
 
 
 class Chain(nn.Module):
@@ -49,7 +49,7 @@ def channel_sizes(program: GraphModule, x: Tensor) -> list[Tensor]:
 def test_not_one_bit_of_an_answer_changes(x: Tensor):
     program = traced(Chain(), x)
     before = {name: value.clone() for name, value in program.state_dict().items()}
-    equal, found = equalise(program, x)
+    equal, found = equalize(program, x)
     assert len(found) == 2
     assert all(min(powers) < 0 and max(powers) == 0 for powers in found.values())
     assert torch.equal(equal(x), program(x))
@@ -60,7 +60,7 @@ def test_not_one_bit_of_an_answer_changes(x: Tensor):
 
 def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor):
     program = traced(Chain(), x)
-    before, behind = channel_sizes(program, x), channel_sizes(equalise(program, x)[0], x)
+    before, behind = channel_sizes(program, x), channel_sizes(equalize(program, x)[0], x)
     assert before[0].max() / before[0].min() > 16
     assert behind[0].max() / behind[0].min() <= 2
     assert behind[0].max() >= before[0].max()  # quiet channels grow; the loudest stays
@@ -115,6 +115,6 @@ class Grouped(Chain):
 @pytest.mark.parametrize("model", [Twice, Curved, Shared, Grouped])
 def test_what_cannot_be_scaled_is_left_alone(model: type[nn.Module], x: Tensor):
     program = traced(model(), x)
-    equal, found = equalise(program, x)
+    equal, found = equalize(program, x)
     assert not found
     assert torch.equal(equal(x), program(x))

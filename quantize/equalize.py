@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: channels of one tensor brought to one size, so that one scale serves them all.
+"""Cross-layer equalization: channels of one tensor brought to one size, so that one scale serves them all.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (2019), section 4.1, with the sizes
 of activations in place of those of weights, which have a scale for each channel anyway. All factors are powers of two:
@@ -118,11 +118,11 @@ def scale_stored(program: GraphModule, node: Node | None, factors: Tensor) -> No
 
 
 @torch.no_grad()
-def equalise(program: GraphModule, images: Tensor) -> tuple[GraphModule, dict[str, list[int]]]:
+def equalize(program: GraphModule, images: Tensor) -> tuple[GraphModule, dict[str, list[int]]]:
     """Returns a program that answers the same, with channels of similar sizes where layers allow it.
 
     Args:
-        program: From normalised float32 images ``[B, 3, S, S]`` to the outputs; not changed.
+        program: From normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
         images: Such images, which show how large channels become.
 
     Returns:
