@@ -24,15 +24,15 @@ from arbex.progress import SILENT
 from arbex.reference import answer
 from calibration import CalibrationTable
 from calibration.observers import OBSERVERS
-from export.calibrated import BATCH, CalibrationRequest, calibrate_run
 from export.gate import answers_of
+from export.int8_calibration import BATCH, CalibrationRequest, calibrate_run
 from export.trace import TracedModel, trace
 from quantize.program import Calibrator, prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, WIDEST
 from runtimes.base import Prediction
 from runtimes.benchmark import peak_memory
+from runtimes.comparison_images import read_images
 from runtimes.parity import compare
-from runtimes.testimages import read_images
 
 RUNS = 20
 FEW, MANY = 64, 1024

@@ -30,21 +30,21 @@ from arbex.progress import SILENT
 from arbex.reference import answer
 from arbex.spec import INPUT_NAME, size_of_tree
 from calibration.samples import CalibrationSet, load_samples
-from export.calibrated import CalibrationRequest, calibrate_run
 from export.gate import answers_of
+from export.int8_calibration import CalibrationRequest, calibrate_run
 from export.pipeline import ExportRequest, export
 from export.trace import TracedModel, trace
-from quantize.constants import attribute
-from quantize.kernels import as_kernels_compute
+from quantize.folding import attribute
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.operators import WEIGHTED
 from quantize.patterns import calls
 from quantize.program import prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, FLOAT
 from runtimes.base import Prediction, Runtime
+from runtimes.comparison_images import read_images
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.parity import compare
-from runtimes.testimages import read_images
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import run_all
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from export.elementwise import Elementwise
-from quantize.constants import attribute
+from quantize.folding import attribute
 from quantize.operators import WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import module_path

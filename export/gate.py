@@ -12,10 +12,10 @@ from torch.fx import GraphModule
 
 from arbex.progress import Reporter
 from calibration import TensorRange
-from export.calibrated import BATCH, normalized
+from export.int8_calibration import BATCH, normalized
 from export.trace import TracedModel
 from quantize.fallback import Outcome, Score, Search
-from quantize.kernels import as_kernels_compute
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
 from quantize.recipe import Recipe
 from quantize.sensitivity import analyze, measure_costs

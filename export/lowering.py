@@ -19,7 +19,7 @@ from calibration import TensorRange
 from export.census import Census, Layer, list_layers, operators_of, take_census
 from export.coreml_package import write_coreml
 from export.elementwise import count_values, list_elementwise
-from export.half import to_half
+from export.half_precision import to_half
 from export.litert_model import write_litert
 from export.onnx_graph import write_onnx
 from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies, spell_out_prelus

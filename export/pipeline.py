@@ -23,9 +23,9 @@ from arbex.progress import SILENT, Reporter
 from arbex.reference import answer
 from calibration.samples import DEFAULT_SAMPLES
 from export.bundle_writer import seal_bundle, tool_versions, write_archive
-from export.calibrated import Calibrated, CalibrationRequest, prepare_int8
-from export.faces import drawn_faces
 from export.gate import Gate, search_fallback
+from export.golden_images import drawn_faces
+from export.int8_calibration import Calibrated, CalibrationRequest, prepare_int8
 from export.lowering import Lowering, content_of
 from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets, require_packages
 from export.torch_tensorrt_engine import require_gpu

@@ -14,7 +14,7 @@ from arbex.data.augmentation import Normalize
 from arbex.errors import BackendError
 from arbex.models import ExpressionClassifier
 from arbex.spec import Preprocessing
-from export.faces import drawn_faces
+from export.golden_images import drawn_faces
 from quantize.equalize import equalize
 
 MAX_BATCH = 64

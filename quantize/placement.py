@@ -14,7 +14,7 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from quantize.constants import BIAS, MASK
+from quantize.folding import BIAS, MASK
 from quantize.patterns import calls
 from quantize.recipe import Recipe
 

@@ -16,8 +16,8 @@ from arbex.errors import DataError
 from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
-from quantize.constants import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.editing import editable
+from quantize.folding import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.placement import Placement
 from quantize.recipe import WIDEST, Recipe
 from quantize.stems import make_stems_exact

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from arbex.errors import InputError
 from arbex.files import write_atomically
-from runtimes import tradeoff
+from runtimes import tradeoff_plot
 
 COLUMNS = {
     "artifact": "artifact",
@@ -59,7 +59,7 @@ def to_markdown(outcome: Mapping[str, Any]) -> str:
             lines.append("| " + " | ".join([*(cell(n, a[n]) for n in COLUMNS), state(a)]) + " |")
         lines += ["", *(f"- {a['artifact']}: {a['why']}" for a in bundle["artifacts"] if a["why"]), ""]
         if "sensitivity" in bundle:
-            lines += [*tradeoff.to_markdown(bundle["sensitivity"]), ""]
+            lines += [*tradeoff_plot.to_markdown(bundle["sensitivity"]), ""]
     return "\n".join(lines)
 
 
@@ -100,7 +100,7 @@ def to_html(outcome: Mapping[str, Any]) -> str:
         ]
         parts.append(f"<ul>{''.join(notes)}</ul>" if notes else "")
         if "sensitivity" in bundle:
-            parts.append(tradeoff.to_html(bundle["sensitivity"]))
+            parts.append(tradeoff_plot.to_html(bundle["sensitivity"]))
     return PAGE.format(verdict=verdict, style=STYLE, body="".join(parts))
 
 

@@ -174,7 +174,7 @@ def calibrate(
     console = Console()
     console.line("loading torch")
     with hidden_output():
-        from export.calibrated import CalibrationRequest, write_calibration
+        from export.int8_calibration import CalibrationRequest, write_calibration
 
     request = CalibrationRequest(data, calibrator, samples, shard)
     table = write_calibration(run, request, out, merge=merge, backbone=backbone, report=console)

@@ -114,8 +114,8 @@ def test_images(
 
     from arbex.data.layouts import parse_source
     from runtimes.base import Prediction
+    from runtimes.comparison_images import read_images
     from runtimes.preprocessing import load
-    from runtimes.testimages import read_images
     from runtimes.verification import TestImages
 
     model = reference_model(bundle, reference)

@@ -20,13 +20,13 @@ from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
 from calibration import CalibrationTable
-from export.calibrated import CalibrationRequest, calibrate_run, write_calibration
-from export.faces import drawn_faces
 from export.gate import answers_of
+from export.golden_images import drawn_faces
+from export.int8_calibration import CalibrationRequest, calibrate_run, write_calibration
 from export.pipeline import ExportRequest, export
 from export.targets import TARGETS, choose_precisions, choose_targets
 from export.trace import trace
-from quantize.kernels import as_kernels_compute
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
 from quantize.recipe import CPU
 from runtimes import open_bundle

@@ -10,7 +10,7 @@ from arbex.errors import BackendError
 from arbex.models import PRESETS, Encoder, ExpressionClassifier, LinearHead, ReliabilityHead
 from arbex.models.head import Balance
 from arbex.spec import EXPRESSIONS, Preprocessing
-from export.half import find_head, to_half
+from export.half_precision import find_head, to_half
 from export.trace import InputStage, TracedModel, trace
 
 

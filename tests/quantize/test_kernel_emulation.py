@@ -17,10 +17,10 @@ from torch.fx import GraphModule, Interpreter, Node
 from arbex.checkpoint import load_run, open_run
 from arbex.progress import SILENT
 from calibration import TensorRange
-from export.calibrated import CalibrationRequest, calibrate_run, normalized
-from export.faces import drawn_faces
+from export.golden_images import drawn_faces
+from export.int8_calibration import CalibrationRequest, calibrate_run, normalized
 from export.trace import trace
-from quantize.kernels import as_kernels_compute
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.operators import LINEAR, QUANTIZE, RELU
 from quantize.patterns import calls, is_dequantized
 from quantize.program import quantize

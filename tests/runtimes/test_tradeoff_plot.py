@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from runtimes.reports import to_html, to_markdown
-from runtimes.tradeoff import LEFT, WIDTH, plot
+from runtimes.tradeoff_plot import LEFT, WIDTH, plot
 
 SENSITIVITY = {
     "restored": ["conv"],

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from calibration import TensorRange
-from quantize.constants import ATTENTION, MASK, constant, fold_attention_masks
+from quantize.folding import ATTENTION, MASK, constant, fold_attention_masks
 from quantize.program import calibrate, quantize
 from quantize.recipe import CPU
 
