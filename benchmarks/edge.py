@@ -20,7 +20,8 @@ from arbex.synth import SynthConfig, write_dataset
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
-from export.pipeline import ExportRequest, export
+from export.pipeline import export
+from export.plan import ExportRequest
 from runtimes.benchmark import benchmark
 from runtimes.bundle import open_bundle
 
@@ -58,7 +59,15 @@ def latency(preset: str, threads: int) -> None:
         # Answers of random weights are ties that any rounding decides; they do not matter here.
         targets, precisions = ("cpu", "android"), ("fp32", "int8")
         export(
-            ExportRequest(root / "run", targets, root, precisions, samples=32, min_agreement=0.0, allow_untrained=True)
+            ExportRequest(
+                run=root / "run",
+                targets=targets,
+                out=root,
+                precisions=precisions,
+                samples=32,
+                min_agreement=0.0,
+                allow_untrained=True,
+            )
         )
         model = load_run(root / "run")
         images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)

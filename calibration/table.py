@@ -7,14 +7,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex import __version__
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.spec import digest_json
@@ -27,11 +25,6 @@ TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
 
 AGAIN = "Make one with: arbex calibrate RUN --data DATA --out FILE."
-
-
-def tool_versions() -> dict[str, str]:
-    """Returns the versions that a table depends on."""
-    return {"arbex": __version__, **{name: metadata.version(name) for name in TOOLS}}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,7 @@ from torch.fx import GraphModule, Node
 
 from quantize.editing import editable, finished
 from quantize.patterns import is_dequantized, is_quantized
-from quantize.placement import belongs_to
-
-HEAD = ("head",)
-"""Distances, logarithms and the mixture: float16 has neither the range nor the digits for them."""
+from quantize.placement import in_head
 
 
 def find_head(program: GraphModule) -> set[Node]:
@@ -18,7 +15,7 @@ def find_head(program: GraphModule) -> set[Node]:
     head: set[Node] = set()
     for node in program.graph.nodes:
         follows = any(n in head for n in node.all_input_nodes)
-        if node.op == "call_function" and (follows or belongs_to(node, HEAD)):
+        if node.op == "call_function" and (follows or in_head(node)):
             head.add(node)
     return head
 

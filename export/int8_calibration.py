@@ -15,11 +15,13 @@ from arbex.data.augmentation import Normalize
 from arbex.data.layouts import parse_source
 from arbex.errors import DataError
 from arbex.models.custom import Backbone
+from arbex.packages import tool_versions
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import Preprocessing
 from calibration import CalibrationTable, Origin
 from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
-from calibration.table import merge_all, tool_versions
+from calibration.table import TOOLS, merge_all
+from export.channel_equalization import equalize_channels
 from export.trace import TracedModel, trace
 from quantize.program import AGAIN, calibrate, graph_digest
 
@@ -27,7 +29,7 @@ BATCH = 16
 DEFAULT_CALIBRATOR = "mse"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibrationRequest:
     """How to calibrate.
 
@@ -51,7 +53,12 @@ class CalibrationRequest:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What INT8 export needs: the table and, unless it was read from a file, the images behind it."""
+    """What INT8 export needs.
+
+    Attributes:
+        table: Ranges of all activations.
+        images: What was seen; None where the table was read from a file.
+    """
 
     table: CalibrationTable
     images: CalibrationSet | None
@@ -74,7 +81,7 @@ def counted(batches: Iterator[Any], step: Step) -> Iterator[Any]:
 def origin_of(run: Run, traced: TracedModel) -> Origin:
     """Returns what a calibration of this run belongs to."""
     return Origin(
-        run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalized), tool_versions()
+        run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalized), tool_versions(TOOLS)
     )
 
 
@@ -174,7 +181,7 @@ def write_calibration(
         DataError: If a table belongs to something else, or the images cannot be used; nothing is written then.
     """
     run = open_run(run_path)
-    traced = trace(load_run(run_path, backbone=backbone))
+    traced = equalize_channels(trace(load_run(run_path, backbone=backbone)))
     calibrator = request.calibrator or DEFAULT_CALIBRATOR
     earlier = [load_table(path, origin_of(run, traced), calibrator) for path in merge]
     table, _ = calibrate_run(run, traced, request, report)

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from arbex.errors import DataError
+from arbex.provenance import Recipe
 from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
 from quantize.editing import editable
 from quantize.folding import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.placement import Placement
-from quantize.recipe import WIDEST, Recipe
+from quantize.recipe import WIDEST
 from quantize.stems import make_stems_exact
 
 AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.bundle import RUNTIMES, Bundle, open_bundle
+from runtimes.bundle import Bundle, open_bundle
 
 WARM_UP, RUNS, SECONDS = 5, 50, 5.0
 """Runs before the clock starts, runs that count, and after how long to stop earlier."""
@@ -80,7 +80,7 @@ def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
     """
     rows = []
     for artifact in bundle.manifest.artifacts:
-        if artifact.format not in RUNTIMES:
+        if bundle.format(artifact).runtime is None:
             continue
         figures = measure_apart(bundle, artifact.name, threads)
         rows.append(

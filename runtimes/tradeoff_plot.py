@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
-from typing import Any
+
+from arbex.provenance import Tradeoff
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 60, 40
 LOWEST = 1e-7
@@ -15,37 +15,37 @@ COLUMNS = ("restored to float", "multiply-adds in int8", "predicted KL", "mean K
 TITLE = "Divergence against the share of work in int8"
 
 
-def rows(sensitivity: Mapping[str, Any]) -> list[list[str]]:
+def rows(tradeoff: Tradeoff) -> list[list[str]]:
     """Returns the measured points as text."""
     return [
         [
-            str(t["restored"]),
-            f"{t['int8_share']:.1%}",
-            f"{t['predicted_kl']:.1e}",
-            f"{t['mean_kl']:.1e}",
-            f"{t['agreement']:.2%}",
+            str(t.restored),
+            f"{t.int8_share:.1%}",
+            f"{t.predicted_kl:.1e}",
+            f"{t.mean_kl:.1e}",
+            f"{t.agreement:.2%}",
         ]
-        for t in sensitivity["trials"]
+        for t in tradeoff.trials
     ]
 
 
-def to_markdown(sensitivity: Mapping[str, Any]) -> list[str]:
+def to_markdown(tradeoff: Tradeoff) -> list[str]:
     """Returns the lines of a table."""
     lines = [f"### {TITLE}", "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows(sensitivity)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows(tradeoff)]
 
 
-def to_html(sensitivity: Mapping[str, Any]) -> str:
+def to_html(tradeoff: Tradeoff) -> str:
     """Returns a plot and its table."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows(sensitivity))
-    return f"<h3>{TITLE}</h3>{plot(sensitivity)}<table><tr>{head}</tr>{body}</table>"
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows(tradeoff))
+    return f"<h3>{TITLE}</h3>{plot(tradeoff)}<table><tr>{head}</tr>{body}</table>"
 
 
-def plot(sensitivity: Mapping[str, Any]) -> str:
+def plot(tradeoff: Tradeoff) -> str:
     """Returns an SVG: the prediction as a line, what was measured as dots."""
-    predicted = [(p["int8_share"], p["kl"]) for p in sensitivity["predicted"] if p["kl"] > LOWEST]
-    measured = [(t["int8_share"], t["mean_kl"]) for t in sensitivity["trials"]]
+    predicted = [(p.int8_share, p.kl) for p in tradeoff.predicted if p.kl > LOWEST]
+    measured = [(t.int8_share, t.mean_kl) for t in tradeoff.trials]
     decades = [math.log10(max(kl, LOWEST)) for _, kl in predicted + measured]
     low, high = math.floor(min(decades)), max(math.ceil(max(decades)), math.floor(min(decades)) + 1)
 
@@ -69,8 +69,8 @@ def plot(sensitivity: Mapping[str, Any]) -> str:
     parts.append(f'<text x="{LEFT + 10}" y="26">line: predicted; dots: measured</text>')
     line = " ".join(f"{x},{y}" for x, y in map(place, predicted))
     parts.append(f'<polyline points="{line}" fill="none" stroke="#6b7280"/>')
-    for point, trial in zip(measured, sensitivity["trials"], strict=True):
+    for point, trial in zip(measured, tradeoff.trials, strict=True):
         x, y = place(point)
-        title = f"{trial['restored']} restored, KL {trial['mean_kl']:.1e}, agreement {trial['agreement']:.2%}"
+        title = f"{trial.restored} restored, KL {trial.mean_kl:.1e}, agreement {trial.agreement:.2%}"
         parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="#11703a"><title>{title}</title></circle>')
     return "".join([*parts, "</svg>"])

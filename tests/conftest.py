@@ -37,8 +37,9 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundles of that run for all targets, in float32 and INT8."""
-    from export.pipeline import ExportRequest, export
+    from export.pipeline import export
+    from export.plan import ExportRequest
 
     out = tmp_path_factory.mktemp("bundles")
-    export(ExportRequest(run, ["all"], out, ("fp32", "int8"), samples=32))
+    export(ExportRequest(run=run, targets=["all"], out=out, precisions=("fp32", "int8"), samples=32))
     return out

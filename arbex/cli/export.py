@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
+from arbex.cli.verify import print_reports
 from arbex.errors import InputError
-
-if TYPE_CHECKING:
-    from runtimes.verification import BundleReport
 
 SAMPLES = 256
 CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
@@ -90,7 +87,7 @@ def export(
 
     RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept.
     """
-    from export.targets import choose_precisions, choose_targets
+    from export.registry import choose_precisions, choose_targets
 
     console = Console()
     chosen = choose_targets(targets)
@@ -106,36 +103,29 @@ def export(
     console.line("loading torch and the converters")
     with hidden_output():
         from arbex.checkpoint import newest_run
-        from export.pipeline import ExportRequest
         from export.pipeline import export as export_run
+        from export.plan import ExportRequest
 
     if run is None:
         run = newest_run()
         console.line(f"exporting {run} (RUN)")
     request = ExportRequest(
-        run,
-        targets,
-        out,
-        precisions,
-        calibration,
-        calibrator,
-        samples,
-        max_kl,
-        min_agreement,
-        allow_untrained,
-        builder,
-        archive,
-        backbone,
+        run=run,
+        targets=targets,
+        out=out,
+        precisions=precisions,
+        calibration=calibration,
+        calibrator=calibrator,
+        samples=samples,
+        max_kl=max_kl,
+        min_agreement=min_agreement,
+        allow_untrained=allow_untrained,
+        builder=builder,
+        archive=archive,
+        backbone=backbone,
     )
-    show(export_run(request, report=console))
+    print_reports(export_run(request, report=console))
     console.line(f"Next: arbex verify {out}/{chosen[0].name} --data IMAGES, arbex bench {out}/{chosen[0].name}")
-
-
-def show(reports: list[BundleReport]) -> None:
-    """Prints what was written and how it compares on the golden vectors."""
-    from arbex.cli.verify import print_reports
-
-    print_reports([report.to_json() for report in reports])
 
 
 @click.command()
@@ -176,7 +166,7 @@ def calibrate(
     with hidden_output():
         from export.int8_calibration import CalibrationRequest, write_calibration
 
-    request = CalibrationRequest(data, calibrator, samples, shard)
+    request = CalibrationRequest(source=data, calibrator=calibrator, samples=samples, shard=shard)
     table = write_calibration(run, request, out, merge=merge, backbone=backbone, report=console)
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

@@ -38,13 +38,13 @@ def run(
     with hidden_output():
         faces = list(classify(opened, images, artifact=artifact, detector=finder, threads=threads))
     if as_json:
-        print_json(faces)
+        print_json([face.to_json() for face in faces])
         return
     rows = []
     for face in faces:
-        best = sorted(face["corrected"].items(), key=lambda item: -item[1])[:3]
+        best = sorted(face.corrected.items(), key=lambda item: -item[1])[:3]
         top = ", ".join(f"{name} {p:.2f}" for name, p in best)
-        rows.append([face["file"], face["label"], f"{face['confidence']:.2f}", top])
+        rows.append([face.file, face.label, f"{face.confidence:.2f}", top])
     print_table(("image", "expression", "confidence", "corrected"), rows)
     if not faces:
         click.echo("No face was found.")

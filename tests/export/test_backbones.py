@@ -15,7 +15,8 @@ from arbex.models import ReliabilityHead
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 from arbex.training.settings import PRESET_SETTINGS, override
-from export.pipeline import ExportRequest, export
+from export.pipeline import export
+from export.plan import ExportRequest
 from runtimes.bundle import open_bundle
 from tests.export import architectures
 
@@ -43,10 +44,10 @@ def test_architectures_of_transformers_reach_every_target(architecture: str, fac
     train_on(architecture, faces, run)
     # After eight steps every answer is a close call, which int8 may turn: the distributions are what is judged.
     request = ExportRequest(
-        run,
-        ["all"],
-        tmp_path,
-        ("fp32", "int8"),
+        run=run,
+        targets=["all"],
+        out=tmp_path,
+        precisions=("fp32", "int8"),
         samples=32,
         max_kl=0.01,
         min_agreement=0.6,
@@ -63,7 +64,7 @@ def test_architectures_of_transformers_reach_every_target(architecture: str, fac
     bundle = open_bundle(tmp_path / "cpu")
     # The model tells images apart, so parity means something.
     assert bundle.golden().expected.corrected.std(0).max() > 1e-3
-    assert bundle.manifest.provenance["preset"] == "custom"
+    assert bundle.manifest.provenance.preset == "custom"
 
 
 def test_the_head_is_the_same_for_any_backbone(vit_run: Path):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbex.provenance import PredictedPoint, Trial
 from quantize.fallback import MOST_TRIALS, Score, Search
 from quantize.sensitivity import Sensitivity
 
@@ -56,11 +56,9 @@ def test_a_gate_that_never_holds_is_said_to_fail():
 
 
 def test_the_outcome_holds_curve_and_trials_for_the_manifest():
-    found = search(4, 1)[0].run().to_json()
-    assert found["restored"] == ["op0"]
-    assert [trial["restored"] for trial in found["trials"]] == [0, 1]
-    assert found["trials"][1] == {
-        "restored": 1, "int8_share": 0.75, "predicted_kl": 0.5, "mean_kl": 0.5, "agreement": 1.0,
-    }  # fmt: skip
-    assert len(found["predicted"]) == 5
-    assert found["predicted"][0] == {"int8_share": 1.0, "kl": pytest.approx(1.0)}
+    found = search(4, 1)[0].run().tradeoff
+    assert found.restored == ("op0",)
+    assert [trial.restored for trial in found.trials] == [0, 1]
+    assert found.trials[1] == Trial(restored=1, int8_share=0.75, predicted_kl=0.5, mean_kl=0.5, agreement=1.0)
+    assert len(found.predicted) == 5
+    assert found.predicted[0] == PredictedPoint(int8_share=1.0, kl=1.0)

@@ -17,6 +17,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from arbex.checkpoint import load_run, open_run
 from arbex.progress import SILENT
 from calibration import TensorRange
+from export.channel_equalization import equalize_channels
 from export.golden_images import drawn_faces
 from export.int8_calibration import CalibrationRequest, calibrate_run, normalized
 from export.trace import trace
@@ -90,8 +91,8 @@ def onnx_tensors(path: Path, pixels: NDArray[np.uint8]) -> list[NDArray[np.int16
 @pytest.fixture(scope="module")
 def for_cpu(run: Path, faces: Path) -> tuple[GraphModule, Tensor, NDArray[np.uint8]]:
     """The int8 program behind the bundles, and images as it wants them and as the files do."""
-    traced = trace(load_run(run))
-    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(str(faces), samples=32), SILENT)
+    traced = equalize_channels(trace(load_run(run)))
+    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(source=str(faces), samples=32), SILENT)
     pixels = drawn_faces(64)[:16]
     (images,) = normalized([pixels], traced.preprocessing)
     return quantize(traced.program, table.ranges, CPU), images, pixels

@@ -10,14 +10,15 @@ from torch.fx import GraphModule, Node
 
 from arbex.errors import DataError
 from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
+from arbex.provenance import Recipe
 from arbex.spec import EXPRESSIONS, Preprocessing
 from calibration import TensorRange
 from calibration.observers import observe
 from export.trace import TracedModel, trace
 from quantize.operators import WEIGHTED
-from quantize.placement import belongs_to, module_path
+from quantize.placement import in_head, module_path
 from quantize.program import calibrate, quantize
-from quantize.recipe import ACCELERATOR, CPU, WIDEST, Recipe
+from quantize.recipe import ACCELERATOR, CPU, WIDEST
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +83,12 @@ def activation_quantizers(program: GraphModule) -> list[Node]:
 def test_convolutions_and_linears_of_the_encoder_are_quantized_and_none_of_the_head(quantized: GraphModule):
     for node in quantized.graph.nodes:
         if str(node.target) in WEIGHTED:
-            is_float = belongs_to(node, ("head",)) or module_path(node) in STEMS
+            is_float = in_head(node) or module_path(node) in STEMS
             assert all(map(is_int8, node.args[:2])) != is_float, module_path(node)
 
 
 def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule):
-    outputs = [n for n in for_cpu.graph.nodes if str(n.target) in WEIGHTED and not belongs_to(n, ("head",))]
+    outputs = [n for n in for_cpu.graph.nodes if str(n.target) in WEIGHTED and not in_head(n)]
     assert len(outputs) > 50
     assert all(map(is_quantized, outputs))
 
@@ -146,7 +147,7 @@ def test_a_cpu_gets_all_eight_bits_behind_a_relu(for_cpu: GraphModule):
 
 def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule):
     norms = [n for n in quantized.graph.nodes if "batch_norm" in str(n.target)]
-    assert {belongs_to(n, ("head",)) for n in norms} <= {True}
+    assert {in_head(n) for n in norms} <= {True}
 
 
 @pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])

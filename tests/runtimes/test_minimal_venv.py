@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.faces import drawn_faces
+from export.golden_images import drawn_faces
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
+from arbex.provenance import PredictedPoint, Tradeoff, Trial
 from runtimes.reports import to_html, to_markdown
 from runtimes.tradeoff_plot import LEFT, WIDTH, plot
+from runtimes.verification import BundleReport, Verification
 
-SENSITIVITY = {
-    "restored": ["conv"],
-    "operators": [],
-    "predicted": [{"int8_share": 0.9, "kl": 1e-3}, {"int8_share": 0.5, "kl": 1e-4}, {"int8_share": 0.0, "kl": 0.0}],
-    "trials": [
-        {"restored": 0, "int8_share": 0.9, "predicted_kl": 1e-3, "mean_kl": 2e-3, "agreement": 0.98},
-        {"restored": 1, "int8_share": 0.5, "predicted_kl": 1e-4, "mean_kl": 1e-4, "agreement": 1.0},
-    ],
-}
-OUTCOME = {"passed": True, "bundles": [{"bundle": "b", "passed": True, "artifacts": [], "sensitivity": SENSITIVITY}]}
+FREE = Trial(restored=0, int8_share=0.9, predicted_kl=1e-3, mean_kl=2e-3, agreement=0.98)
+HELD = Trial(restored=1, int8_share=0.5, predicted_kl=1e-4, mean_kl=1e-4, agreement=1.0)
+CURVE = tuple(PredictedPoint(int8_share=share, kl=kl) for share, kl in ((0.9, 1e-3), (0.5, 1e-4), (0.0, 0.0)))
+TRADEOFF = Tradeoff(restored=("conv",), trials=(FREE, HELD), predicted=CURVE, operators=())
+OUTCOME = Verification((BundleReport(bundle="b", sensitivity=TRADEOFF),))
 
 
 def test_the_plot_places_what_was_measured():
-    root = ElementTree.fromstring(plot(SENSITIVITY))
+    root = ElementTree.fromstring(plot(TRADEOFF))
     dots = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in root.iter("circle")]
     assert len(dots) == 2
     assert dots[0][0] == LEFT + 0.9 * (WIDTH - LEFT - 20)
@@ -31,8 +29,7 @@ def test_the_plot_places_what_was_measured():
 
 
 def test_a_plot_of_one_exact_point_is_drawn():
-    one = {"predicted": [], "trials": [{**SENSITIVITY["trials"][0], "mean_kl": 0.0}]}  # type: ignore[index, dict-item]
-    assert "<circle" in plot(one)
+    assert "<circle" in plot(replace(TRADEOFF, predicted=(), trials=(replace(FREE, mean_kl=0.0),)))
 
 
 def test_both_reports_show_the_trade_off():
@@ -43,5 +40,4 @@ def test_both_reports_show_the_trade_off():
 
 
 def test_without_a_gate_there_is_none():
-    bundle = {k: v for k, v in OUTCOME["bundles"][0].items() if k != "sensitivity"}  # type: ignore[index]
-    assert "svg viewBox" not in to_html({**OUTCOME, "bundles": [bundle]})
+    assert "<svg" not in to_html(Verification((BundleReport(bundle="b"),)))

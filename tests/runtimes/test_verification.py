@@ -18,9 +18,10 @@ from arbex.reference import answer
 from arbex.spec import digest_file
 from runtimes import Prediction, open_bundle
 from runtimes.bundle import Bundle
+from runtimes.comparison_images import ComparisonImages
 from runtimes.manifest import Artifact
 from runtimes.reports import check_suffix, write_report
-from runtimes.verification import ArtifactReport, TestImages, verify_bundle, verify_executed
+from runtimes.verification import ArtifactReport, Verification, verify_bundle, verify_executed
 
 EXECUTED = {"onnx": "onnxruntime", "tflite": "litert"}
 
@@ -44,7 +45,7 @@ def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run:
     images = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
     expected = Prediction(*answer(model, images))
     for target in ("cpu", "android"):
-        report = verify_bundle(open_bundle(bundles / target), [TestImages(images, expected)])
+        report = verify_bundle(open_bundle(bundles / target), [ComparisonImages(images=images, expected=expected)])
         row = next(a for a in report.artifacts if a.precision == "fp32")
         assert row.parity is not None
         assert row.parity.max_abs_error <= 1e-5
@@ -71,8 +72,8 @@ def test_a_core_ml_package_with_other_weights_fails(bundles: Path, tmp_path: Pat
     value["artifacts"][1]["content"]["operations"]["linear"] = 1
     (folder / "manifest.json").write_text(json.dumps(value))
     report = verify_bundle(open_bundle(folder))
-    assert "weights are not those" in report.artifacts[0].why
-    assert "operations are not those" in report.artifacts[1].why
+    assert "weights digest is not what was exported" in report.artifacts[0].why
+    assert "operations is not what was exported" in report.artifacts[1].why
 
 
 def test_a_file_that_bundles_share_runs_once(
@@ -80,7 +81,7 @@ def test_a_file_that_bundles_share_runs_once(
 ):
     ran: list[str] = []
 
-    def count(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImages]) -> ArtifactReport:
+    def count(bundle: Bundle, artifact: Artifact, tests: Sequence[ComparisonImages]) -> ArtifactReport:
         ran.append(f"{bundle.manifest.target}/{artifact.name}")
         return verify_executed(bundle, artifact, tests)
 
@@ -94,8 +95,7 @@ def test_a_file_that_bundles_share_runs_once(
 
 
 def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path):
-    results = [verify_bundle(open_bundle(bundles / name)).to_json() for name in ("cpu", "iphone")]
-    outcome = {"passed": True, "bundles": results}
+    outcome = Verification(tuple(verify_bundle(open_bundle(bundles / name)) for name in ("cpu", "iphone")))
     for suffix in (".html", ".md", ".xml"):
         write_report(tmp_path / f"report{suffix}", outcome)
     suites = ElementTree.parse(tmp_path / "report.xml").getroot().findall("testsuite")

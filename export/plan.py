@@ -1,0 +1,128 @@
+"""What an export is asked for, and what follows from it before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arbex.errors import DataError
+from arbex.provenance import Recipe
+from calibration.samples import DEFAULT_SAMPLES
+from export.formats.base import Writer
+from export.int8_calibration import CalibrationRequest
+from export.registry import DEFAULT_BUILDER, choose_precisions, choose_targets, choose_writers
+from export.targets import THRESHOLDS, Target
+from runtimes.manifest import Thresholds
+
+if TYPE_CHECKING:
+    from arbex.models.custom import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        run: Folder of the run.
+        targets: Names of targets, or ``all``.
+        out: Where the bundles go.
+        precisions: Wanted precisions; each target's usual ones by default.
+        calibration: A data set, or a calibration table (``.json``); by default the run's own data.
+        calibrator: Observer; by default the table's, or ``mse``.
+        samples: How many images calibrate.
+        max_kl: Gate: mean KL of int8 to PyTorch on calibration images. Operators are restored until it holds.
+        min_agreement: Gate: top-1 agreement there.
+        allow_untrained: Export weights that were never trained.
+        builder: What compiles engines on this machine; ``onnx`` leaves that to the device.
+        archive: Also write each bundle as one ``.zip`` file.
+        backbone: For a run on a backbone of its own, as for ``load_run``.
+    """
+
+    run: Path
+    targets: Sequence[str]
+    out: Path
+    precisions: Sequence[str] = ()
+    calibration: str | None = None
+    calibrator: str | None = None
+    samples: int = DEFAULT_SAMPLES
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    allow_untrained: bool = False
+    builder: str = DEFAULT_BUILDER
+    archive: bool = False
+    backbone: Backbone | str | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Whether int8 must pass a gate on images."""
+        return self.max_kl is not None or self.min_agreement is not None
+
+    @property
+    def calibrating(self) -> CalibrationRequest:
+        """How INT8 is calibrated."""
+        return CalibrationRequest(source=self.calibration, calibrator=self.calibrator, samples=self.samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBundle:
+    """A bundle that is to be written.
+
+    Attributes:
+        target: Its device family.
+        out: Its folder.
+        writers: What makes its artifacts, in order.
+        precisions: Of its artifacts, in order.
+    """
+
+    target: Target
+    out: Path
+    writers: tuple[Writer, ...]
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """What an export is going to do.
+
+    Attributes:
+        bundles: What is to be written.
+        thresholds: What an artifact must show, by precision.
+    """
+
+    bundles: tuple[PlannedBundle, ...]
+    thresholds: Mapping[str, Thresholds]
+
+    @property
+    def int8_recipes(self) -> list[Recipe]:
+        """The recipes of the INT8 artifacts, each once; empty where there are none."""
+        return list(dict.fromkeys(b.target.recipe for b in self.bundles if "int8" in b.precisions))
+
+
+def plan_export(request: ExportRequest) -> ExportPlan:
+    """Returns what a request means.
+
+    Raises:
+        UnsupportedError: If a target, precision or builder is unknown.
+        DataError: If a gate has no images to judge on.
+        MissingPackageError, BackendError: If something is missing that a format needs.
+    """
+    bundles = tuple(
+        PlannedBundle(
+            target=target,
+            out=request.out / target.name,
+            writers=choose_writers(target, request.builder),
+            precisions=choose_precisions(target, request.precisions),
+        )
+        for target in choose_targets(request.targets)
+    )
+    if request.gated and request.calibrating.is_table:
+        raise DataError(
+            f"--max-kl and --min-agreement need images to judge on; {request.calibration} is a table.",
+            remedy="Give the images with --calibration DATA, or leave the gates out.",
+        )
+    for writer in dict.fromkeys(writer for bundle in bundles for writer in bundle.writers):
+        writer.require()
+    gate = THRESHOLDS["int8"].overridden(mean_kl=request.max_kl, top1_agreement=request.min_agreement)
+    return ExportPlan(bundles=bundles, thresholds={**THRESHOLDS, "int8": gate})
