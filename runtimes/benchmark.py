@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtimes.bundle import RUNTIMES, Bundle, open_bundle
+from runtimes import isolated
+from runtimes.base import Runtime
+from runtimes.bundle import RUNTIMES, Bundle
 
 WARM_UP, RUNS, SECONDS = 5, 50, 5.0
 """Runs before the clock starts, runs that count, and after how long to stop earlier."""
@@ -32,15 +35,24 @@ def peak_memory() -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
+def measure(runtime_class: type[Runtime], path: Path, side: int, threads: int) -> dict[str, Any]:
     """Times one artifact at batch 1, in this process.
+
+    Args:
+        runtime_class: What runs it.
+        path: The artifact.
+        side: Side of its input in pixels.
+        threads: How many the runtime uses.
 
     Returns:
         ``runtime, p50_ms, p95_ms, images_per_s, peak_rss_bytes``; throughput is at batch 1 as well.
+
+    Raises:
+        BackendError: If the runtime is missing, or refuses the artifact.
     """
-    image = np.random.default_rng(0).integers(0, 256, (1, bundle.side, bundle.side, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times: list[float] = []
-    with bundle.open(name, threads=threads) as runtime:
+    with runtime_class(path, side, threads=threads) as runtime:
         for _ in range(WARM_UP):
             runtime.run(image)
         started = time.perf_counter()
@@ -59,9 +71,22 @@ def measure(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
     }
 
 
-def measure_apart(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
-    """Times one artifact in a process of its own, so that memory and thread pools are its own."""
-    command = [sys.executable, "-m", "runtimes.benchmark", str(bundle.path.resolve()), name, str(threads)]
+CHILD = "from runtimes.benchmark import answer_parent; answer_parent()"
+
+
+def measure_apart(runtime_name: str, path: Path, side: int, threads: int) -> dict[str, Any]:
+    """Times one artifact in a process of its own, so that memory and thread pools are its own.
+
+    Args:
+        runtime_name: What runs it, as ``module:class``.
+        path: The artifact, which was checked already.
+        side: Side of its input in pixels.
+        threads: How many the runtime uses.
+
+    Returns:
+        What ``measure`` does; figures are None, and ``why`` tells, where it failed.
+    """
+    command = isolated.python(CHILD, runtime_name, str(path.resolve()), str(side), str(threads))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
@@ -71,18 +96,26 @@ def measure_apart(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
     return measured
 
 
+def answer_parent() -> None:
+    """Measures what the command line of this child names, and prints it as JSON: the last line of stdout."""
+    name, path, side, threads = sys.argv[1:]
+    module, _, attribute = name.partition(":")
+    runtime_class: type[Runtime] = getattr(import_module(module), attribute)
+    print(json.dumps(measure(runtime_class, Path(path), int(side), int(threads))))
+
+
 def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
     """Times every artifact of a bundle that runs here, one after the other, at batch 1.
 
     Returns:
-        A row an artifact: ``bundle, artifact, runtime, precision, threads, p50_ms, p95_ms, images_per_s,
-        size_bytes, peak_rss_bytes``; figures are nothing, and ``why`` tells, where it failed.
+        A row per artifact: ``bundle, artifact, runtime, precision, threads, p50_ms, p95_ms, images_per_s,
+        size_bytes, peak_rss_bytes``; figures are None, and ``why`` tells, where it failed.
     """
     rows = []
     for artifact in bundle.manifest.artifacts:
         if artifact.format not in RUNTIMES:
             continue
-        figures = measure_apart(bundle, artifact.name, threads)
+        figures = measure_apart(RUNTIMES[artifact.format], bundle.file(artifact), bundle.side, threads)
         rows.append(
             {
                 "bundle": str(bundle.path),
@@ -94,7 +127,3 @@ def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(open_bundle(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
+
+from runtimes import isolated
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def probe(backend: Backend) -> dict[str, Any]:
         version = metadata.version(backend.distribution)
     except metadata.PackageNotFoundError:
         version = "unknown"
-    command = [sys.executable, "-W", "ignore", "-c", f"import {backend.package}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    code = f"import warnings; warnings.simplefilter('ignore'); import {backend.package}"
+    done = subprocess.run(isolated.python(code), capture_output=True, text=True, check=False)
     lines = done.stderr.strip().splitlines()
     why = "" if done.returncode == 0 else (lines[-1] if lines else f"import ended with {done.returncode}")
     return {**row, "works": done.returncode == 0, "version": version, "why": why}
