@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
-from arbex.errors import InputError
 
 if TYPE_CHECKING:
     from runtimes.verification import BundleReport
@@ -165,12 +164,13 @@ def calibrate(
 ) -> None:
     """Write a calibration table of RUN, reusable with export --calibration FILE.
 
-    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges.
+    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges. Only an
+    earlier table is replaced.
     """
+    from calibration.table_files import check_place
     from runtimes.vendor_output import hidden_output
 
-    if out.suffix != ".json":
-        raise InputError(f"The table {out} must be a .json file; its histograms lie beside it as .safetensors.")
+    check_place(out)
     console = Console()
     console.line("loading torch")
     with hidden_output():
