@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,22 +35,40 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuses a folder to be made where a file lies, or below a file.
+
+    Raises:
+        InputError: If it, or what lies above it, is a file.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; a folder is to be written there.", remedy="Give another path.")
+
+
+def refuse_content(folder: Path) -> None:
+    """Refuses a folder that holds anything.
+
+    Raises:
+        InputError: If it does.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} already holds something.", remedy="Give another folder, or remove this one first.")
+
+
 @contextmanager
-def staged_folder(out: Path, *, replace_if: str = "") -> Iterator[Path]:
+def staged_folder(out: Path, *, check: Callable[[Path], None] = refuse_content) -> Iterator[Path]:
     """Yields a folder beside ``out`` that takes its name when the block succeeds and vanishes when it does not.
 
     Args:
         out: The wanted folder. Its parents are made.
-        replace_if: A file name; an existing folder that holds it may be replaced. Without it, only an empty one.
+        check: Raises where ``out``, as it is, must not be replaced. It is called before the block and after it.
 
     Raises:
-        InputError: If ``out`` is a file, or holds something and must not be replaced, or cannot be made.
+        InputError: If ``out`` is a file, or must not be replaced, or cannot be made.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; a folder is to be written there.", remedy="Give another path.")
-    replaceable = bool(replace_if) and (out / replace_if).is_file()
-    if out.exists() and not replaceable and any(out.iterdir()):
-        raise InputError(f"{out} already holds something.", remedy="Give another folder, or remove this one first.")
+    refuse_file(out)
+    check(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -61,6 +79,7 @@ def staged_folder(out: Path, *, replace_if: str = "") -> Iterator[Path]:
     try:
         stage.chmod(0o755)
         yield stage
+        check(out)
         if out.exists():
             shutil.rmtree(out)
         stage.rename(out)

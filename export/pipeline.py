@@ -27,13 +27,14 @@ from export.calibrated import Calibrated, CalibrationRequest, prepare_int8
 from export.faces import drawn_faces
 from export.gate import Gate, search_fallback
 from export.lowering import Lowering, content_of
+from export.replacement import check_replaceable
 from export.targets import THRESHOLDS, Target, choose_precisions, choose_targets, require_packages
 from export.torch_tensorrt_engine import require_gpu
 from export.trace import TracedModel, trace
 from quantize.fallback import Outcome
 from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle, pack_golden
-from runtimes.manifest import NAME, Artifact, Thresholds
+from runtimes.manifest import Artifact, Thresholds
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, Known, TestImages, verify_bundle
 
@@ -157,7 +158,7 @@ def write_bundle(
     if target.name == "jetson" and request.builder == "torch-tensorrt":
         formats.append("tensorrt-engine")
     artifacts = []
-    with staged_folder(out, replace_if=NAME) as folder:
+    with staged_folder(out, check=check_replaceable) as folder:
         (folder / "artifacts").mkdir()
         for precision in choose_precisions(target, request.precisions):
             for format_name in formats:
@@ -227,12 +228,15 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
         A report a bundle, on the golden vectors and, with a gate, on the calibration images.
 
     Raises:
-        RunError, DataError, UnsupportedError: If something given cannot be used; nothing is written then.
+        InputError: If something given cannot be used, or a folder of ``out`` holds anything but a bundle; nothing is
+            written then.
         BackendError: If a vendor's package is missing or refuses.
         CheckFailed: If a bundle does not pass; it is not kept.
     """
     targets = choose_targets(request.targets)
     precisions = {p for target in targets for p in choose_precisions(target, request.precisions)}
+    for target in targets:
+        check_replaceable(request.out / target.name)
     run = open_run(request.run)
     refuse_untrained(run, request.allow_untrained)
     wish = CalibrationRequest(request.calibration, request.calibrator, request.samples)

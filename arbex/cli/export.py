@@ -87,8 +87,10 @@ def export(
 ) -> None:
     """Turn RUN into a bundle for each target.
 
-    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept.
+    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Of what lies
+    in --out, only earlier bundles of the same targets are replaced.
     """
+    from export.replacement import check_replaceable
     from export.targets import choose_precisions, choose_targets
 
     console = Console()
@@ -100,6 +102,8 @@ def export(
     if out is None:
         out = Path("bundles")
         console.line(f"writing to {out}/ (--out)")
+    for target in chosen:
+        check_replaceable(out / target.name)
     from runtimes.vendor_output import hidden_output
 
     console.line("loading torch and the converters")
