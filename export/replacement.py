@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from arbex.errors import BundleError, InputError
@@ -20,9 +21,10 @@ def check_replaceable(out: Path) -> None:
 
     Raises:
         InputError: If ``out`` or a folder above it is a file, or ``out`` holds something that is no bundle, or a
-            bundle holds a file that its manifest does not list.
+            bundle holds a file that its manifest does not list, or the ``.zip`` file beside it is not of a bundle.
     """
     refuse_file(out)
+    check_archive(out.parent / f"{out.name}.zip", out.name)
     inside = sorted(entry.name for entry in out.iterdir()) if out.exists() else []
     if not inside:
         return
@@ -39,3 +41,22 @@ def check_replaceable(out: Path) -> None:
             f"{out} holds {strange[0]}, which does not belong to the bundle there and would be removed with it.",
             remedy="Move it elsewhere, or give another --out.",
         )
+
+
+def check_archive(archive: Path, name: str) -> None:
+    """Refuses a file in whose place the archive of a bundle cannot be put, and which must not be removed as outdated.
+
+    Raises:
+        InputError: If it is there and does not hold a bundle of that name.
+    """
+    if not archive.exists():
+        return
+    try:
+        with zipfile.ZipFile(archive) as stream:
+            stream.getinfo(f"{name}/{NAME}")
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{archive} is not the archive of a bundle; a new bundle would replace or remove it.",
+            allowed=f"Only an archive with {name}/{NAME} in it may be replaced.",
+            remedy="Give another --out, or move that file elsewhere.",
+        ) from error

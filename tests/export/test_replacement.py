@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from arbex.errors import InputError
+from export.bundle_writer import write_archive
 from export.pipeline import ExportRequest, export
 from export.replacement import check_replaceable
 from runtimes import open_bundle
@@ -88,3 +90,17 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path):
     for out in (tmp_path / "out", tmp_path / "out" / "cpu"):
         with pytest.raises(InputError, match=r"out is a file; a folder is to be written there"):
             check_replaceable(out)
+
+
+def test_an_archive_of_something_else_is_kept(cpu: Path):
+    """A file OUT/TARGET.zip is renewed with --archive, and removed without it, since it would be out of date."""
+    archive = cpu.with_suffix(".zip")
+    archive.write_bytes(b"mine")
+    refused(cpu, r"cpu\.zip is not the archive of a bundle.*another --out")
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("holiday.jpg", "mine")
+    refused(cpu, r"cpu\.zip is not the archive of a bundle.*another --out")
+    archive.unlink()
+    check_replaceable(cpu)
+    write_archive(cpu)
+    check_replaceable(cpu)
