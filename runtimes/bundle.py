@@ -148,7 +148,7 @@ def read_manifest(path: Path) -> Manifest:
         )
     file = path / NAME
     if not file.is_file():
-        inside = sorted(p.parent.name for p in path.glob(f"*/{NAME}"))
+        inside = sorted(p.parent.name for p in path.glob(f"[!.]*/{NAME}"))
         hint = f"Give one of the bundles in it: {', '.join(inside)}." if inside else "Export it again."
         raise BundleError(f"{path} is no bundle: {NAME} is missing.", remedy=hint)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LIGHT = {"arbex.errors", "arbex.spec", "arbex.images", "arbex.files", "arbex.progress"}
+LIGHT = {"arbex.errors", "arbex.spec", "arbex.images", "arbex.files", "arbex.progress", "arbex.replacing"}
 """Modules of arbex that need the standard library, NumPy and Pillow at most; the device installs them."""
 
 MAY_IMPORT = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from arbex.errors import InputError
+from arbex.errors import BundleError, InputError
 from export.bundle_writer import write_archive
 from export.pipeline import ExportRequest, export
 from export.replacement import check_replaceable
@@ -104,3 +104,10 @@ def test_an_archive_of_something_else_is_kept(cpu: Path):
     check_replaceable(cpu)
     write_archive(cpu)
     check_replaceable(cpu)
+
+
+def test_what_a_killed_export_left_half_done_is_not_offered(cpu: Path):
+    cpu.with_name(".cpu.half-done").mkdir()
+    (cpu.with_name(".cpu.half-done") / "manifest.json").touch()
+    with pytest.raises(BundleError, match=r"Give one of the bundles in it: cpu\.$"):
+        open_bundle(cpu.parent)
