@@ -32,11 +32,16 @@ class Thresholds:
     top1_agreement: float | None = None
 
     def adjusted(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
-        """Returns the thresholds with other limits, where these are checked at all and others are given."""
+        """Returns the thresholds with other limits where any are given, also of what was not checked before.
+
+        Args:
+            mean_kl: Limit instead of these thresholds' own, in nats; None keeps the own one.
+            top1_agreement: Likewise, a share in [0, 1].
+        """
         return Thresholds(
             self.max_abs_error,
-            self.mean_kl if None in (self.mean_kl, mean_kl) else mean_kl,
-            self.top1_agreement if None in (self.top1_agreement, top1_agreement) else top1_agreement,
+            self.mean_kl if mean_kl is None else mean_kl,
+            self.top1_agreement if top1_agreement is None else top1_agreement,
         )
 
 

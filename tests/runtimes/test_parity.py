@@ -112,12 +112,13 @@ def test_nan_in_any_output_fails_at_every_precision(output: int):
     assert violations(compare(good, bad), Thresholds(mean_kl=1.0))
 
 
-def test_limits_can_be_adjusted_where_there_are_any():
+def test_limits_that_are_given_apply_also_where_there_were_none():
     int8 = Thresholds(mean_kl=5e-3, top1_agreement=0.98)
     assert int8.adjusted(mean_kl=None, top1_agreement=0.9) == Thresholds(mean_kl=5e-3, top1_agreement=0.9)
     assert int8.adjusted(mean_kl=1e-3, top1_agreement=None) == Thresholds(mean_kl=1e-3, top1_agreement=0.98)
     fp32 = Thresholds(max_abs_error=1e-5)
-    assert fp32.adjusted(mean_kl=1.0, top1_agreement=0.0) == fp32
+    assert fp32.adjusted(mean_kl=None, top1_agreement=None) == fp32
+    assert fp32.adjusted(mean_kl=0.0, top1_agreement=0.9) == Thresholds(1e-5, mean_kl=0.0, top1_agreement=0.9)
 
 
 def kl_of(mean_kl: float, error: float, samples: int) -> list[str]:
