@@ -261,7 +261,8 @@ def newest_run(root: Path = Path("runs")) -> Path:
     Raises:
         RunError: If there is none.
     """
-    runs = [p.parent for p in root.glob(f"*/{CONFIG}") if (p.parent / BEST).is_file()]
+    # Hidden folders are what killed processes left half done.
+    runs = [p.parent for p in root.glob(f"[!.]*/{CONFIG}") if (p.parent / BEST).is_file()]
     if not runs:
         raise RunError(
             f"No RUN was given and there is none under {root}/.",

@@ -79,12 +79,15 @@ def latency(preset: str, threads: int) -> None:
         print(f"|---|---|---|---|---|---|---|\n| PyTorch | fp32 | {reference:.2f} | 1.00 | | | |")
         for name in ("cpu", "android"):
             rows = benchmark(open_bundle(root / name), threads=threads)
-            full = next(row for row in rows if row["precision"] == "fp32")
+            full = next(row for row in rows if row.precision == "fp32")
             for row in rows:
-                ms, size = row["p50_ms"], row["size_bytes"]
+                if row.figures is None or full.figures is None:
+                    print(f"| {row.artifact} | {row.precision} | {row.why} |")
+                    continue
+                ms, size = row.figures.p50_ms, row.size_bytes
                 print(
-                    f"| {row['runtime']} | {row['precision']} | {ms:.2f} | {ms / reference:.2f} "
-                    f"| {ms / full['p50_ms']:.2f} | {size / 1e6:.2f} | {size / full['size_bytes']:.2f} |"
+                    f"| {row.figures.runtime} | {row.precision} | {ms:.2f} | {ms / reference:.2f} "
+                    f"| {ms / full.figures.p50_ms:.2f} | {size / 1e6:.2f} | {size / full.size_bytes:.2f} |"
                 )
 
 

@@ -23,12 +23,13 @@ from export.int8_calibration import Calibrated, prepare_int8
 from export.lowering import Lowering
 from export.plan import ExportPlan, ExportRequest, PlannedBundle, plan_export
 from export.programs import Programs
+from export.replacement import check_replaceable
 from export.trace import TracedModel, trace
 from quantize.fallback import Outcome
 from runtimes.base import Prediction
 from runtimes.bundle import Golden, open_bundle
 from runtimes.comparison_images import ComparisonImages
-from runtimes.manifest import NAME, Artifact, Manifest, Thresholds
+from runtimes.manifest import Artifact, Manifest, Thresholds
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, Known, verify_bundle
 
@@ -40,7 +41,8 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
         A report per bundle, on the golden vectors and, with a gate, on the calibration images.
 
     Raises:
-        RunError, DataError, UnsupportedError: If something given cannot be used; nothing is written then.
+        InputError: If something given cannot be used, or a folder of ``out`` holds anything but a bundle; nothing is
+            written then.
         BackendError: If a vendor's package is missing or refuses.
         CheckFailed: If a bundle does not pass; it is not kept.
     """
@@ -157,7 +159,7 @@ class Bundler:
             CheckFailed: If it does not answer like PyTorch; an older bundle stays as it is.
         """
         out, traced = bundle.out, self.lowering.programs.traced
-        with staged_folder(out, replace_if=NAME) as folder:
+        with staged_folder(out, check=check_replaceable) as folder:
             manifest = Manifest(
                 target=bundle.target.name,
                 labels=traced.labels,

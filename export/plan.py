@@ -13,6 +13,7 @@ from calibration.samples import DEFAULT_SAMPLES
 from export.formats.base import Writer
 from export.int8_calibration import CalibrationRequest
 from export.registry import DEFAULT_BUILDER, choose_precisions, choose_targets, choose_writers
+from export.replacement import check_replaceable
 from export.targets import THRESHOLDS, Target
 from runtimes.manifest import Thresholds
 
@@ -105,6 +106,7 @@ def plan_export(request: ExportRequest) -> ExportPlan:
 
     Raises:
         UnsupportedError: If a target, precision or builder is unknown.
+        InputError: If the folder of a bundle holds anything but an earlier bundle.
         DataError: If a gate has no images to judge on.
         MissingPackageError, BackendError: If something is missing that a format needs.
     """
@@ -122,6 +124,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
             f"--max-kl and --min-agreement need images to judge on; {request.calibration} is a table.",
             remedy="Give the images with --calibration DATA, or leave the gates out.",
         )
+    for bundle in bundles:
+        check_replaceable(bundle.out)
     for writer in dict.fromkeys(writer for bundle in bundles for writer in bundle.writers):
         writer.require()
     gate = THRESHOLDS["int8"].overridden(mean_kl=request.max_kl, top1_agreement=request.min_agreement)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from arbex.cli.console import Console, debug_option, json_option, print_json, print_table, size
+
+if TYPE_CHECKING:
+    from runtimes.benchmark import Timing
+
+COLUMNS = ("bundle", "artifact", "runtime", "p50 ms", "p95 ms", "images/s", "size", "peak memory")
 
 
 @click.command()
@@ -20,20 +26,24 @@ def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
     from runtimes.bundle import open_bundle
 
     console = Console()
-    rows = []
+    rows: list[Timing] = []
     opened = [open_bundle(path) for path in bundles]
     for bundle in opened:
         console.line(f"timing {bundle.path}")
         rows += benchmark(bundle, threads=threads)
     if as_json:
-        print_json(rows)
+        print_json([row.to_json() for row in rows])
         return
-    cells = []
-    for r in rows:
-        timed = [f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['images_per_s']:.0f}"] if r["p50_ms"] else ["-"] * 3
-        memory = size(r["peak_rss_bytes"]) if r["peak_rss_bytes"] else r["why"]
-        cells.append([Path(r["bundle"]).name, r["artifact"], r["runtime"], *timed, size(r["size_bytes"]), memory])
-    print_table(("bundle", "artifact", "runtime", "p50 ms", "p95 ms", "images/s", "size", "peak memory"), cells)
-    missing = len({str(b.path) for b in opened} - {r["bundle"] for r in rows})
+    print_table(COLUMNS, [cells(row) for row in rows])
+    missing = len({str(b.path) for b in opened} - {row.bundle for row in rows})
     if missing:
         click.echo(f"{missing} of {len(opened)} bundles hold nothing that runs here.")
+
+
+def cells(row: Timing) -> list[str]:
+    """Returns the cells of a row."""
+    name, f = Path(row.bundle).name, row.figures
+    if f is None:
+        return [name, row.artifact, "none", "-", "-", "-", size(row.size_bytes), row.why]
+    times = [f"{f.p50_ms:.2f}", f"{f.p95_ms:.2f}", f"{f.images_per_s:.0f}"]
+    return [name, row.artifact, f.runtime, *times, size(row.size_bytes), size(f.peak_rss_bytes)]

@@ -8,7 +8,6 @@ import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
 from arbex.cli.verify import print_reports
-from arbex.errors import InputError
 
 SAMPLES = 256
 CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
@@ -85,9 +84,11 @@ def export(
 ) -> None:
     """Turn RUN into a bundle for each target.
 
-    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept.
+    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Of what lies
+    in --out, only earlier bundles of the same targets are replaced.
     """
     from export.registry import choose_precisions, choose_targets
+    from export.replacement import check_replaceable
 
     console = Console()
     chosen = choose_targets(targets)
@@ -98,6 +99,8 @@ def export(
     if out is None:
         out = Path("bundles")
         console.line(f"writing to {out}/ (--out)")
+    for target in chosen:
+        check_replaceable(out / target.name)
     from runtimes.vendor_output import hidden_output
 
     console.line("loading torch and the converters")
@@ -155,12 +158,13 @@ def calibrate(
 ) -> None:
     """Write a calibration table of RUN, reusable with export --calibration FILE.
 
-    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges.
+    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges. Only an
+    earlier table is replaced.
     """
+    from calibration.table_files import check_place
     from runtimes.vendor_output import hidden_output
 
-    if out.suffix != ".json":
-        raise InputError(f"The table {out} must be a .json file; its histograms lie beside it as .safetensors.")
+    check_place(out)
     console = Console()
     console.line("loading torch")
     with hidden_output():
