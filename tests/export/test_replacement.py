@@ -11,7 +11,8 @@ import pytest
 
 from arbex.errors import BundleError, InputError
 from export.bundle_writer import write_archive
-from export.pipeline import ExportRequest, export
+from export.pipeline import export
+from export.plan import ExportRequest
 from export.replacement import check_replaceable
 from runtimes import open_bundle
 from tests.runtimes.miniature import write_miniature
@@ -26,7 +27,7 @@ def refused(out: Path, words: str) -> None:
     """Checks that an export to the folder above is refused before it looks at its run, and that nothing is removed."""
     before = sorted(out.rglob("*"))
     with pytest.raises(InputError, match=words):
-        export(ExportRequest(Path("/nowhere"), ["cpu"], out.parent))
+        export(ExportRequest(run=Path("/nowhere"), targets=["cpu"], out=out.parent))
     assert sorted(out.rglob("*")) == before
 
 

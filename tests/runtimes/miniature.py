@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from arbex.provenance import Provenance
 from arbex.spec import OUTPUT_NAMES, Preprocessing
 from export.bundle_writer import record_files
 from runtimes.base import Prediction
@@ -57,7 +58,23 @@ def write_miniature(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = 
 
 def seal(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run") -> None:
     """Writes the manifest of what lies in ``folder`` now."""
-    artifact = Artifact(ARTIFACT, "onnx", "fp32", thresholds)
-    origin = {"checkpoint": "0" * 64, "run": run, "preset": "tiny", "method": "arbex", "epoch": 1, "tools": {}}
-    manifest = Manifest("cpu", LABELS, Preprocessing(SIDE), (artifact,), origin, record_files(folder))
+    artifact = Artifact(file=ARTIFACT, format="onnx", precision="fp32", thresholds=thresholds)
+    origin = Provenance(
+        checkpoint="0" * 64,
+        preset="tiny",
+        method="arbex",
+        epoch=1,
+        data="",
+        preprocessing=Preprocessing(SIDE).digest,
+        tools={},
+        run=run,
+    )
+    manifest = Manifest(
+        target="cpu",
+        labels=LABELS,
+        preprocessing=Preprocessing(SIDE),
+        artifacts=(artifact,),
+        provenance=origin,
+        files=record_files(folder),
+    )
     (folder / NAME).write_text(manifest.dump(), encoding="utf-8")

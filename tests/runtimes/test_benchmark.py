@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from runtimes import open_bundle
 from runtimes.benchmark import benchmark
-from runtimes.bundle import RUNTIMES
+from runtimes.registry import FORMATS
 from tests.runtimes.miniature import ARTIFACT, seal, write_miniature
 from tests.runtimes.planting import executed, plant
 
@@ -62,16 +64,19 @@ def test_the_child_is_told_all_it_needs(tmp_path: Path, monkeypatch: pytest.Monk
         "from runtimes.onnx_runtime import OnnxRuntime\nclass Mine(OnnxRuntime):\n    name = 'mine'\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path / "lib"))
-    monkeypatch.setitem(RUNTIMES, "onnx", "mine:Mine")
+    runtime = import_module("mine").Mine
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], runtime=runtime))
     (bundle.path / "manifest.json").unlink()
     (row,) = benchmark(bundle, threads=1)
-    assert row["runtime"] == "mine"
+    assert row.figures is not None
+    assert row.figures.runtime == "mine"
 
 
 def test_a_refusal_is_told_in_the_row(tmp_path: Path):
     bundle = open_bundle(write_miniature(tmp_path / "cpu"))
     (bundle.path / ARTIFACT).write_bytes(b"damaged")
     (row,) = benchmark(bundle, threads=1)
-    assert row["runtime"] == "none"
-    assert row["p50_ms"] is None
-    assert "ONNX Runtime refuses" in row["why"]
+    assert row.figures is None
+    assert "onnxruntime refuses" in row.why
+    told = row.to_json()
+    assert (told["runtime"], told["p50_ms"]) == ("none", None)
