@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import Console, debug_option, json_option, print_json, print_table, size
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("bundles", nargs=-1, required=True, type=PATH)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the runtime.")
 @json_option
 @debug_option

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from arbex.cli.console import backbone_option, debug_option, json_option, print_json, print_table, size
+from arbex.cli.parameters import PATH
 
 SMALLEST_SHOWN = 1000
 """Values an image; what computes fewer is left to ``--json``."""
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE|RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|RUN", type=PATH)
 @backbone_option
 @json_option
 @debug_option
