@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import Console, debug_option, json_option, print_json, print_table, size
+from arbex.cli.parameters import PATH
 
 if TYPE_CHECKING:
     from runtimes.benchmark import Timing
@@ -16,7 +17,7 @@ COLUMNS = ("bundle", "artifact", "runtime", "p50 ms", "p95 ms", "images/s", "siz
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("bundles", nargs=-1, required=True, type=PATH)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the runtime.")
 @json_option
 @debug_option

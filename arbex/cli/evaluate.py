@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH, SOURCE
 
 
 @click.command()
-@click.argument("run", type=click.Path())
-@click.option("--data", required=True, help=DATA_HELP)
+@click.argument("run", type=PATH)
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option(
     "--max-unreadable",
@@ -23,11 +25,11 @@ from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option,
 @backbone_option
 @json_option
 @debug_option
-def evaluate(run: str, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
+def evaluate(run: Path, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
     """Measure RUN on labeled images: both distributions, overall and by class."""
     from arbex.evaluation import evaluate as measure
 
-    result = measure(run, data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())
+    result = measure(str(run), data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())
     if as_json:
         print_json(result)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
+from arbex.cli.parameters import PATH, SOURCE
 from arbex.cli.verify import print_reports
 
 SAMPLES = 256
@@ -32,7 +33,7 @@ class Shard(click.ParamType[tuple[int, int]]):
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=PATH, required=False)
 @click.option(
     "--target",
     "targets",
@@ -40,14 +41,16 @@ class Shard(click.ParamType[tuple[int, int]]):
     required=True,
     help="jetson, iphone, android, rtx, cpu or all; repeatable.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where the bundles go.  [default: bundles]")
+@click.option("--out", type=PATH, help="Where the bundles go.  [default: bundles]")
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     help="fp32, fp16 or int8; repeatable.  [default: the target's]",
 )
-@click.option("--calibration", metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]")
+@click.option(
+    "--calibration", type=SOURCE, metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]"
+)
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: mse, or the table's]")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
@@ -132,16 +135,16 @@ def export(
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help=f"{DATA_HELP} Its validation split calibrates.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
+@click.argument("run", type=PATH)
+@click.option("--data", type=SOURCE, required=True, help=f"{DATA_HELP} Its validation split calibrates.")
+@click.option("--out", type=PATH, required=True, help="The table to write (.json).")
 @click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True)
 @click.option("--shard", type=Shard(), default="1/1", help="Use this part of the images only.  [default: all]")
 @click.option(
     "--merge",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Add the table of another shard or data set; repeatable.",
 )
 @backbone_option

@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--artifact", help="File name or precision.  [default: the most exact that runs here]")
-@click.option(
-    "--detector", type=click.Path(path_type=Path), help="YuNet ONNX file; without it every image is one face."
-)
+@click.option("--detector", type=PATH, help="YuNet ONNX file; without it every image is one face.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.")
 @json_option
 @debug_option

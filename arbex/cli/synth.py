@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import Console, debug_option
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--images", type=int, default=4000, show_default=True, help="Number of images.")
 @click.option("--subjects", type=int, default=40, show_default=True, help="Number of people.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal images everywhere.")

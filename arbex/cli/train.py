@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import DATA_HELP, Console, debug_option
+from arbex.cli.parameters import PATH, SOURCE
 from arbex.methods import METHODS
 
 
 @click.command()
-@click.option("--data", required=True, help=DATA_HELP)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one under runs/]")
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
+@click.option("--out", type=PATH, help="Folder of the run.  [default: a new one under runs/]")
 @click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: tiny]")
 @click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=0), help="0 writes the untrained model.  [default: the preset's]")
@@ -22,9 +23,9 @@ from arbex.methods import METHODS
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the preset's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--windows", metavar="A,B,C", help="Side of the attention window a level.  [default: the preset's]")
-@click.option("--init", multiple=True, type=click.Path(path_type=Path), help="RUN or FILE to start from; repeatable.")
+@click.option("--init", multiple=True, type=PATH, help="RUN or FILE to start from; repeatable.")
 @click.option("--new-head", is_flag=True, help="Take only the encoder from --init.")
-@click.option("--teacher", type=click.Path(path_type=Path), metavar="RUN", help="Learn from the answers of RUN too.")
+@click.option("--teacher", type=PATH, metavar="RUN", help="Learn from the answers of RUN too.")
 @click.option("--teacher-backbone", metavar="MODULE:CALLABLE", help="The teacher's own backbone, if it has one.")
 @click.option("--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a module from images to vectors.")
 @click.option("--devices", type=click.IntRange(min=1), help="Processes on this machine.  [default: torchrun's, else 1]")

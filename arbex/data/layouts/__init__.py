@@ -27,9 +27,15 @@ def parse_source(data: str) -> tuple[str, dict[str, str], Path]:
         Layout, options and path; the layout of a path alone is ``folder``.
 
     Raises:
-        DataError: If the layout is unknown or an option has no value.
+        DataError: If the layout is unknown, an option has no value, or the path is empty.
     """
     head, colon, rest = data.partition(":")
+    if not data or (colon and not rest and not Path(data).exists()):
+        raise DataError(
+            f"The data {data!r} names no folder.",
+            allowed="Expected is PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH.",
+            remedy="Give a path; the working folder is '.'.",
+        )
     if not colon or Path(data).exists():
         return "folder", {}, Path(data)
     name, *texts = head.split(",")
