@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from arbex.cli.console import Invocation, debug_option, fail
-from arbex.errors import ArbexError, MissingPackageError
+from arbex.errors import ArbexError, InputError, MissingPackageError
 
 COMMANDS = {
     "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
@@ -83,6 +83,13 @@ def missing_package(error: ModuleNotFoundError, arguments: list[str]) -> Missing
     return MissingPackageError(error.name or str(error), f"arbex {command}", extra=EXTRAS.get(command, ""))
 
 
+def no_right(error: PermissionError) -> InputError:
+    """Returns the error that says which file or folder this user may not use."""
+    return InputError(
+        f"{error.filename or 'A file'} cannot be used: {error.strerror}.", remedy="Give this user the right to it."
+    )
+
+
 def invoke(arguments: list[str], program: str) -> int:
     """Runs a command line and returns its exit code."""
     invocation = Invocation()
@@ -104,6 +111,8 @@ def invoke(arguments: list[str], program: str) -> int:
         return fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         return fail("Interrupted.", INTERRUPTED)
+    except PermissionError as error:
+        return fail(str(no_right(error)), InputError.exit_code, debug=invocation.debug)
     except BrokenPipeError:
         sys.stderr.close()
         return 0

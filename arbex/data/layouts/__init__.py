@@ -7,6 +7,7 @@ from pathlib import Path
 
 from arbex.data.layouts.base import Layout
 from arbex.errors import DataError
+from arbex.images import check_readable
 
 LAYOUTS = {
     "folder": "arbex.data.layouts.folder:Folder",
@@ -56,7 +57,7 @@ def open_layout(data: str) -> Layout:
     """Returns the layout of a data set: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
 
     Raises:
-        DataError: If it is unknown, or the folder does not exist or holds something else.
+        DataError: If it is unknown, or the folder does not exist, cannot be read, or holds something else.
     """
     name, options, root = parse_source(data)
     if not root.is_dir():
@@ -65,6 +66,7 @@ def open_layout(data: str) -> Layout:
             f"The data folder {root} {what}.",
             remedy="Give a folder <split>/<class>/<image>, or draw one with: arbex synth faces.",
         )
+    check_readable(root)
     module, _, attribute = LAYOUTS[name].partition(":")
     layout: Layout = getattr(import_module(module), attribute)(root, options)
     return layout
