@@ -26,8 +26,8 @@ from arbex.files import write_atomically
 from arbex.methods import load_method
 from arbex.models import Encoder, EncoderConfig, ExpressionClassifier
 from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
+from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing, digest_file
-from arbex.training.settings import TrainSettings
 
 SCHEMA = 1
 CONFIG, BEST, LAST = "config.json", "best.safetensors", "last.safetensors"

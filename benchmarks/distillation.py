@@ -14,9 +14,9 @@ from pathlib import Path
 
 from arbex.cli.console import Console
 from arbex.evaluation import evaluate
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 
 
 def trained(data: str, out: Path, assignments: list[str], teacher: Path | None = None) -> dict[str, float]:

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from arbex.checkpoint import load_run
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.synth import SynthConfig, write_dataset
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from export.pipeline import ExportRequest, export
 from runtimes.benchmark import benchmark
 from runtimes.bundle import open_bundle

@@ -24,9 +24,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of preset tiny, trained for one short epoch on those faces."""
+    from arbex.settings import PRESET_SETTINGS, override
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train
-    from arbex.training.settings import PRESET_SETTINGS, override
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=1", "images_per_class=16", "batch_size=16"])

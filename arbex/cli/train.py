@@ -60,7 +60,7 @@ def train(
 
     from arbex.methods import method_class
     from arbex.methods.base import options_to_json, split_assignments
-    from arbex.training.settings import PRESET_SETTINGS, override
+    from arbex.settings import PRESET_SETTINGS, override
 
     if preset and backbone:
         raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")

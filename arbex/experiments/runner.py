@@ -20,7 +20,7 @@ from arbex.files import write_atomically
 from arbex.methods import method_class
 from arbex.methods.base import options_to_json, split_assignments
 from arbex.progress import Reporter
-from arbex.training.settings import PRESET_SETTINGS, TrainSettings, override
+from arbex.settings import PRESET_SETTINGS, TrainSettings, override
 
 RESULT = "result.json"
 

@@ -156,7 +156,7 @@ class Table4(Experiment):
 
     def settings(self, budget: Budget) -> list[Setting]:
         """Returns a setting for each weight and form."""
-        from arbex.training.settings import PRESET_SETTINGS
+        from arbex.settings import PRESET_SETTINGS
 
         usual = PRESET_SETTINGS[budget.preset].lambda_anchor
         return [

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from arbex.errors import InputError
 from arbex.models.head import Balance
-from arbex.training.settings import TrainSettings, parse
+from arbex.settings import TrainSettings, parse
 
 
 def cross_entropies(log_p: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
 from arbex.models.head import LinearHead
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings
 
 
 class LabelDistribution(Method[NoOptions]):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from arbex.errors import InputError
 from arbex.methods.base import Answer, Lesson, Method, check_range, cross_entropy
 from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings
 
 
 def anchor_distances(anchors: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from arbex.errors import RunError
 from arbex.methods import load_method
 from arbex.models import PRESETS, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
+from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing
-from arbex.training.settings import TrainSettings
 
 CUSTOM_SIZE = 224
 """Side of the input of a backbone that is not ours, unless the user says otherwise."""

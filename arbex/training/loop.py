@@ -42,11 +42,11 @@ from arbex.methods import load_method
 from arbex.methods.base import Answer, Lesson, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
+from arbex.settings import TrainSettings
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
-from arbex.training.settings import TrainSettings
 from arbex.training.state import TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
 from arbex.weights.matching import fill, recognize

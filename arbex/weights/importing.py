@@ -11,8 +11,8 @@ from arbex.checkpoint import BEST, LAST, METRICS, RunConfig, build_model, write_
 from arbex.errors import InputError
 from arbex.files import staged_folder, write_atomically
 from arbex.models import PRESETS
+from arbex.settings import PRESET_SETTINGS
 from arbex.spec import EXPRESSIONS, Preprocessing, digest_file
-from arbex.training.settings import PRESET_SETTINGS
 from arbex.weights.matching import Matching, fill, recognize
 from arbex.weights.torch_file import WeightsFile, read_weights_file
 

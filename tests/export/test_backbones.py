@@ -12,9 +12,9 @@ from arbex.checkpoint import load_run, open_run
 from arbex.cli import invoke
 from arbex.errors import InputError, RunError
 from arbex.models import ReliabilityHead
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from export.pipeline import ExportRequest, export
 from runtimes.bundle import open_bundle
 from tests.export import architectures

@@ -16,9 +16,9 @@ from arbex.checkpoint import load_run, open_run
 from arbex.errors import CheckFailed, DataError, RunError, UnsupportedError
 from arbex.progress import SILENT
 from arbex.reference import answer
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from calibration import CalibrationTable
 from export.calibrated import CalibrationRequest, calibrate_run, write_calibration
 from export.faces import drawn_faces

@@ -14,10 +14,10 @@ from arbex.cli import invoke
 from arbex.errors import RunError
 from arbex.evaluation import evaluate
 from arbex.methods import METHODS, method_class
+from arbex.settings import PRESET_SETTINGS, TrainSettings
 from arbex.spec import OUTPUT_NAMES
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, TrainSettings
 from export.targets import TARGETS
 
 SETTINGS = replace(PRESET_SETTINGS["tiny"], epochs=2, images_per_class=8, batch_size=14, schedule="exponential")

@@ -17,7 +17,7 @@ from arbex.methods.rul import UncertaintyHead, mix
 from arbex.methods.scn import ImportanceHead, rank_loss, split_by_importance
 from arbex.methods.tcl import CenterHead, TclOptions, choose_negatives, half_squared
 from arbex.models.head import Balance
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings
 
 PLAIN = TrainSettings(label_smoothing=0.0, epochs=10)
 

@@ -12,7 +12,7 @@ from arbex.methods import METHODS, load_method
 from arbex.methods.base import Lesson, cross_entropy, split_assignments
 from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, center_loss
 from arbex.models.head import ReliabilityHead
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings
 
 
 def test_cross_entropy_with_smoothing():

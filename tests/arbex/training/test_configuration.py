@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
 from arbex.models import PRESETS, Encoder
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, encoder_config
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 
 UNTRAINED = override(PRESET_SETTINGS["tiny"], ["epochs=0"])
 

@@ -15,10 +15,10 @@ from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
 from arbex.methods.base import Answer
 from arbex.models.head import log_softmax
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbors, soften
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8"])
 

@@ -10,9 +10,9 @@ import torch
 
 from arbex.checkpoint import load_run, open_run, read_metadata
 from arbex.errors import DataError, RunError
+from arbex.settings import PRESET_SETTINGS, TrainSettings, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import learning_rate, train
-from arbex.training.settings import PRESET_SETTINGS, TrainSettings, override
 
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8", "schedule=exponential"])
 
