@@ -17,7 +17,7 @@ from arbex.synth import SynthConfig, write_dataset
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set: 210 faces of 10 people at 64 px."""
     out = tmp_path_factory.mktemp("data") / "faces"
-    write_dataset(SynthConfig(210, 10, seed=3, image_size=64), out, workers=1)
+    write_dataset(SynthConfig(images=210, subjects=10, seed=3, image_size=64), out, workers=1)
     return out
 
 
@@ -30,7 +30,7 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=1", "images_per_class=16", "batch_size=16"])
-    train(TrainRequest(str(faces), out, "tiny", "arbex", settings))
+    train(TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=settings))
     return out
 
 

@@ -148,7 +148,7 @@ def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_
 def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Path):
     write_calibration(run, CalibrationRequest(str(faces), samples=14), tmp_path / "table.json")
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=0", "seed=9"])
-    train(TrainRequest(str(faces), tmp_path / "other", "tiny", "arbex", settings))
+    train(TrainRequest(data=str(faces), out=tmp_path / "other", preset="tiny", method="arbex", settings=settings))
     request = ExportRequest(
         tmp_path / "other", ["cpu"], tmp_path / "out", ("int8",), str(tmp_path / "table.json"), allow_untrained=True
     )
@@ -241,7 +241,7 @@ def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
 def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[str], faces: Path, tmp_path: Path):
     settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
     run = tmp_path / "run"
-    train(TrainRequest(str(faces), run, preset, "arbex", settings))
+    train(TrainRequest(data=str(faces), out=run, preset=preset, method="arbex", settings=settings))
     with pytest.raises(RunError, match="never trained"):
         export(ExportRequest(run, targets, tmp_path / "out", ("fp32",)))
     request = ExportRequest(run, targets, tmp_path / "out", ("fp32", "int8"), samples=7, allow_untrained=True)

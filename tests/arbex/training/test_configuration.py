@@ -21,7 +21,7 @@ UNTRAINED = override(PRESET_SETTINGS["tiny"], ["epochs=0"])
 
 
 def request(faces: Path, out: Path, **change: object) -> TrainRequest:
-    return TrainRequest(str(faces), out, "tiny", "arbex", UNTRAINED, **change)  # type: ignore[arg-type]
+    return TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=UNTRAINED, **change)  # type: ignore[arg-type]
 
 
 def test_a_run_starts_from_another(faces: Path, run: Path, tmp_path: Path):
