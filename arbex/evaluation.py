@@ -7,35 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
-from arbex.data.augmentation import Normalize
 from arbex.data.loading import MOST_UNREADABLE, FaceDataset, log_unreadable
 from arbex.data.splits import read_split
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
+from arbex.prediction import BATCH, predict
 from arbex.progress import SILENT, Reporter
-
-ECE_BINS = 15
-
-
-@torch.inference_mode()
-def predict(model: ExpressionClassifier, images: FaceDataset, *, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """Returns corrected and primary distributions, both float32 ``[n, N]``, of all images in order."""
-    device = next(model.parameters()).device
-    normalize = Normalize(model.preprocessing).to(device)
-    was_training = model.training
-    model.eval()
-    corrected, primary = [], []
-    for pixels, *_ in DataLoader(images, batch_size=batch_size):
-        output = model(normalize(pixels.to(device)))
-        corrected.append(output.corrected.cpu())
-        primary.append(output.primary.cpu())
-    model.train(was_training)
-    return torch.cat(corrected), torch.cat(primary)
+from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +140,7 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> Sco
     precision, recall, f1, count = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0)
     occurs = count > 0
     ece = multiclass_calibration_error(probabilities, labels, len(names), n_bins=ECE_BINS, norm="l1")
-    safe = probabilities.double().clamp_min(1e-12)
+    safe = probabilities.double().clamp_min(PROBABILITY_FLOOR)
     return Scores(
         accuracy=float((truth == guess).mean()),
         balanced_accuracy=float(recall[occurs].mean()),
@@ -176,7 +157,7 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> Sco
 
 def measure(model: ExpressionClassifier, images: FaceDataset) -> Evaluation:
     """Measures both distributions of a model on labeled images."""
-    corrected, primary = predict(model, images)
+    corrected, primary, *_ = predict(model, images.batches(BATCH))
     return Evaluation(
         corrected=scores(corrected, images.labels, model.labels),
         primary=scores(primary, images.labels, model.labels),

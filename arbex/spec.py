@@ -26,6 +26,12 @@ SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
+ECE_BINS = 15
+"""Bins of equal width that the expected calibration error is computed from."""
+
+PROBABILITY_FLOOR = 1e-12
+"""Smaller probabilities are raised to this value before their logarithm is taken."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
-from arbex.data.augmentation import Normalize
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
 from arbex.experiments.paper import FIGURE_5, FIGURE_6
@@ -20,6 +17,7 @@ from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import faces, scatter
 from arbex.experiments.statistics import estimate
 from arbex.experiments.tables import markdown_table, percent
+from arbex.prediction import BATCH, predict
 
 SHOWN = 8
 EMBEDDED = 1500
@@ -47,23 +45,17 @@ class Answers:
     names: tuple[str, ...]
 
 
-@torch.inference_mode()
 def answers_of(run: str, data: str) -> Answers:
     """Returns what a run answers for the test split of a data set."""
     model = load_run(run)
     images = FaceDataset(read_split(data, "test", labels=model.labels), model.preprocessing.image_size)
-    normalize = Normalize(model.preprocessing)
-    outputs = [model(normalize(pixels)) for pixels, *_ in DataLoader(images, batch_size=64)]
-
-    def joined(name: str) -> NDArray[np.float32]:
-        return np.concatenate([getattr(output, name).numpy() for output in outputs])
-
+    found = predict(model, images.batches(BATCH))
     return Answers(
-        images=images.pixels[images.rows].permute(0, 2, 3, 1).numpy(),
+        images=images.arrays(),
         labels=images.labels.numpy(),
-        primary=joined("primary"),
-        corrected=joined("corrected"),
-        embedding=joined("embedding"),
+        primary=found.primary.numpy(),
+        corrected=found.corrected.numpy(),
+        embedding=found.embedding.numpy(),
         names=model.labels,
     )
 

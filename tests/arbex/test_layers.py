@@ -13,7 +13,7 @@ LAYERS = (
     ("files", "images", "settings"),
     ("models", "data", "synth"),
     ("methods",),
-    ("checkpoint",),
+    ("checkpoint", "prediction"),
     ("reference", "evaluation", "weights"),
     ("training",),
     ("experiments",),
