@@ -23,18 +23,19 @@ from torch import Tensor, nn
 from arbex import __version__
 from arbex.errors import RunError
 from arbex.files import write_atomically
-from arbex.methods import load_method
+from arbex.methods import load_method, read_options
+from arbex.methods.base import MethodOptions
 from arbex.models import Encoder, EncoderConfig, ExpressionClassifier
 from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
+from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing, digest_file
-from arbex.training.settings import TrainSettings
 
 SCHEMA = 1
 CONFIG, BEST, LAST = "config.json", "best.safetensors", "last.safetensors"
 RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What a run holds, enough to build its model.
 
@@ -46,8 +47,8 @@ class RunConfig:
         anchors: Anchors a class.
         preprocessing: How images become its input.
         settings: How it was trained.
+        method_options: Options of the method.
         data: Where the training data was and what it was.
-        method_options: The method's own options by name.
     """
 
     preset: str
@@ -57,8 +58,8 @@ class RunConfig:
     anchors: int
     preprocessing: Preprocessing
     settings: TrainSettings
-    data: dict[str, str] = field(default_factory=dict)
-    method_options: dict[str, Any] = field(default_factory=dict)
+    method_options: MethodOptions
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""
@@ -67,13 +68,13 @@ class RunConfig:
             "arbex": __version__,
             "preset": self.preset,
             "method": self.method,
-            "method_options": self.method_options,
+            "method_options": self.method_options.to_json(),
             "labels": list(self.labels),
             "encoder": self.encoder.to_json(),
             "anchors": self.anchors,
             "preprocessing": self.preprocessing.to_json(),
             "settings": self.settings.to_json(),
-            "data": self.data,
+            "data": dict(self.data),
         }
 
     @classmethod
@@ -90,7 +91,7 @@ class RunConfig:
             preprocessing=Preprocessing.from_json(value["preprocessing"]),
             settings=TrainSettings.from_json(value["settings"]),
             data=dict(value["data"]),
-            method_options=dict(value.get("method_options", {})),
+            method_options=read_options(value["method"], value.get("method_options", {})),
         )
 
 

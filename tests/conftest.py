@@ -17,20 +17,20 @@ from arbex.synth import SynthConfig, write_dataset
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set: 210 faces of 10 people at 64 px."""
     out = tmp_path_factory.mktemp("data") / "faces"
-    write_dataset(SynthConfig(210, 10, seed=3, image_size=64), out, workers=1)
+    write_dataset(SynthConfig(images=210, subjects=10, seed=3, image_size=64), out, workers=1)
     return out
 
 
 @pytest.fixture(scope="session")
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of preset tiny, trained for one short epoch on those faces."""
+    from arbex.settings import PRESET_SETTINGS, override
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train
-    from arbex.training.settings import PRESET_SETTINGS, override
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=1", "images_per_class=16", "batch_size=16"])
-    train(TrainRequest(str(faces), out, "tiny", "arbex", settings))
+    train(TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=settings))
     return out
 
 

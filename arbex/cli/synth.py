@@ -44,7 +44,16 @@ def synth(
     from arbex.synth import SynthConfig, write_dataset
 
     classes = EXPRESSIONS + ((eighth,) if eighth else ())
-    config = SynthConfig(images, subjects, seed, image_size, imbalance, label_noise, ambiguity, classes)
+    config = SynthConfig(
+        images=images,
+        subjects=subjects,
+        seed=seed,
+        image_size=image_size,
+        imbalance=imbalance,
+        label_noise=label_noise,
+        ambiguity=ambiguity,
+        classes=classes,
+    )
     console = Console()
     with console.bar("drawing faces", images) as step:
         counts = write_dataset(config, out, workers=workers, progress=step)

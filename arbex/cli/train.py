@@ -60,8 +60,8 @@ def train(
     from dataclasses import replace
 
     from arbex.methods import method_class
-    from arbex.methods.base import options_to_json, split_assignments
-    from arbex.training.settings import PRESET_SETTINGS, override
+    from arbex.methods.base import split_assignments
+    from arbex.settings import PRESET_SETTINGS, override
 
     if preset and backbone:
         raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")
@@ -69,7 +69,7 @@ def train(
         raise click.UsageError("--new-head says what to take from --init, and there is none.")
     preset = preset or ("custom" if backbone else "tiny")
     options, others = split_assignments(method_class(method).options_type, assignments)
-    settings = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options_to_json(options))
+    settings = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options.to_json())
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
     console = Console()
@@ -80,14 +80,14 @@ def train(
     from arbex.training.loop import train as train_model
 
     request = TrainRequest(
-        data,
-        out,
-        preset,
-        method,
-        settings,
-        anchors,
-        image_size,
-        resume,
+        data=data,
+        out=out,
+        preset=preset,
+        method=method,
+        settings=settings,
+        anchors=anchors,
+        image_size=image_size,
+        resume=resume,
         windows=parse_windows(windows),
         init=init,
         new_head=new_head,
@@ -95,7 +95,7 @@ def train(
         backbone=backbone,
         teacher_backbone=teacher_backbone,
         devices=devices,
-        method_options=options_to_json(options),
+        method_options=options,
     )
     state = train_model(request, report=console)
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ def run_experiment(
         "command": command,
         "budget": asdict(budget),
         "figures": found.figures,
-        "runs": [asdict(replace(outcome, scores=dict(outcome.scores))) for outcome in results.outcomes],
+        "runs": [outcome.to_json() for outcome in results.outcomes],
     }
     write_atomically(out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
     document = out / f"{name}.md"

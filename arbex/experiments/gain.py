@@ -8,7 +8,7 @@ from pathlib import Path
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars
 from arbex.experiments.statistics import Estimate, estimate, paired
-from arbex.experiments.tables import PERCENT, as_json, markdown_table, percent
+from arbex.experiments.tables import PERCENT, markdown_table, percent
 
 HEAD = (
     *("noise", "corrected %", "primary %", "poster %"),
@@ -66,8 +66,13 @@ class Gain(Experiment):
             found = compare(results, noise)
             cells = [percent(value, sign=name.startswith("gain")) for name, value in found.items()]
             rows.append([f"{noise} %", *cells, f"{self.published[noise]:+.1f}"])
-            figures[f"noise {noise} %"] = {name: as_json(value) for name, value in found.items()}
+            figures[f"noise {noise} %"] = {name: value.to_json() for name, value in found.items()}
             shown |= {f"{name}\n{noise} % noise": found[name] for name in ("corrected", "primary", "poster")}
         plot = bars(out / "gain.png", list(shown), list(shown.values()), "distribution and label noise", "accuracy")
         body = f"{markdown_table(HEAD, rows)}\n\n{NOTE}"
-        return Report("Does the reliability head earn its place?", body, figures, (plot,))
+        return Report(
+            title="Does the reliability head earn its place?",
+            body=body,
+            figures=figures,
+            plots=(plot,),
+        )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from arbex.errors import InputError
 from arbex.models.head import Balance
-from arbex.training.settings import TrainSettings, parse
+from arbex.settings import TrainSettings, parse
 
 
 def cross_entropies(log_p: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -63,6 +63,7 @@ class Lesson:
     targets: Tensor
     settings: TrainSettings
     positions: Tensor
+    _: KW_ONLY
     epoch: int = 1
     maps: Tensor | None = None
     features: Tensor | None = None
@@ -73,12 +74,16 @@ class Lesson:
         return self.targets.argmax(-1)
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """A method without options of its own."""
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """Options of a method by name. This class itself serves methods that have none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the options as a dictionary."""
+        return asdict(self)
 
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound=MethodOptions)
 
 
 class Method(ABC, Generic[Options]):
@@ -89,13 +94,13 @@ class Method(ABC, Generic[Options]):
     """
 
     name: ClassVar[str]
-    options_type: ClassVar[type[Any]] = NoOptions
+    options_type: ClassVar[type[MethodOptions]] = MethodOptions
     needs_teacher: ClassVar[bool] = False
     """Whether it learns from another run's answers, and from nothing without them."""
 
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
-        self.options: Options = options if options is not None else self.options_type()
+        self.options = options if options is not None else cast("Options", self.options_type())
 
     @abstractmethod
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
@@ -139,7 +144,7 @@ class Method(ABC, Generic[Options]):
         """Remembers what ``state`` returned."""
 
 
-def split_assignments(options_type: type[Any], assignments: Iterable[str]) -> tuple[Any, list[str]]:
+def split_assignments(options_type: type[MethodOptions], assignments: Iterable[str]) -> tuple[MethodOptions, list[str]]:
     """Applies those ``name=value`` texts that name an option of a method.
 
     Returns:
@@ -158,11 +163,6 @@ def split_assignments(options_type: type[Any], assignments: Iterable[str]) -> tu
         else:
             others.append(text)
     return options, others
-
-
-def options_to_json(options: Any) -> dict[str, Any]:
-    """Returns options as a dictionary."""
-    return asdict(options)
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

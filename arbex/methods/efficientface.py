@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
+from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
 from arbex.models.head import LinearHead
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings
 
 
-class LabelDistribution(Method[NoOptions]):
+class LabelDistribution(Method[MethodOptions]):
     """The distributions of a trained generator, the teacher, take the place of the labels.
 
     ``L = -sum_i d_i log p_i`` with ``d`` the generator's answer for the very image that the model sees, and no label.

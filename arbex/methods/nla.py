@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropies, flipped, strongest_other
+from arbex.methods.base import (
+    Lesson,
+    Method,
+    MethodOptions,
+    check_choice,
+    check_range,
+    cross_entropies,
+    flipped,
+    strongest_other,
+)
 from arbex.models.head import LinearHead
 
 MEAN_RIGHT, MEAN_WRONG = (0.5, 0.5), (0.30, 0.15)
@@ -24,8 +33,8 @@ COVARIANCE_WRONG = ((0.8511, 0.8051), (0.8051, 0.8511))
 FORMS = ("paper", "code")
 
 
-@dataclass(frozen=True)
-class NlaOptions:
+@dataclass(frozen=True, kw_only=True)
+class NlaOptions(MethodOptions):
     """Options of NLA.
 
     Attributes:

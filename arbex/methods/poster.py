@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
+from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
 from arbex.models.head import LinearHead
 
 
-class Poster(Method[NoOptions]):
+class Poster(Method[MethodOptions]):
     """No correction: corrected and primary distribution are the same."""
 
     name = "poster"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_range, cross_entropy
+from arbex.methods.base import Lesson, Method, MethodOptions, check_range, cross_entropy
 from arbex.models.head import Balance, log_softmax
 
 CROPS = (
@@ -22,8 +22,8 @@ CROPS = (
 """The publication's fixed positions: both upper corners, the middle of the lower edge, and two about the center."""
 
 
-@dataclass(frozen=True)
-class RanOptions:
+@dataclass(frozen=True, kw_only=True)
+class RanOptions(MethodOptions):
     """Options of RAN; the defaults are the publication's.
 
     Attributes:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from arbex.errors import InputError
-from arbex.methods.base import Answer, Lesson, Method, check_range, cross_entropy
+from arbex.methods.base import Answer, Lesson, Method, MethodOptions, check_range, cross_entropy
 from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings
 
 
 def anchor_distances(anchors: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ def center_loss(distances: Tensor, targets: Tensor) -> Tensor:
     return to_own.min(-1).values.square().mean()
 
 
-@dataclass(frozen=True)
-class ReliabilityOptions:
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityOptions(MethodOptions):
     """What the paper leaves open in the head.
 
     Attributes:

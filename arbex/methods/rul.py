@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
+from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
 from arbex.models.head import Balance, log_softmax
 
 WIDTH = 64
@@ -50,7 +50,7 @@ def mix(mean: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:
     return share * mean + (1 - share) * mean[partner]
 
 
-class RelativeUncertainty(Method[NoOptions]):
+class RelativeUncertainty(Method[MethodOptions]):
     """Pairs of images are mixed by their relative uncertainty, and the mixture has both labels."""
 
     name = "rul"

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_range, cross_entropy
+from arbex.methods.base import Lesson, Method, MethodOptions, check_range, cross_entropy
 from arbex.models.head import Balance, log_softmax
 
 
-@dataclass(frozen=True)
-class ScnOptions:
+@dataclass(frozen=True, kw_only=True)
+class ScnOptions(MethodOptions):
     """Options of SCN; the defaults are the publication's.
 
     Attributes:

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropy, strongest_other
+from arbex.methods.base import Lesson, Method, MethodOptions, check_choice, check_range, cross_entropy, strongest_other
 from arbex.models.head import Balance, log_softmax
 
 NEGATIVES = ("predicted", "semi-synthesized", "synthesized")
 
 
-@dataclass(frozen=True)
-class TclOptions:
+@dataclass(frozen=True, kw_only=True)
+class TclOptions(MethodOptions):
     """Options of TCL.
 
     Attributes:

@@ -24,6 +24,10 @@ RADIUS = 5.0
 """Initial length of anchors: at delta = 1, an embedding on an anchor is then about 80 % sure of it."""
 
 
+SMALLEST_SQUARE = 1e-12
+"""Added to squared distances, so that the gradient of their root is finite at zero."""
+
+
 class Balance(NamedTuple):
     """What the head computes; distributions as natural logarithms, all float32.
 
@@ -157,7 +161,7 @@ class ReliabilityHead(nn.Module):
     def distances(self, embedding: Tensor) -> Tensor:
         """Returns the Euclidean distances from ``[B, D]`` to all anchors, as ``[B, N, K]``."""
         difference = embedding[:, None, None, :] - self.anchors  # [B, N, K, D]
-        return (difference.square().sum(-1) + 1e-12).sqrt()  # the epsilon keeps the gradient finite at zero
+        return (difference.square().sum(-1) + SMALLEST_SQUARE).sqrt()
 
     def geometric_correction(self, embedding: Tensor) -> Tensor:
         """Returns ``log t_g`` [B, N]: a softmax over all anchors, summed over those of a class (3.4.1)."""

@@ -10,9 +10,10 @@ import torch
 from arbex.checkpoint import BEST, LAST, METRICS, RunConfig, build_model, write_config, write_weights
 from arbex.errors import InputError
 from arbex.files import staged_folder, write_atomically
+from arbex.methods import load_method
 from arbex.models import PRESETS
+from arbex.settings import PRESET_SETTINGS
 from arbex.spec import EXPRESSIONS, Preprocessing, digest_file
-from arbex.training.settings import PRESET_SETTINGS
 from arbex.weights.matching import Matching, fill, recognize
 from arbex.weights.torch_file import WeightsFile, read_weights_file
 
@@ -71,9 +72,11 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
     covers = recognize(file).covers
     whole, brings_landmarks = covers == "encoder.", "encoder.landmarks.".startswith(covers)
     labels = choose_labels(file, labels)
+    method = "poster" if whole else "arbex"
     config = RunConfig(
         preset="base",
-        method="poster" if whole else "arbex",
+        method=method,
+        method_options=load_method(method).options,
         labels=labels,
         encoder=replace(PRESETS["base"], freeze_landmarks=brings_landmarks),
         anchors=10,

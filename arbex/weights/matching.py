@@ -62,7 +62,7 @@ def recognize(file: WeightsFile) -> Source:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conflict:
     """A tensor whose shape is not the model's."""
 
@@ -75,7 +75,7 @@ class Conflict:
         return f"{self.name} is {list(self.found)}, expected {list(self.expected)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matching:
     """Which tensors of a file go where.
 
@@ -120,7 +120,7 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
         elif ours is None or ours not in wanted:
             (unused if source.name == "arbex" or (ours or "").startswith("head.") else unknown).append(name)
         elif tensor.shape != wanted[ours].shape:
-            conflicts.append(Conflict(name, tuple(tensor.shape), tuple(wanted[ours].shape)))
+            conflicts.append(Conflict(name=name, found=tuple(tensor.shape), expected=tuple(wanted[ours].shape)))
         else:
             renamed[name] = ours
             tensors[ours] = converted(file, name, tensor, wanted[ours])
@@ -128,14 +128,14 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
     counters = {name for name in expected if name.endswith("num_batches_tracked")}  # of no use outside training
     missing = tuple(name for name in expected if name not in tensors and name not in counters)
     return Matching(
-        source,
-        tensors,
-        renamed,
-        tuple(unused),
-        tuple(unknown),
-        missing,
-        tuple(conflicts),
-        coverage(expected, tensors, counters),
+        source=source,
+        tensors=tensors,
+        renamed=renamed,
+        unused=tuple(unused),
+        unknown=tuple(unknown),
+        missing=missing,
+        conflicts=tuple(conflicts),
+        coverage=coverage(expected, tensors, counters),
     )
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from arbex.cli import invoke
 from arbex.errors import UnsupportedError
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from export.registry import TARGETS, WRITERS, register_writer
 from runtimes import open_bundle
 from runtimes.registry import FORMATS, register_format
@@ -28,7 +28,17 @@ def pixel_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A linear model on the means of 8 x 8 pixels."""
     out = tmp_path_factory.mktemp("runs") / "pixels"
     settings = override(PRESET_SETTINGS["custom"], ["epochs=1", "images_per_class=16", "batch_size=16"])
-    train(TrainRequest(str(faces), out, "custom", "poster", settings, image_size=64, backbone=BACKBONE))
+    train(
+        TrainRequest(
+            data=str(faces),
+            out=out,
+            preset="custom",
+            method="poster",
+            settings=settings,
+            image_size=64,
+            backbone=BACKBONE,
+        )
+    )
     return out
 
 

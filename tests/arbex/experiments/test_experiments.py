@@ -19,7 +19,7 @@ from arbex.experiments.runner import perform, plan_jobs, read_outcome
 from arbex.methods import METHODS
 from arbex.progress import Reporter
 
-TINY = Budget("tiny", 1, 2, False, ("images_per_class=4", "batch_size=14"))
+TINY = Budget(preset="tiny", epochs=1, seeds=2, grid=False, assignments=("images_per_class=4", "batch_size=14"))
 
 
 class Lines(Reporter):
@@ -116,7 +116,7 @@ def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: py
     assert invoke(train[1:], "arbex") == 0
     capfd.readouterr()
     assert invoke([*evaluate[1:], "--json"], "arbex") == 0
-    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(outcome.scores))
+    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(outcome.scores.to_json()))
 
 
 def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):

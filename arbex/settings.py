@@ -37,7 +37,7 @@ RENAMED = {"lambda_centre": "lambda_center"}
 """Settings under the names that runs of arbex 0.1 hold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How to train.
 
@@ -133,24 +133,27 @@ class TrainSettings:
         return cls(**{name: v for name, v in current.items() if name in names})
 
 
-FROM_SCRATCH: dict[str, Any] = {
-    "batch_size": 32,
-    "learning_rate": 2e-3,
-    "schedule": "cosine",
-    "weight_decay": 0.01,
-    "lambda_parts": 0.5,
-    "lambda_tokens": 1.0,
-    "encoder_gradient": "anchors",
-    "dropout": 0.1,
-}
+FROM_SCRATCH = TrainSettings(
+    epochs=60,
+    batch_size=32,
+    learning_rate=2e-3,
+    schedule="cosine",
+    weight_decay=0.01,
+    lambda_parts=0.5,
+    lambda_tokens=1.0,
+    encoder_gradient="anchors",
+    dropout=0.1,
+)
+"""For the small presets. The paper fine-tunes pretrained backbones; these train from random weights in few epochs."""
+
 PRESET_SETTINGS = {
-    # The paper fine-tunes pretrained backbones; the small presets start from nothing, in few epochs.
-    "tiny": TrainSettings(epochs=8, **FROM_SCRATCH),
-    "mobile": TrainSettings(epochs=60, **FROM_SCRATCH),
+    "tiny": replace(FROM_SCRATCH, epochs=8),
+    "mobile": FROM_SCRATCH,
     "base": TrainSettings(),
-    # A backbone that is not ours, mostly a pretrained one.
+    # For the user's own backbone, which is usually pretrained.
     "custom": TrainSettings(epochs=60, batch_size=32, schedule="cosine", weight_decay=0.01),
 }
+"""Default settings by preset."""
 
 CHOICES = {
     "schedule": ("exponential", "cosine"),

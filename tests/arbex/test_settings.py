@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arbex.errors import InputError
-from arbex.training.settings import TrainSettings, override
+from arbex.settings import TrainSettings, override
 
 
 def test_values_take_the_type_of_the_default():
