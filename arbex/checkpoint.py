@@ -10,6 +10,7 @@ RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,12 +212,14 @@ class Run:
         config: Its configuration.
         epoch: Epoch of the weights, 0 for untrained ones.
         digest: sha-256 of ``best.safetensors``.
+        accuracy: Of that epoch on validation, in [0, 1]; NaN where none was measured.
     """
 
     path: Path
     config: RunConfig
     epoch: int
     digest: str
+    accuracy: float = math.nan
 
 
 def open_run(path: str | Path) -> Run:
@@ -228,7 +231,8 @@ def open_run(path: str | Path) -> Run:
     run = Path(path)
     config = read_config(run)
     metadata = read_metadata(run / BEST)
-    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST))
+    accuracy = float(metadata.get("val_accuracy", math.nan))
+    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST), accuracy)
 
 
 def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:

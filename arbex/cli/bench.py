@@ -23,15 +23,15 @@ COLUMNS = ("bundle", "artifact", "runtime", "p50 ms", "p95 ms", "images/s", "siz
 @debug_option
 def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
     """Time every artifact of BUNDLES that runs here, at batch 1, each in a process of its own."""
-    from runtimes.benchmark import benchmark
-    from runtimes.bundle import open_bundle
+    from arbex.api import bench as time_bundle
+    from arbex.api import open_bundle
 
     console = Console()
     rows: list[Timing] = []
     opened = [open_bundle(path) for path in bundles]
     for bundle in opened:
         console.line(f"timing {bundle.path}")
-        rows += benchmark(bundle, threads=threads)
+        rows += time_bundle(bundle, threads=threads)
     if as_json:
         print_json([row.to_json() for row in rows])
         return

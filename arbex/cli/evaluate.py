@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @debug_option
 def evaluate(run: Path, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
     """Measure RUN on labeled images: both distributions, overall and by class."""
-    from arbex.evaluation import evaluate as measure
+    from arbex.api import evaluate as measure
 
-    result = measure(str(run), data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())
+    result = measure(run, data, split=split, max_unreadable=max_unreadable, backbone=backbone, report=Console())
     if as_json:
         print_json(result.to_json())
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
-from arbex.cli.parameters import PATH, SOURCE
+from arbex.cli.parameters import PATH, SOURCE, ListingOption
 from arbex.cli.verify import print_reports
 
 SAMPLES = 256
@@ -32,6 +32,21 @@ class Shard(click.ParamType[tuple[int, int]]):
         return int(number), int(of)
 
 
+def targets_line() -> str:
+    """Returns the help of ``--target``."""
+    from export.registry import TARGETS
+
+    return f"{', '.join(TARGETS)} or all; repeatable."
+
+
+def builders_line() -> str:
+    """Returns the help of ``--builder``."""
+    from export.registry import builders
+
+    device, *here = builders()
+    return f"{device} leaves compiling to the device; {' or '.join(here)} compiles on this machine's GPU as well."
+
+
 @click.command()
 @click.argument("run", type=PATH, required=False)
 @click.option(
@@ -39,7 +54,8 @@ class Shard(click.ParamType[tuple[int, int]]):
     "targets",
     multiple=True,
     required=True,
-    help="jetson, iphone, android, rtx, cpu or all; repeatable.",
+    cls=ListingOption,
+    listing=targets_line,
 )
 @click.option("--out", type=PATH, help="Where the bundles go.  [default: bundles]")
 @click.option(
@@ -61,10 +77,10 @@ class Shard(click.ParamType[tuple[int, int]]):
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same for top-1 agreement.")
 @click.option(
     "--builder",
-    type=click.Choice(["onnx", "torch-tensorrt"]),
     default="onnx",
     show_default=True,
-    help="For jetson: ONNX, or an engine for this machine's GPU as well.",
+    cls=ListingOption,
+    listing=builders_line,
 )
 @click.option("--allow-untrained", is_flag=True, help="Export random weights.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
@@ -90,34 +106,12 @@ def export(
     RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Of what lies
     in --out, only earlier bundles of the same targets are replaced.
     """
-    from export.registry import choose_precisions, choose_targets
-    from export.replacement import check_replaceable
+    from arbex.api import export as write_bundles
 
     console = Console()
-    chosen = choose_targets(targets)
-    for target in chosen:
-        taken = choose_precisions(target, precisions)
-        if not precisions:
-            console.line(f"{target.name}: {' and '.join(taken)} (--precision)")
-    if out is None:
-        out = Path("bundles")
-        console.line(f"writing to {out}/ (--out)")
-    for target in chosen:
-        check_replaceable(out / target.name)
-    from runtimes.vendor_output import hidden_output
-
-    console.line("loading torch and the converters")
-    with hidden_output():
-        from arbex.checkpoint import newest_run
-        from export.pipeline import export as export_run
-        from export.plan import ExportRequest
-
-    if run is None:
-        run = newest_run()
-        console.line(f"exporting {run} (RUN)")
-    request = ExportRequest(
-        run=run,
-        targets=targets,
+    reports = write_bundles(
+        run,
+        targets,
         out=out,
         precisions=precisions,
         calibration=calibration,
@@ -125,13 +119,15 @@ def export(
         samples=samples,
         max_kl=max_kl,
         min_agreement=min_agreement,
-        allow_untrained=allow_untrained,
         builder=builder,
+        allow_untrained=allow_untrained,
         archive=archive,
         backbone=backbone,
+        report=console,
     )
-    print_reports(export_run(request, report=console))
-    console.line(f"Next: arbex verify {out}/{chosen[0].name} --data IMAGES, arbex bench {out}/{chosen[0].name}")
+    print_reports(reports)
+    first = reports[0].bundle
+    console.line(f"Next: arbex verify {first} --data IMAGES, arbex bench {first}")
 
 
 @click.command()
@@ -164,16 +160,19 @@ def calibrate(
     The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges. Only an
     earlier table is replaced.
     """
-    from calibration.table_files import check_place
-    from runtimes.vendor_output import hidden_output
+    from arbex.api import calibrate as write_table
 
-    check_place(out)
     console = Console()
-    console.line("loading torch")
-    with hidden_output():
-        from export.int8_calibration import CalibrationRequest, write_calibration
-
-    request = CalibrationRequest(source=data, calibrator=calibrator, samples=samples, shard=shard)
-    table = write_calibration(run, request, out, merge=merge, backbone=backbone, report=console)
+    table = write_table(
+        run,
+        data,
+        out,
+        samples=samples,
+        calibrator=calibrator,
+        shard=shard,
+        merge=merge,
+        backbone=backbone,
+        report=console,
+    )
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

@@ -6,9 +6,10 @@ must not make a command read or write where it was called.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -45,6 +46,20 @@ class Source(TextType):
         if value == "":
             self.fail(EMPTY, param, ctx)
         return value
+
+
+class ListingOption(click.Option):
+    """An option whose help lists what is registered, which is looked up when the help is shown and not before."""
+
+    def __init__(self, *arguments: Any, listing: Callable[[], str], **others: Any) -> None:
+        """Takes what makes the help, beside what every option takes."""
+        super().__init__(*arguments, **others)
+        self.listing = listing
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Returns the option with its help."""
+        self.help = self.listing()
+        return super().get_help_record(ctx)
 
 
 PATH = NamedPath()

@@ -27,15 +27,9 @@ def run(
     as_json: bool,
 ) -> None:
     """Classify IMAGES (files, folders or a video) with BUNDLE."""
-    from runtimes.bundle import open_bundle
-    from runtimes.classification import classify
-    from runtimes.preprocessing import Detector
-    from runtimes.vendor_output import hidden_output
+    from arbex.api import classify
 
-    finder = Detector(detector) if detector else None
-    opened = open_bundle(bundle)
-    with hidden_output():
-        faces = list(classify(opened, images, artifact=artifact, detector=finder, threads=threads))
+    faces = classify(bundle, images, artifact=artifact, detector=detector, threads=threads)
     if as_json:
         print_json([face.to_json() for face in faces])
         return

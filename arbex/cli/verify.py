@@ -55,15 +55,14 @@ def verify(
     Exits with 1 if a check does not hold. On images unlike the training data a model is unsure, and small
     differences turn close calls: there, judge by the distributions (--max-kl) rather than by --min-agreement.
     """
-    from export.verification import VerificationRequest
-    from export.verification import verify as check
+    from arbex.api import verify as check
     from runtimes.reports import check_suffix, write_report
 
     if report_file:
         check_suffix(report_file)
     console = Console()
-    request = VerificationRequest(
-        bundles=bundles,
+    outcome = check(
+        bundles,
         data=data,
         split=split,
         limit=limit,
@@ -71,8 +70,8 @@ def verify(
         min_agreement=min_agreement,
         reference=reference,
         backbone=backbone,
+        report=console,
     )
-    outcome = check(request, report=console)
     if report_file:
         write_report(report_file, outcome)
         console.line(f"report: {report_file}")
