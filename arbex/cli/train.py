@@ -59,15 +59,14 @@ def train(
     from dataclasses import replace
 
     from arbex.methods import method_class
-    from arbex.methods.base import split_assignments
-    from arbex.settings import PRESET_SETTINGS, override
+    from arbex.settings import PRESET_SETTINGS, assign, override
 
     if preset and backbone:
         raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")
     if new_head and not init:
         raise click.UsageError("--new-head says what to take from --init, and there is none.")
     preset = preset or ("custom" if backbone else "tiny")
-    options, others = split_assignments(method_class(method).options_type, assignments)
+    options, others = assign(method_class(method).options_type(), assignments)
     settings = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options.to_json())
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
