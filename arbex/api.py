@@ -87,8 +87,7 @@ def train(
         InputError: If data, folders or settings cannot be used; nothing is written then.
     """
     from arbex.methods import method_class
-    from arbex.methods.base import split_assignments
-    from arbex.settings import PRESET_SETTINGS, override
+    from arbex.settings import PRESET_SETTINGS, assign, override
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train as run_training
 
@@ -98,7 +97,7 @@ def train(
         raise InputError("--new-head says what to take from --init, and there is none.")
     preset = preset or ("custom" if backbone else "tiny")
     texts = [f"{name}={value}" for name, value in settings.items()] if isinstance(settings, Mapping) else settings
-    options, others = split_assignments(method_class(method).options_type, texts)
+    options, others = assign(method_class(method).options_type(), texts)
     chosen = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options.to_json())
     if out is None:
         out = Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}")

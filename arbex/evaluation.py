@@ -10,12 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from arbex.checkpoint import load_run
-from arbex.data.loading import MOST_UNREADABLE, FaceDataset, log_unreadable
+from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.splits import read_split
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.prediction import BATCH, predict
 from arbex.progress import SILENT, Reporter
+from arbex.settings import MOST_UNREADABLE
 from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
 
 
@@ -187,5 +188,5 @@ def evaluate(
     faces = read_split(data, split, labels=model.labels)
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
-    log_unreadable(images, Path(run) / f"unreadable-{split}.log", report)
+    log_unreadable(images, Path(run), report)
     return measure(model, images)

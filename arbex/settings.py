@@ -1,12 +1,15 @@
-"""Settings of a training run as frozen data. Standard library only."""
+"""Settings of a training run as frozen data, and how ``--set`` changes them. Standard library only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from arbex.checks import check_name, check_range
 from arbex.errors import InputError
+
+Options = TypeVar("Options")
 
 RANGES = (
     ("epochs", 0, 10**6),
@@ -31,53 +34,65 @@ RANGES = (
     ("distil_temperature", 0.1, 100.0),
     ("seed", 0, 2**31),
 )
-"""Smallest and largest value of every number."""
+"""Name, smallest value and largest value of each number."""
+
+CHOICES = {
+    "schedule": ("exponential", "cosine"),
+    "encoder_gradient": ("all", "anchors"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+}
+"""Allowed values of each setting that is a word."""
+
+MOST_UNREADABLE = 0.01
+"""Share of a split that may be left out because it cannot be read, unless the user allows another."""
 
 RENAMED = {"lambda_centre": "lambda_center"}
-"""Settings under the names that runs of arbex 0.1 hold."""
+"""Settings that runs of arbex 0.1 stored under another name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How to train.
 
-    Section 4.3 gives epochs, optimizer, learning rate and decay, dropout and the quotas; Table 3 the smoothing.
-    Batch size, clipping and the weights of the losses are not in the paper.
+    Section 4.3 gives the number of epochs, the optimizer, its learning rate and decay, the dropout and the quotas;
+    Table 3 gives the label smoothing. The paper does not give batch size, gradient clipping and weights of the losses.
 
     Attributes:
-        epochs: Passes; each sees ``images_per_class`` images of every class.
-        batch_size: Images a step.
-        learning_rate: Of Adam, at the start.
-        schedule: ``exponential`` multiplies by ``decay`` an epoch; ``cosine`` falls to a hundredth over all
-            steps after a warm-up of a twentieth.
-        decay: Factor an epoch of the exponential schedule.
-        weight_decay: Decoupled, on matrices and convolutions only.
+        epochs: Number of epochs; each shows ``images_per_class`` images of every class.
+        batch_size: Number of images per step, over all processes.
+        learning_rate: Learning rate of Adam at the start.
+        schedule: ``exponential`` multiplies the learning rate by ``decay`` after each epoch; ``cosine`` lowers it to a
+            hundredth over all steps, after a warm-up of a twentieth of them.
+        decay: Factor per epoch of the exponential schedule.
+        weight_decay: Decoupled weight decay of matrices and kernels; other parameters have none.
         gradient_clip: Largest norm of the gradient.
-        label_smoothing: Share of each target that goes to all classes (Table 3).
-        label_noise: Share of training labels that are replaced by wrong ones, with their votes (Table 2).
-        soft_targets: Train on the annotators' votes where the data has them.
+        label_smoothing: Share of each target that is spread over all classes (Table 3).
+        label_noise: Share of training labels that are replaced by wrong ones, without votes (Table 2).
+        soft_targets: Whether to train on the annotators' votes where the data has them.
         lambda_class: Weight of the class loss.
-        lambda_parts: Weight of the same loss on each distribution before mixing. Ours, 0 is the paper's: the
-            mixture starves whichever part is less confident.
+        lambda_parts: Weight of the class loss on each distribution before mixing. It is an addition of this project
+            (0 is the paper's loss): the mixture alone starves whichever part is less confident.
         lambda_anchor: Weight of the anchor loss (Table 4).
         lambda_center: Weight of the center loss.
-        lambda_tokens: Weight of the loss of a linear classifier on the tokens before the transformer, which only
-            training has. Ours: it tells the backbones what to look for while the transformer still averages.
-        encoder_gradient: ``all`` parts of the head train the encoder, or the ``anchors`` alone: the gradient of an
-            untrained classifier keeps an untrained encoder from learning.
-        dropout: Probability in the primary classifier.
-        bounded_anchor_loss: ``False`` is the unbounded form as printed.
-        images_per_group: Quota of a person or video an epoch (4.2.2).
-        images_per_class: Quota of a class an epoch (4.2.2).
-        distil_share: With a teacher: its share of the loss; the rest is the labels'.
-        distil_embedding: With a teacher: weight, within its share, of the divergence of the embeddings' neighborhoods.
-        distil_temperature: With a teacher: how far the distributions are flattened before they are compared.
+        lambda_tokens: Weight of the loss of a linear classifier on the tokens before the fusion transformer, which
+            only training has. It is an addition of this project: it teaches the backbones while the transformer still
+            averages over places.
+        encoder_gradient: Which parts of the head train the encoder: ``all`` of them, or the ``anchors`` alone, since
+            the gradient of an untrained classifier keeps an untrained encoder from learning.
+        dropout: Dropout probability in the primary classifier.
+        bounded_anchor_loss: Whether the anchor loss has a lower bound; ``False`` is the unbounded form as printed.
+        images_per_group: Quota of each person or video per epoch (4.2.2).
+        images_per_class: Quota of each class per epoch (4.2.2).
+        distil_share: With a teacher: share of its losses in the sum; the labels' losses have the rest.
+        distil_embedding: With a teacher: weight, within its share, of the divergence between the neighborhoods of the
+            embeddings.
+        distil_temperature: With a teacher: temperature at which the distributions are compared.
         max_unreadable: Share of images that may be left out because they cannot be read.
-        augmentation: ``False`` cuts out the center of each image instead of varying it.
-        seed: Of initial weights, choice of images and augmentation.
-        precision: Of Lightning Fabric, ``32-true`` or ``bf16-mixed``.
-        channels_last: Keep images and kernels in the order that convolutions compute in; pays with bf16-mixed.
-        compile: Compile the model with ``torch.compile``; the first steps take minutes then.
+        augmentation: Whether to vary images; ``False`` only crops the center of each.
+        seed: Seed of the initial weights, the choice of images and the augmentation.
+        precision: Precision of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        channels_last: Whether images and kernels are kept in channels-last order, which is faster with ``bf16-mixed``.
+        compile: Whether to compile the model with ``torch.compile``; the first steps then take minutes.
     """
 
     epochs: int = 1000
@@ -103,7 +118,7 @@ class TrainSettings:
     distil_share: float = 0.9
     distil_embedding: float = 0.05
     distil_temperature: float = 3.0
-    max_unreadable: float = 0.01
+    max_unreadable: float = MOST_UNREADABLE
     augmentation: bool = True
     seed: int = 0
     precision: str = "32-true"
@@ -111,15 +126,16 @@ class TrainSettings:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses values with which nothing can be trained.
+        """Checks every value.
 
         Raises:
-            InputError: If one is out of its range.
+            InputError: If a number is out of its range.
+            UnsupportedError: If a word is not one of its choices.
         """
         for name, low, high in RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name}={value} cannot be trained with.", allowed=f"Allowed is {low:g} to {high:g}.")
+            check_range(name, getattr(self, name), low, high)
+        for name, allowed in CHOICES.items():
+            check_name(name, getattr(self, name), allowed)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""
@@ -155,44 +171,70 @@ PRESET_SETTINGS = {
 }
 """Default settings by preset."""
 
-CHOICES = {
-    "schedule": ("exponential", "cosine"),
-    "encoder_gradient": ("all", "anchors"),
-    "precision": ("32-true", "bf16-mixed", "16-mixed"),
-}
+
+def assign(target: Options, assignments: Iterable[str]) -> tuple[Options, list[str]]:
+    """Applies those ``name=value`` texts that name a field of a dataclass.
+
+    All of them apply at once, so that values that only fit together can be given in any order.
+
+    Args:
+        target: The dataclass instance to change; its values give the types.
+        assignments: The texts. A hyphen in a name counts as an underscore.
+
+    Returns:
+        The changed instance, and the texts that name no field.
+
+    Raises:
+        InputError: If a value has the wrong type or is out of its range.
+        UnsupportedError: If a word is not one of its choices.
+    """
+    known = {field.name: getattr(target, field.name) for field in fields(target)}  # type: ignore[arg-type]
+    changes, others = {}, []
+    for text in assignments:
+        name, equals, value = split(text)
+        if equals and name in known:
+            changes[name] = parse(name, value, known[name])
+        else:
+            others.append(text)
+    return replace(target, **changes), others  # type: ignore[type-var]
+
+
+def split(text: str) -> tuple[str, str, str]:
+    """Splits ``name=value`` into the name, the equals sign (empty if there is none) and the value."""
+    name, equals, value = text.partition("=")
+    return name.strip().replace("-", "_"), equals, value.strip()
 
 
 def override(settings: TrainSettings, assignments: Iterable[str], *, also: Iterable[str] = ()) -> TrainSettings:
-    """Applies ``name=value`` texts.
+    """Applies ``name=value`` texts, all of which must name settings.
 
     Args:
-        settings: Where they apply.
+        settings: The settings to change.
         assignments: The texts.
         also: Names that are known elsewhere, for the error.
 
     Raises:
-        InputError: If a name is unknown or a value has the wrong type.
+        InputError: If a text has no value, or a value has the wrong type or is out of its range.
+        UnsupportedError: If a name, or a word as a value, is not known.
     """
-    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or name not in known:
-            raise InputError(
-                f"The setting {text!r} is not known.",
-                allowed=f"Expected is name=value with one of: {', '.join(sorted([*known, *also]))}.",
-            )
-        settings = replace(settings, **{name: parse(name, value.strip(), known[name])})
-    return settings
+    changed, others = assign(settings, assignments)
+    for text in others:
+        name, equals, _ = split(text)
+        if not equals:
+            raise InputError(f"The setting {text!r} has no value.", allowed="Expected: name=value.")
+        check_name("setting", name, sorted([*asdict(settings), *also]))
+    return changed
 
 
 def parse(name: str, text: str, default: Any) -> Any:
-    """Reads ``text`` as the type that ``default`` has."""
-    if name in CHOICES and text not in CHOICES[name]:
-        raise InputError(f"{name}={text} is not known.", allowed=f"Allowed: {', '.join(CHOICES[name])}.")
+    """Reads a value of the type that ``default`` has.
+
+    Raises:
+        InputError: If the text is not of that type.
+    """
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
-            raise InputError(f"{name}={text} is neither true nor false.")
+            raise InputError(f"{name} is {text!r}.", allowed="Allowed: true, false.")
         return text.lower() == "true"
     if isinstance(default, str):
         return text
@@ -200,4 +242,4 @@ def parse(name: str, text: str, default: Any) -> Any:
         return type(default)(text)
     except ValueError:
         kind = "whole number" if isinstance(default, int) else "number"
-        raise InputError(f"{name}={text} is not a {kind}.", allowed=f"The default is {default}.") from None
+        raise InputError(f"{name} is {text!r}, not a {kind}.", remedy=f"The default is {default}.") from None

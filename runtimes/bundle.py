@@ -154,7 +154,10 @@ def read_manifest(path: Path) -> Manifest:
     except ValueError as error:  # of JSON and UTF-8
         raise BundleError(f"{file} is damaged: {error}.", remedy="Copy the bundle again.") from error
     except InputError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(
+            f"{path} cannot be opened: {error}",
+            remedy="Install the version of arbex that wrote it, or export it again.",
+        ) from error
     return manifest
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LIGHT = {
     *("arbex.errors", "arbex.spec", "arbex.images", "arbex.files", "arbex.progress"),
-    *("arbex.packages", "arbex.provenance", "arbex.replacing"),
+    *("arbex.checks", "arbex.packages", "arbex.provenance", "arbex.replacing"),
 }
 """Modules of arbex that need the standard library, NumPy and Pillow at most; the device installs them."""
 

@@ -20,13 +20,11 @@ from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.progress import Reporter
+from arbex.settings import MOST_UNREADABLE
 from arbex.spec import digest_json
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of decoded images that are kept in memory; a larger set is decoded into a file, once for all runs."""
-
-MOST_UNREADABLE = 0.01
-"""Share of a set that may be left out because it cannot be read."""
 
 
 class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
@@ -162,8 +160,12 @@ def read_pixels(
     return images.arrays(), images.labels.numpy()
 
 
-def log_unreadable(images: FaceDataset, log: Path, report: Reporter) -> None:
-    """Names the images that were left out in a file, and says so; without any, an older file goes."""
+def log_unreadable(images: FaceDataset, run: Path, report: Reporter) -> None:
+    """Lists the images that were left out in ``RUN/unreadable-SPLIT.log`` and reports their number.
+
+    Where every image could be read, an older list is removed.
+    """
+    log = run / f"unreadable-{images.faces.split}.log"
     if not images.unreadable:
         log.unlink(missing_ok=True)
         return

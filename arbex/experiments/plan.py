@@ -8,8 +8,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from arbex.errors import UnsupportedError
+from arbex.checks import check_name
 from arbex.evaluation import Evaluation
+from arbex.models.head import ANCHORS
 from arbex.spec import digest_json
 
 
@@ -28,7 +29,7 @@ class Setting:
     name: str
     _: KW_ONLY
     method: str = "arbex"
-    anchors: int = 10
+    anchors: int = ANCHORS
     assignments: tuple[str, ...] = ()
     teacher: str | None = None
 
@@ -187,6 +188,5 @@ def choose_budget(name: str) -> Budget:
     Raises:
         UnsupportedError: If there is none.
     """
-    if name not in BUDGETS:
-        raise UnsupportedError(f"The budget {name!r} is not known.", allowed=f"Known: {', '.join(BUDGETS)}.")
+    check_name("budget", name, BUDGETS)
     return BUDGETS[name]

@@ -14,13 +14,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from arbex.checkpoint import LAST, METRICS, RESUME
 from arbex.errors import RunError
 from arbex.experiments.plan import Budget, Outcome, Setting
 from arbex.files import write_atomically
 from arbex.methods import method_class
-from arbex.methods.base import MethodOptions, split_assignments
+from arbex.methods.base import MethodOptions
 from arbex.progress import Reporter
-from arbex.settings import PRESET_SETTINGS, TrainSettings, override
+from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
 
 RESULT = "result.json"
 
@@ -61,7 +62,7 @@ class Job:
     def split(self) -> tuple[MethodOptions, list[str]]:
         """Returns the method's options, and the texts that are not among them."""
         texts = (*self.budget.assignments, *self.setting.assignments)
-        return split_assignments(method_class(self.setting.method).options_type, texts)
+        return assign(method_class(self.setting.method).options_type(), texts)
 
     @property
     def own(self) -> list[str]:
@@ -152,7 +153,7 @@ def perform(job: Job) -> Outcome:
     from arbex.training.loop import train
 
     started = time.monotonic()
-    resume = (job.run / "resume.safetensors").is_file()
+    resume = (job.run / RESUME).is_file()
     if job.run.exists() and not resume:
         shutil.rmtree(job.run)  # interrupted before there was anything to go on from
     request = TrainRequest(
@@ -170,7 +171,7 @@ def perform(job: Job) -> Outcome:
         method_options=job.options,
     )
     state = train(request)
-    lines = (job.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (job.run / METRICS).read_text(encoding="utf-8").splitlines()
     outcome = Outcome(
         setting=job.setting.name,
         seed=job.seed,
@@ -182,7 +183,7 @@ def perform(job: Job) -> Outcome:
         run=str(job.run),
     )
     write_atomically(job.run / RESULT, json.dumps(outcome.to_json(), indent=1) + "\n")
-    for name in ("resume.safetensors", "last.safetensors"):  # the best weights are what was measured
+    for name in (RESUME, LAST):  # the best weights are what was measured
         (job.run / name).unlink(missing_ok=True)
     return outcome
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from arbex.checks import check_name
+from arbex.registry import load
 
 if TYPE_CHECKING:
     from arbex.methods.base import Method, MethodOptions
@@ -34,9 +34,7 @@ def method_class(name: str) -> type[Method[Any]]:
     Raises:
         UnsupportedError: If there is none.
     """
-    check_name("method", name, METHODS)
-    module, _, attribute = METHODS[name].partition(":")
-    found: type[Method[Any]] = getattr(import_module(module), attribute)
+    found: type[Method[Any]] = load("method", name, METHODS)
     return found
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
-from arbex.models.head import LinearHead
+from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
 
 
 class Poster(Method[MethodOptions]):
@@ -13,10 +12,6 @@ class Poster(Method[MethodOptions]):
 
     name = "poster"
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a linear classifier; ``anchors`` has no meaning here."""
-        return LinearHead(in_features, num_classes)
-
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """Returns the cross-entropy."""
-        return {"class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing)}
+        return {"class": primary_loss(lesson)}

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
-from arbex.models.head import Balance, log_softmax
+from arbex.models.head import Balance, log_softmax, uncorrected
 
 WIDTH = 64
 """Of the vector that is mixed."""
@@ -30,9 +30,7 @@ class UncertaintyHead(nn.Module):
     def forward(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one; its embedding is theirs."""
         features = features.float()
-        logits = self.classify(self.mean(features))
-        log_p = log_softmax(logits)
-        return Balance(log_p, log_p, log_p, log_p, logits, features)
+        return uncorrected(self.classify(self.mean(features)), features)
 
 
 def mix(mean: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:

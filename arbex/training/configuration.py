@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from arbex.checkpoint import RESUME, RunConfig, read_config
+from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
 from arbex.errors import RunError
 from arbex.methods import load_method
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
+from arbex.models.head import ANCHORS
 from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing
 
@@ -49,7 +51,7 @@ class TrainRequest:
     preset: str
     method: str
     settings: TrainSettings
-    anchors: int = 10
+    anchors: int = ANCHORS
     image_size: int | None = None
     resume: bool = False
     windows: tuple[int, int, int] | None = None
@@ -109,9 +111,7 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
 
 def data_path(data: str, faces: FaceSet) -> str:
     """Returns where the data set lies, absolute, with its layout and options where these are not the usual ones."""
-    prefix = data.partition(":")[0] if ":" in data and not Path(data).exists() else "folder"
-    path = str(faces.root.resolve())
-    return path if prefix == "folder" else f"{prefix}:{path}"
+    return str(parse_source(data)._replace(path=faces.root.resolve()))
 
 
 def backbone_config(request: TrainRequest) -> BackboneConfig:

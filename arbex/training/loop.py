@@ -266,7 +266,7 @@ def brings_landmarks(path: Path, file: WeightsFile) -> bool:
     if path.is_dir():
         encoder = read_config(path).encoder
         return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
-    return "encoder.landmarks.".startswith(recognize(file).covers)
+    return recognize(file).brings_landmarks
 
 
 def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMetrics) -> TrainState:
@@ -357,8 +357,8 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     state = start(request, trainer, files, report)
     report_repeats(trainer, report)
     if fabric.is_global_zero:
-        for name, dataset in (("train", images), ("val", validation)):
-            log_unreadable(dataset, request.out / f"unreadable-{name}.log", report)
+        for dataset in (images, validation):
+            log_unreadable(dataset, request.out, report)
     for number in range(state.epoch + 1, request.settings.epochs + 1):
         state = run_epoch(request, trainer, state, number, report)
     return state

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from arbex.errors import RunError
-from arbex.weights.public_names import UNUSED, below, image_name, landmark_name, poster_name
+from arbex.weights.public_names import ENCODER, IMAGE, LANDMARKS, UNUSED, below, image_name, landmark_name, poster_name
 from arbex.weights.torch_file import WeightsFile
 
 LEAST_COVERAGE = 0.9
@@ -32,17 +32,17 @@ class Source:
     covers: str
     rename: Callable[[str], str | None]
 
+    @property
+    def brings_landmarks(self) -> bool:
+        """Whether the file fills the landmark backbone."""
+        return LANDMARKS.startswith(self.covers)
+
 
 SOURCES = (
-    Source("POSTER++", ("ir_back.", "face_landback."), "encoder.", poster_name),
-    Source("IR50", ("input_layer.", "body"), "encoder.image.", below("encoder.image.", image_name)),
-    Source(
-        "MobileFaceNet",
-        ("conv2_dw.", "conv_6_sep."),
-        "encoder.landmarks.",
-        below("encoder.landmarks.", landmark_name),
-    ),
-    Source("arbex", ("encoder.", "head."), "encoder.", lambda name: name),
+    Source("POSTER++", ("ir_back.", "face_landback."), ENCODER, poster_name),
+    Source("IR50", ("input_layer.", "body"), IMAGE, below(IMAGE, image_name)),
+    Source("MobileFaceNet", ("conv2_dw.", "conv_6_sep."), LANDMARKS, below(LANDMARKS, landmark_name)),
+    Source("arbex", ("encoder.", "head."), ENCODER, lambda name: name),
 )
 
 
@@ -167,7 +167,7 @@ def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
     """
     matching = match(file, model)
     if not head:
-        matching = replace(matching, tensors={k: v for k, v in matching.tensors.items() if k.startswith("encoder.")})
+        matching = replace(matching, tensors={k: v for k, v in matching.tensors.items() if k.startswith(ENCODER)})
     if matching.coverage < LEAST_COVERAGE:
         first = next(iter(matching.conflicts), None) or f"{matching.missing[0]} is missing"
         raise RunError(

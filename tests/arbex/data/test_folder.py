@@ -11,7 +11,7 @@ from PIL import Image
 
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
-from arbex.errors import DataError
+from arbex.errors import DataError, UnsupportedError
 from arbex.spec import EXPRESSIONS
 from tests.unprivileged import run_unprivileged
 
@@ -87,7 +87,7 @@ def test_a_missing_folder(tmp_path: Path):
 
 
 def test_an_unknown_layout():
-    with pytest.raises(DataError, match="'exotic'.*Known layouts: folder, rafdb"):
+    with pytest.raises(UnsupportedError, match="The layout 'exotic' is not known. Allowed: folder, rafdb, "):
         read_split("exotic:/data", "train")
 
 
