@@ -21,7 +21,6 @@ OUTSIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANG
 """Pages that lie outside docs/, by their path in the repository, and their path in the site."""
 
 API = "reference/api"
-PACKAGES = ("arbex", "calibration", "quantize", "export", "runtimes")
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
@@ -55,12 +54,12 @@ def expand(entry: Any) -> Any:
 def modules() -> list[str]:
     """Returns the dotted names of all modules of the packages, packages before what they hold."""
     found = []
-    for package in PACKAGES:
+    for package in reference.PACKAGES:
         for file in (ROOT / package).rglob("*.py"):
             parts = file.relative_to(ROOT).with_suffix("").parts
             if parts[-1] != "__main__":
                 found.append(parts[:-1] if parts[-1] == "__init__" else parts)
-    return [".".join(parts) for parts in sorted(found, key=lambda parts: (PACKAGES.index(parts[0]), parts))]
+    return [".".join(parts) for parts in sorted(found, key=lambda parts: (reference.PACKAGES.index(parts[0]), parts))]
 
 
 def api_navigation() -> list[Any]:
@@ -68,7 +67,7 @@ def api_navigation() -> list[Any]:
     root: list[Any] = []
     sections: dict[str, list[Any]] = {"": root}
     names = modules()
-    packages = {name.rpartition(".")[0] for name in names} - {""} | set(PACKAGES)
+    packages = {name.rpartition(".")[0] for name in names} - {""} | set(reference.PACKAGES)
     for name in names:
         parent = sections[name.rpartition(".")[0]]
         page = f"{API}/{name}.md"

@@ -1,19 +1,21 @@
-"""Reference text that is made of the program itself: what commands print as help, and the settings of a training.
+"""Reference text that is made of the program itself: help of commands, settings of a training, fields of records.
 
-A page holds ``<!-- generated: NAME -->`` where such a text belongs.
+A page holds ``<!-- generated: NAME -->`` or ``<!-- generated: attributes CLASS -->`` where such a text belongs.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import griffe
+from docstrings import readable
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -23,14 +25,15 @@ import click  # noqa: E402
 from arbex.cli import COMMANDS, root  # noqa: E402
 from arbex.methods import METHODS  # noqa: E402
 
-MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-WIDTH = 80
-"""Columns of the help, as a terminal that tells no width has them."""
+MARK = re.compile(r"^<!-- generated: (\w+) ?(\w*) -->$", re.MULTILINE)
+PACKAGES = ("arbex", "calibration", "quantize", "export", "runtimes")
+WIDTH = 78
+"""Columns of the help, as click fills them on a terminal of 80."""
 
 
 def fill(markdown: str) -> str:
     """Puts the generated texts in the place of their marks."""
-    return MARK.sub(lambda mark: TEXTS[mark[1]](), markdown)
+    return MARK.sub(lambda mark: TEXTS[mark[1]](*mark.groups()[1:] if mark[2] else ()), markdown)
 
 
 def helps() -> Iterator[tuple[str, str]]:
@@ -49,28 +52,28 @@ def commands() -> str:
     return "\n\n".join(f"## `{line}`\n\n```text\n{text}\n```" for line, text in helps())
 
 
-def find_class(name: str) -> griffe.Class:
-    """Returns a class of the package arbex wherever it is defined."""
-    package = griffe.load("arbex", search_paths=[str(ROOT)], docstring_parser="google")
-    waiting: list[Any] = [package]
+@cache
+def classes() -> dict[str, griffe.Class]:
+    """Returns the classes of all packages by name, wherever they are defined."""
+    waiting: list[Any] = [griffe.load(package, search_paths=[str(ROOT)]) for package in PACKAGES]
+    found: dict[str, griffe.Class] = {}
     while waiting:
-        scope = waiting.pop()
-        for member in scope.members.values():
+        for member in waiting.pop().members.values():
             if member.is_alias:
                 continue
-            if member.is_class and member.name == name:
-                return member
-            if member.is_module:
+            if member.is_class:
+                found.setdefault(member.name, member)
+            elif member.is_module:
                 waiting.append(member)
-    raise LookupError(f"no class {name} in arbex")
+    return found
 
 
 def described(name: str) -> dict[str, str]:
     """Returns the descriptions in the ``Attributes`` section of a class by attribute."""
-    docstring = find_class(name).docstring
+    docstring = classes()[name].docstring
     sections = docstring.parse("google", warnings=False) if docstring else []
     return {
-        attribute.name: " ".join(attribute.description.split())
+        attribute.name: readable(" ".join(attribute.description.split()))
         for section in sections
         if section.kind is griffe.DocstringSectionKind.attributes
         for attribute in section.value
@@ -90,7 +93,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def settings() -> str:
     """Returns the settings of a training with the value that each preset gives them."""
-    module = import_module(find_class("TrainSettings").module.path)
+    module = import_module(classes()["TrainSettings"].module.path)
     presets, ranges = module.PRESET_SETTINGS, {name: (low, high) for name, low, high in module.RANGES}
     texts = described("TrainSettings")
     rows = []
@@ -117,4 +120,14 @@ def options() -> str:
     return table(["method", "option", "meaning", "default"], rows)
 
 
-TEXTS = {"commands": commands, "settings": settings, "options": options}
+def attributes(name: str) -> str:
+    """Returns the attributes of a class, which are the keys of the JSON object that is made of it."""
+    return table(["key", "meaning"], [[f"`{key}`", meaning] for key, meaning in described(name).items()])
+
+
+TEXTS: dict[str, Callable[..., str]] = {
+    "commands": commands,
+    "settings": settings,
+    "options": options,
+    "attributes": attributes,
+}
