@@ -38,7 +38,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set: 210 faces of 10 people at 64 px."""
 
     def draw(out: Path) -> None:
-        write_dataset(SynthConfig(210, 10, seed=3, image_size=64), out, workers=1)
+        write_dataset(SynthConfig(images=210, subjects=10, seed=3, image_size=64), out, workers=1)
 
     return made_once(tmp_path_factory, "faces", draw)
 
