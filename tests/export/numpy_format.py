@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex.packages import Package
-from export.formats.base import Operator, Writer, weight_key
+from export.formats.base import Writer
+from export.operators import Operator, weight_key
 from export.programs import Variant
 from export.targets import Target
 from quantize.recipe import CPU
