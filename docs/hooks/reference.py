@@ -92,20 +92,22 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def settings() -> str:
-    """Returns the settings of a training with the value that each preset gives them."""
+    """Returns the settings of a training with their defaults, and the presets that have others."""
     module = import_module(classes()["TrainSettings"].module.path)
-    presets, ranges = module.PRESET_SETTINGS, {name: (low, high) for name, low, high in module.RANGES}
+    ranges = {name: f"{low:g} to {high:g}" for name, low, high in module.RANGES}
     texts = described("TrainSettings")
     rows = []
     for field in fields(module.TrainSettings):
-        allowed = ""
-        if field.name in module.CHOICES:
-            allowed = ", ".join(as_code(choice) for choice in module.CHOICES[field.name])
-        elif field.name in ranges:
-            allowed = "{:g} to {:g}".format(*ranges[field.name])
-        values = [as_code(getattr(preset, field.name)) for preset in presets.values()]
-        rows.append([f"`{field.name}`", texts.get(field.name, ""), allowed, *values])
-    return table(["setting", "meaning", "allowed", *(f"`{name}`" for name in presets)], rows)
+        choices = ", ".join(as_code(choice) for choice in module.CHOICES.get(field.name, ()))
+        if isinstance(field.default, bool):
+            choices = "`true`, `false`"
+        others: dict[str, list[str]] = {}
+        for name, preset in module.PRESET_SETTINGS.items():
+            if (value := getattr(preset, field.name)) != field.default:
+                others.setdefault(as_code(value), []).append(name)
+        own = "; ".join(f"{value} ({', '.join(names)})" for value, names in others.items())
+        rows.append([f"`{field.name}`", texts[field.name], choices or ranges[field.name], as_code(field.default), own])
+    return table(["setting", "meaning", "allowed", "default", "preset's own"], rows)
 
 
 def options() -> str:
