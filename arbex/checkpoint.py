@@ -10,6 +10,7 @@ RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,18 +24,19 @@ from torch import Tensor, nn
 from arbex import __version__
 from arbex.errors import RunError
 from arbex.files import write_atomically
-from arbex.methods import load_method
+from arbex.methods import load_method, read_options
+from arbex.methods.base import MethodOptions
 from arbex.models import Encoder, EncoderConfig, ExpressionClassifier
 from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
+from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing, digest_file
-from arbex.training.settings import TrainSettings
 
 SCHEMA = 1
 CONFIG, BEST, LAST = "config.json", "best.safetensors", "last.safetensors"
 RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What a run holds, enough to build its model.
 
@@ -46,8 +48,8 @@ class RunConfig:
         anchors: Anchors a class.
         preprocessing: How images become its input.
         settings: How it was trained.
+        method_options: Options of the method.
         data: Where the training data was and what it was.
-        method_options: The method's own options by name.
     """
 
     preset: str
@@ -57,8 +59,8 @@ class RunConfig:
     anchors: int
     preprocessing: Preprocessing
     settings: TrainSettings
-    data: dict[str, str] = field(default_factory=dict)
-    method_options: dict[str, Any] = field(default_factory=dict)
+    method_options: MethodOptions
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""
@@ -67,13 +69,13 @@ class RunConfig:
             "arbex": __version__,
             "preset": self.preset,
             "method": self.method,
-            "method_options": self.method_options,
+            "method_options": self.method_options.to_json(),
             "labels": list(self.labels),
             "encoder": self.encoder.to_json(),
             "anchors": self.anchors,
             "preprocessing": self.preprocessing.to_json(),
             "settings": self.settings.to_json(),
-            "data": self.data,
+            "data": dict(self.data),
         }
 
     @classmethod
@@ -90,7 +92,7 @@ class RunConfig:
             preprocessing=Preprocessing.from_json(value["preprocessing"]),
             settings=TrainSettings.from_json(value["settings"]),
             data=dict(value["data"]),
-            method_options=dict(value.get("method_options", {})),
+            method_options=read_options(value["method"], value.get("method_options", {})),
         )
 
 
@@ -210,12 +212,14 @@ class Run:
         config: Its configuration.
         epoch: Epoch of the weights, 0 for untrained ones.
         digest: sha-256 of ``best.safetensors``.
+        accuracy: Of that epoch on validation, in [0, 1]; NaN where none was measured.
     """
 
     path: Path
     config: RunConfig
     epoch: int
     digest: str
+    accuracy: float = math.nan
 
 
 def open_run(path: str | Path) -> Run:
@@ -227,7 +231,8 @@ def open_run(path: str | Path) -> Run:
     run = Path(path)
     config = read_config(run)
     metadata = read_metadata(run / BEST)
-    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST))
+    accuracy = float(metadata.get("val_accuracy", math.nan))
+    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST), accuracy)
 
 
 def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:
@@ -261,7 +266,8 @@ def newest_run(root: Path = Path("runs")) -> Path:
     Raises:
         RunError: If there is none.
     """
-    runs = [p.parent for p in root.glob(f"*/{CONFIG}") if (p.parent / BEST).is_file()]
+    # Hidden folders are what killed processes left half done.
+    runs = [p.parent for p in root.glob(f"[!.]*/{CONFIG}") if (p.parent / BEST).is_file()]
     if not runs:
         raise RunError(
             f"No RUN was given and there is none under {root}/.",

@@ -2,47 +2,136 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
-from arbex.data.augmentation import Normalize
-from arbex.data.loading import MOST_UNREADABLE, FaceDataset, log_unreadable
+from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.splits import read_split
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
+from arbex.prediction import BATCH, predict
 from arbex.progress import SILENT, Reporter
-
-ECE_BINS = 15
-
-
-@torch.inference_mode()
-def predict(model: ExpressionClassifier, images: FaceDataset, *, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """Returns corrected and primary distributions, both float32 ``[n, N]``, of all images in order."""
-    device = next(model.parameters()).device
-    normalize = Normalize(model.preprocessing).to(device)
-    was_training = model.training
-    model.eval()
-    corrected, primary = [], []
-    for pixels, *_ in DataLoader(images, batch_size=batch_size):
-        output = model(normalize(pixels.to(device)))
-        corrected.append(output.corrected.cpu())
-        primary.append(output.primary.cpu())
-    model.train(was_training)
-    return torch.cat(corrected), torch.cat(primary)
+from arbex.settings import MOST_UNREADABLE
+from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
 
 
-def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ClassScores:
+    """How well one class is recognized.
+
+    Attributes:
+        precision: Share of the answers for this class that are right, in [0, 1].
+        recall: Share of the images of this class that are recognized, in [0, 1].
+        f1: Harmonic mean of precision and recall.
+        n: Number of images of this class.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How good one distribution is on labeled images.
+
+    Attributes:
+        accuracy: Share of right answers, in [0, 1].
+        balanced_accuracy: Mean recall of the classes that occur, in [0, 1].
+        macro_f1: Mean F1 of the classes that occur, in [0, 1].
+        ece: Expected calibration error, with 15 bins of equal width and the L1 norm, in [0, 1].
+        nll: Mean negative log-likelihood of the labels, in nats.
+        confusion: Number of images by class (rows) and answer (columns), ``[N, N]``.
+        per_class: Scores of each class by its name.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    ece: float
+    nll: float
+    confusion: tuple[tuple[int, ...], ...]
+    per_class: Mapping[str, ClassScores]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "ece": self.ece,
+            "nll": self.nll,
+            "confusion": [list(row) for row in self.confusion],
+            "per_class": {name: asdict(one) for name, one in self.per_class.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Scores:
+        """Builds the value from what ``to_json`` returned; other keys are ignored."""
+        return cls(
+            accuracy=value["accuracy"],
+            balanced_accuracy=value["balanced_accuracy"],
+            macro_f1=value["macro_f1"],
+            ece=value["ece"],
+            nll=value["nll"],
+            confusion=tuple(tuple(row) for row in value["confusion"]),
+            per_class={name: ClassScores(**one) for name, one in value["per_class"].items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a model is worth on one split of a data set.
+
+    Attributes:
+        corrected: Scores of the corrected distribution.
+        primary: Scores of the primary distribution.
+        std_primary: Standard deviation of the primary distribution over classes, mean over images (Fig. 5).
+        std_corrected: Standard deviation of the corrected distribution, computed alike.
+        n: Number of images.
+    """
+
+    corrected: Scores
+    primary: Scores
+    std_primary: float
+    std_corrected: float
+    n: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back: the corrected scores on top, the others beside them."""
+        return {
+            **self.corrected.to_json(),
+            "primary": self.primary.to_json(),
+            "std_primary": self.std_primary,
+            "std_corrected": self.std_corrected,
+            "n": self.n,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
+        """Builds the value from what ``to_json`` returned."""
+        return cls(
+            corrected=Scores.from_json(value),
+            primary=Scores.from_json(value["primary"]),
+            std_primary=value["std_primary"],
+            std_corrected=value["std_corrected"],
+            n=value["n"],
+        )
+
+
+def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> Scores:
     """Measures distributions ``[n, N]`` against labels ``[n]``.
 
-    Returns:
-        ``accuracy, balanced_accuracy, macro_f1`` in [0, 1], ``ece`` (15 equal bins, L1) in [0, 1], ``nll`` in
-        nats, ``confusion``, where row i holds the images of class i by answer, and for each class ``precision,
-        recall, f1, n``. Balanced accuracy and macro-F1 are over the classes that occur.
+    Args:
+        probabilities: float32 ``[n, N]``, each row summing to 1.
+        labels: Position of each image's class ``[n]``.
+        names: Names of the N classes.
     """
     from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
     from torchmetrics.functional.classification import multiclass_calibration_error
@@ -52,24 +141,31 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dic
     precision, recall, f1, count = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0)
     occurs = count > 0
     ece = multiclass_calibration_error(probabilities, labels, len(names), n_bins=ECE_BINS, norm="l1")
-    safe = probabilities.double().clamp_min(1e-12)
-    return {
-        "accuracy": float((truth == guess).mean()),
-        "balanced_accuracy": float(recall[occurs].mean()),
-        "macro_f1": float(f1[occurs].mean()),
-        "ece": float(ece),
-        "nll": float(log_loss(truth, (safe / safe.sum(-1, keepdim=True)).numpy(), labels=classes)),
-        "confusion": confusion_matrix(truth, guess, labels=classes).tolist(),
-        "per_class": {
-            name: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "n": int(count[i]),
-            }
+    safe = probabilities.double().clamp_min(PROBABILITY_FLOOR)
+    return Scores(
+        accuracy=float((truth == guess).mean()),
+        balanced_accuracy=float(recall[occurs].mean()),
+        macro_f1=float(f1[occurs].mean()),
+        ece=float(ece),
+        nll=float(log_loss(truth, (safe / safe.sum(-1, keepdim=True)).numpy(), labels=classes)),
+        confusion=tuple(tuple(row) for row in confusion_matrix(truth, guess, labels=classes).tolist()),
+        per_class={
+            name: ClassScores(precision=float(precision[i]), recall=float(recall[i]), f1=float(f1[i]), n=int(count[i]))
             for i, name in enumerate(names)
         },
-    }
+    )
+
+
+def measure(model: ExpressionClassifier, images: FaceDataset) -> Evaluation:
+    """Measures both distributions of a model on labeled images."""
+    corrected, primary, *_ = predict(model, images.batches(BATCH))
+    return Evaluation(
+        corrected=scores(corrected, images.labels, model.labels),
+        primary=scores(primary, images.labels, model.labels),
+        std_primary=float(primary.std(-1).mean()),
+        std_corrected=float(corrected.std(-1).mean()),
+        n=len(images),
+    )
 
 
 def evaluate(
@@ -80,14 +176,10 @@ def evaluate(
     backbone: Backbone | str | None = None,
     most_unreadable: float = MOST_UNREADABLE,
     report: Reporter = SILENT,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Measures a run on one split of a data set; ``backbone`` as for ``load_run``.
 
     Images that cannot be read are left out, up to a share of ``most_unreadable``, and named in a file in the run.
-
-    Returns:
-        ``scores`` of the corrected distribution, the same of the primary one under ``primary``, the standard
-        deviations of both (over classes, mean over images: Fig. 5) and the number of images ``n``.
 
     Raises:
         RunError, DataError: If run or data cannot be used or do not belong together.
@@ -96,12 +188,5 @@ def evaluate(
     faces = read_split(data, split, labels=model.labels)
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
-    log_unreadable(images, Path(run) / f"unreadable-{split}.log", report)
-    corrected, primary = predict(model, images)
-    return {
-        **scores(corrected, images.labels, model.labels),
-        "primary": scores(primary, images.labels, model.labels),
-        "std_primary": float(primary.std(-1).mean()),
-        "std_corrected": float(corrected.std(-1).mean()),
-        "n": len(images),
-    }
+    log_unreadable(images, Path(run), report)
+    return measure(model, images)

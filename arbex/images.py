@@ -5,6 +5,9 @@ NumPy and Pillow only: a device imports this module without torch, so what train
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +23,69 @@ MIN_SIDE = 8
 
 
 def find_images(path: Path) -> list[Path]:
-    """Returns the image files below a folder, sorted, or the file itself; hidden files are left out."""
-    if path.is_file():
-        return [path]
-    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+    """Returns the image files below a folder, sorted, or the file itself; hidden files and folders are left out.
+
+    Raises:
+        DataError: If a folder cannot be read: its images are not left out in silence.
+    """
+    return [path] if path.is_file() else sorted(images_below(path))
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yields the image files below a folder; links to folders are not followed."""
+    for entry in list_folder(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from images_below(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in SUFFIXES and is_there(entry) and entry.is_file():
+            yield Path(entry.path)
+
+
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """Returns what lies in a folder, sorted by name.
+
+    Raises:
+        DataError: If this user may not list it, or may not open what lies in it.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            check_readable(folder)
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise unreadable(folder, error.strerror) from error
+
+
+def is_there(entry: os.DirEntry[str]) -> bool:
+    """Tells whether an entry of a folder is no link that leads nowhere.
+
+    Raises:
+        DataError: If it leads to where this user may not look.
+    """
+    try:
+        return not entry.is_symlink() or bool(entry.stat())
+    except PermissionError as error:
+        raise unreadable(Path(entry.path), error.strerror) from error
+    except OSError:  # nothing is there, or the link leads to itself
+        return False
+
+
+def check_readable(folder: Path) -> None:
+    """Refuses a folder that exists and whose files this user may not list or open.
+
+    Raises:
+        DataError: If it is such a folder.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise unreadable(folder, os.strerror(errno.EACCES))
+
+
+def unreadable(path: Path, reason: str | None) -> DataError:
+    """Returns the error that says that a folder of images cannot be read."""
+    return DataError(
+        f"{path} cannot be read: {reason or 'the system does not say why'}.",
+        remedy="Give this user the right to read it, or move it out of the data.",
+    )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -82,6 +82,8 @@ TRAINING = (
 
 def tool_versions(distributions: Iterable[str]) -> dict[str, str]:
     """Returns the versions of this toolkit and of those distributions that are installed."""
+    from importlib import metadata  # which takes a while to load
+
     versions = {"arbex": __version__}
     for name in distributions:
         try:

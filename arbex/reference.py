@@ -1,38 +1,50 @@
-"""PyTorch's answers as NumPy arrays: the reference that artifacts are held against."""
+"""PyTorch's answers as NumPy arrays: the reference that artifacts are compared with."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from arbex.data.augmentation import Normalize
 from arbex.models import ExpressionClassifier
-from arbex.progress import SILENT, Reporter
-
-BATCH = 16
-Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+from arbex.prediction import BATCH, predict
+from arbex.progress import SILENT, Reporter, Step
 
 
-@torch.inference_mode()
+class Answers(NamedTuple):
+    """The outputs of an exported graph for n images and N classes, float32.
+
+    Attributes:
+        corrected: Probabilities after reliability balancing [n, N].
+        primary: Probabilities before it [n, N].
+        confidence: Confidence of the corrected distribution [n], in [0, 1].
+    """
+
+    corrected: NDArray[np.float32]
+    primary: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
 def answer(model: ExpressionClassifier, images: NDArray[np.uint8], *, report: Reporter = SILENT) -> Answers:
-    """Answers for images as a device gives them.
+    """Returns a model's answers for images in the form in which a device holds them.
 
     Args:
-        model: In eval mode.
+        model: The model.
         images: uint8 RGB ``[n, S, S, 3]``.
         report: Takes progress.
-
-    Returns:
-        corrected ``[n, N]``, primary ``[n, N]`` and confidence ``[n]``, float32.
     """
-    normalize = Normalize(model.preprocessing)
-    corrected, primary, confidence = [], [], []
     with report.bar("PyTorch reference", len(images)) as step:
-        for i in range(0, len(images), BATCH):
-            output = model(normalize(torch.from_numpy(images[i : i + BATCH]).permute(0, 3, 1, 2)))
-            corrected.append(output.corrected.numpy())
-            primary.append(output.primary.numpy())
-            confidence.append(output.confidence.numpy())
-            step(min(i + BATCH, len(images)))
-    return np.concatenate(corrected), np.concatenate(primary), np.concatenate(confidence)
+        found = predict(model, batches(images, step))
+    return Answers(found.corrected.numpy(), found.primary.numpy(), found.confidence.numpy())
+
+
+def batches(images: NDArray[np.uint8], step: Step) -> Iterator[Tensor]:
+    """Yields images ``[n, S, S, 3]`` as tensors ``[B, 3, S, S]`` and reports how many have been answered."""
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        yield torch.from_numpy(batch).permute(0, 3, 1, 2)
+        step(start + len(batch))

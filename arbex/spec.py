@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 """Folder names of each split of a data set."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
+
+ECE_BINS = 15
+"""Bins of equal width that the expected calibration error is computed from."""
+
+PROBABILITY_FLOOR = 1e-12
+"""Smaller probabilities are raised to this value before their logarithm is taken."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -76,6 +82,7 @@ class Preprocessing:
     """
 
     image_size: int
+    _: KW_ONLY
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     resize: str = "bilinear"

@@ -13,18 +13,19 @@ import statistics
 from pathlib import Path
 
 from arbex.cli.console import Console
-from arbex.evaluation import evaluate
+from arbex.evaluation import Scores, evaluate
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 
 
-def trained(data: str, out: Path, assignments: list[str], teacher: Path | None = None) -> dict[str, float]:
-    """Trains a run unless it is there, and returns its figures on the test split."""
+def trained(data: str, out: Path, assignments: list[str], teacher: Path | None = None) -> Scores:
+    """Trains a run unless it exists already, and returns its scores on the test split."""
     if not (out / "metrics.jsonl").is_file():
         settings = override(PRESET_SETTINGS["tiny"], assignments)
-        train(TrainRequest(data, out, "tiny", "arbex", settings, teacher=teacher), report=Console())
-    return evaluate(str(out), data)
+        request = TrainRequest(data=data, out=out, preset="tiny", method="arbex", settings=settings, teacher=teacher)
+        train(request, report=Console())
+    return evaluate(str(out), data).corrected
 
 
 def main() -> None:
@@ -38,18 +39,18 @@ def main() -> None:
     arguments = parser.parse_args()
     teacher = arguments.out / "teacher"
     best = trained(arguments.data, teacher, [f"epochs={arguments.teacher_epochs}"])
-    figures: dict[str, list[dict[str, float]]] = {"alone": [], "with teacher": []}
+    figures: dict[str, list[Scores]] = {"alone": [], "with teacher": []}
     for seed in range(arguments.seeds):
         for name, given in (("alone", None), ("with teacher", teacher)):
             out = arguments.out / f"{name.replace(' ', '-')}-{seed}"
             settings = [f"seed={seed}", *arguments.set]
             figures[name].append(trained(arguments.data, out, settings, given))
-    print(f"teacher: accuracy {best['accuracy']:.3f}, nll {best['nll']:.3f}\n")
+    print(f"teacher: accuracy {best.accuracy:.3f}, nll {best.nll:.3f}\n")
     print("| student | accuracy by seed | mean | nll, mean |\n|---|---|---|---|")
     for name, rows in figures.items():
-        accuracies = [row["accuracy"] for row in rows]
+        accuracies = [row.accuracy for row in rows]
         by_seed = ", ".join(f"{a:.3f}" for a in accuracies)
-        nll = statistics.mean(row["nll"] for row in rows)
+        nll = statistics.mean(row.nll for row in rows)
         print(f"| {name} | {by_seed} | {statistics.mean(accuracies):.3f} | {nll:.3f} |")
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from arbex.checkpoint import load_run
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.synth import SynthConfig, write_dataset
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from export.pipeline import export
 from export.plan import ExportRequest
 from runtimes.benchmark import benchmark
@@ -39,7 +39,7 @@ def median_ms(work: Callable[[], object], runs: int = 20, warm_up: int = 3) -> f
 
 def drawing(images: int = 350, runs: int = 3) -> float:
     """Prints and returns how many faces of 128 px one core draws and writes in a second."""
-    config = SynthConfig(images, 10)
+    config = SynthConfig(images=images, subjects=10)
     with tempfile.TemporaryDirectory() as folder:
         names = (Path(folder) / str(i) for i in itertools.count())
         duration = median_ms(lambda: write_dataset(config, next(names), workers=1), runs=runs, warm_up=1)
@@ -53,9 +53,11 @@ def latency(preset: str, threads: int) -> None:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_dataset(SynthConfig(210, 10, image_size=64), root / "faces")
+        write_dataset(SynthConfig(images=210, subjects=10, image_size=64), root / "faces")
         settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
-        train(TrainRequest(str(root / "faces"), root / "run", preset, "arbex", settings))
+        train(
+            TrainRequest(data=str(root / "faces"), out=root / "run", preset=preset, method="arbex", settings=settings)
+        )
         # Answers of random weights are ties that any rounding decides; they do not matter here.
         targets, precisions = ("cpu", "android"), ("fp32", "int8")
         export(
@@ -79,12 +81,15 @@ def latency(preset: str, threads: int) -> None:
         print(f"|---|---|---|---|---|---|---|\n| PyTorch | fp32 | {reference:.2f} | 1.00 | | | |")
         for name in ("cpu", "android"):
             rows = benchmark(open_bundle(root / name), threads=threads)
-            full = next(row for row in rows if row["precision"] == "fp32")
+            full = next(row for row in rows if row.precision == "fp32")
             for row in rows:
-                ms, size = row["p50_ms"], row["size_bytes"]
+                if row.figures is None or full.figures is None:
+                    print(f"| {row.artifact} | {row.precision} | {row.why} |")
+                    continue
+                ms, size = row.figures.p50_ms, row.size_bytes
                 print(
-                    f"| {row['runtime']} | {row['precision']} | {ms:.2f} | {ms / reference:.2f} "
-                    f"| {ms / full['p50_ms']:.2f} | {size / 1e6:.2f} | {size / full['size_bytes']:.2f} |"
+                    f"| {row.figures.runtime} | {row.precision} | {ms:.2f} | {ms / reference:.2f} "
+                    f"| {ms / full.figures.p50_ms:.2f} | {size / 1e6:.2f} | {size / full.size_bytes:.2f} |"
                 )
 
 

@@ -19,6 +19,7 @@ from arbex.spec import digest_json
 from calibration.histogram import BINS, Histogram
 from calibration.observers import OBSERVERS, observe
 from calibration.statistics import TensorRange, TensorStatistics
+from calibration.table_files import check_place, counts_file
 
 SCHEMA = 2
 TOOLS = ("torch", "torchao")
@@ -180,11 +181,12 @@ class CalibrationTable:
         when read.
 
         Raises:
-            InputError: If the folder does not exist or cannot be written to.
+            InputError: If one of both files exists and is not an earlier table's, or cannot be written.
         """
         from safetensors.numpy import save
 
         path = Path(path)
+        check_place(path)
         write_atomically(counts_file(path), save(self.counts))
         write_atomically(path, json.dumps(self.to_json(), indent=1) + "\n")
 
@@ -209,11 +211,6 @@ class CalibrationTable:
             raise DataError(f"The calibration table {name} cannot be read: {error.strerror or error}.") from error
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path} is no calibration table: {error}.", remedy=AGAIN) from error
-
-
-def counts_file(path: Path) -> Path:
-    """Returns where the histograms of a table lie."""
-    return path.with_suffix(".safetensors")
 
 
 def digest_counts(counts: Mapping[str, NDArray[np.int64]]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch.fx import GraphModule
 
 from arbex.provenance import Elementwise, Island, Recipe, Work
-from export.formats.base import Operator, Shape, weight_key
+from export.operators import Operator, Shape, weight_key
 from quantize.folding import attribute
 from quantize.operators import WEIGHTED
 from quantize.patterns import calls

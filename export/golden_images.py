@@ -24,6 +24,8 @@ def drawn_faces(side: int) -> NDArray[np.uint8]:
 @lru_cache
 def draw(side: int) -> NDArray[np.uint8]:
     """Draws them once a side."""
-    config = SynthConfig(8 * len(EXPRESSIONS), 8, seed=2023, image_size=max(side, 32), classes=EXPRESSIONS)
+    config = SynthConfig(
+        images=8 * len(EXPRESSIONS), subjects=8, seed=2023, image_size=max(side, 32), classes=EXPRESSIONS
+    )
     faces: NDArray[np.uint8] = np.stack([resize(draw_face(config, f).image, side) for f in plan(config)[:FACES]])
     return faces

@@ -21,6 +21,7 @@ from arbex.spec import Preprocessing
 from calibration import CalibrationTable, Origin
 from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
 from calibration.table import TOOLS, merge_all
+from calibration.table_files import check_place
 from export.channel_equalization import equalize_channels
 from export.trace import TracedModel, trace
 from quantize.program import AGAIN, calibrate, graph_digest
@@ -178,8 +179,10 @@ def write_calibration(
         report: Takes progress.
 
     Raises:
+        InputError: If ``out`` would overwrite anything but an earlier table.
         DataError: If a table belongs to something else, or the images cannot be used; nothing is written then.
     """
+    check_place(out)
     run = open_run(run_path)
     traced = equalize_channels(trace(load_run(run_path, backbone=backbone)))
     calibrator = request.calibrator or DEFAULT_CALIBRATOR

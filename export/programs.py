@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from arbex.provenance import Recipe, Work
 from export.census import Layer, list_layers, take_census
 from export.elementwise import count_values, list_elementwise
-from export.formats.base import Operator
+from export.operators import Operator
 from export.targets import Target
 from export.trace import InputStage, TracedModel
 from quantize.program import prepare, quantize

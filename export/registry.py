@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from arbex.checks import check_name
 from arbex.errors import UnsupportedError
 from arbex.packages import TRAINING, Package
 from arbex.spec import PRECISIONS
@@ -59,10 +60,11 @@ def choose_targets(names: Sequence[str]) -> list[Target]:
     Raises:
         UnsupportedError: If a name is unknown or none is given.
     """
-    unknown = [name for name in names if name not in (*TARGETS, "all")]
-    if unknown or not names:
-        what = f"The target {unknown[0]!r} is not known." if unknown else "No target was given."
-        raise UnsupportedError(what, allowed=f"Allowed: {', '.join(TARGETS)}, all.")
+    allowed = (*TARGETS, "all")
+    if not names:
+        raise UnsupportedError("No target was given.", allowed=f"Allowed: {', '.join(allowed)}.")
+    for name in names:
+        check_name("target", name, allowed)
     everything = [target.name for target in TARGETS.values() if target.in_all]
     chosen = dict.fromkeys(name for given in names for name in (everything if given == "all" else [given]))
     return [TARGETS[name] for name in chosen]
@@ -74,11 +76,8 @@ def choose_precisions(target: Target, asked: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UnsupportedError: If one is unknown.
     """
-    unknown = [name for name in asked if name not in PRECISIONS]
-    if unknown:
-        raise UnsupportedError(
-            f"The precision {unknown[0]!r} is not known.", allowed=f"Allowed: {', '.join(PRECISIONS)}."
-        )
+    for name in asked:
+        check_name("precision", name, PRECISIONS)
     return tuple(p for p in PRECISIONS if p in asked) if asked else target.precisions
 
 
@@ -88,8 +87,7 @@ def choose_writers(target: Target, builder: str = DEFAULT_BUILDER) -> tuple[Writ
     Raises:
         UnsupportedError: If there is no such builder.
     """
-    if builder not in builders():
-        raise UnsupportedError(f"The builder {builder!r} is not known.", allowed=f"Allowed: {', '.join(builders())}.")
+    check_name("builder", builder, builders())
     asked = [w for w in WRITERS.values() if w.builder == builder and w.extends == target.name]
     return (*(WRITERS[name] for name in target.formats), *asked)
 

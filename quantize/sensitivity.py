@@ -23,15 +23,13 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from arbex.provenance import OperatorCost, Recipe
+from arbex.spec import PROBABILITY_FLOOR
 from calibration import TensorRange
 from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import in_head, is_narrow, module_path, rounded_tensors
 from quantize.program import apply_ranges, blank_input, is_observer, prepare
 from quantize.recipe import FLOAT
-
-FLOOR = 1e-12
-"""Probabilities below this count as this in logarithms."""
 
 
 def multiply_adds(node: Node, value: Any, arguments: tuple[Any, ...]) -> int:
@@ -120,7 +118,7 @@ class Meter(Interpreter):
         self.moves.clear()
         with torch.enable_grad():
             corrected: Tensor = self.run(images.clone().requires_grad_())[0]
-            logarithms = corrected.clamp_min(FLOOR).log().sum(0)  # images do not depend on each other
+            logarithms = corrected.clamp_min(PROBABILITY_FLOOR).log().sum(0)  # images do not depend on each other
         effects = {name: np.zeros(corrected.shape) for name in self.moves}
         values = [value for value, _ in self.moves.values()]
         for column, logarithm in enumerate(logarithms):

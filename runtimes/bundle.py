@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from runtimes.base import Prediction, Runtime
 from runtimes.formats import Format
 from runtimes.manifest import NAME, Artifact, Manifest
 from runtimes.registry import find_format
+
+SIGNATURE = "signature"
+"""File of a bundle that is made after its manifest."""
 
 PREFERENCE = ("fp32", "int8", "fp16")
 """Which precision ``open`` takes when none is named: the most exact one that CPUs run well."""
@@ -140,7 +144,7 @@ def read_manifest(path: Path) -> Manifest:
         )
     file = path / NAME
     if not file.is_file():
-        inside = sorted(p.parent.name for p in path.glob(f"*/{NAME}"))
+        inside = sorted(p.parent.name for p in path.glob(f"[!.]*/{NAME}"))
         hint = f"Give one of the bundles in it: {', '.join(inside)}." if inside else "Export it again."
         raise BundleError(f"{path} is no bundle: {NAME} is missing.", remedy=hint)
     try:
@@ -150,8 +154,37 @@ def read_manifest(path: Path) -> Manifest:
     except ValueError as error:  # of JSON and UTF-8
         raise BundleError(f"{file} is damaged: {error}.", remedy="Copy the bundle again.") from error
     except InputError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(
+            f"{path} cannot be opened: {error}",
+            remedy="Install the version of arbex that wrote it, or export it again.",
+        ) from error
     return manifest
+
+
+def unlisted_files(path: Path, manifest: Manifest) -> list[str]:
+    """Returns the files below a bundle's folder that its manifest does not list, sorted, by their path in it.
+
+    Manifest and signature are not listed, nor is what macOS leaves in every folder. Links and pipes count as files; a
+    folder of the bundle may be a link.
+
+    Raises:
+        BundleError: If a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    present = set()
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        present |= {Path(folder, name).relative_to(path).as_posix() for name in [*files, *links] if not is_junk(name)}
+    linked = {parent.as_posix() for name in manifest.files for parent in PurePosixPath(name).parents}
+    return sorted(present - {NAME, SIGNATURE} - set(manifest.files) - linked)
+
+
+def is_junk(name: str) -> bool:
+    """Tells whether a file is one of those that macOS adds by itself."""
+    return name.startswith((".DS_Store", "._"))
 
 
 def check_files(path: Path, manifest: Manifest) -> None:
@@ -174,9 +207,7 @@ def check_files(path: Path, manifest: Manifest) -> None:
             raise BundleError(
                 f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy
             )
-    files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".DS_Store", "._")))
-    present = {p.relative_to(path).as_posix() for p in files} - {NAME, "signature"}
-    strange = sorted(present - set(manifest.files))
+    strange = unlisted_files(path, manifest)
     if strange:
         raise BundleError(f"{path} holds {strange[0]}, which the manifest does not list.", remedy=remedy)
     for artifact in manifest.artifacts:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
 from arbex.packages import Package
+from runtimes import isolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def version_of(package: Package) -> str:
 
 def import_problem(package: Package) -> str:
     """Imports a package in another process; returns what went wrong, or an empty string."""
-    command = [sys.executable, "-W", "ignore", "-c", f"import {package.module}"]
+    command = isolated.python(f"import warnings; warnings.simplefilter('ignore')\nimport {package.module}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return ""

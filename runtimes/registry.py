@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arbex.checks import check_name
 from arbex.errors import UnsupportedError
 from arbex.packages import Package
 from runtimes.coreml_package import MLPACKAGE
@@ -33,12 +34,7 @@ def find_format(name: str) -> Format:
     Raises:
         UnsupportedError: If there is none.
     """
-    if name not in FORMATS:
-        raise UnsupportedError(
-            f"The format {name!r} is not known.",
-            allowed=f"Allowed: {', '.join(FORMATS)}.",
-            remedy="Install the version of arbex that wrote the bundle, or export it again.",
-        )
+    check_name("format", name, FORMATS)
     return FORMATS[name]
 
 

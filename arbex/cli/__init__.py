@@ -6,15 +6,14 @@ import what is heavy when they run, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
-from arbex.cli.console import fail
-from arbex.errors import ArbexError, MissingPackageError
+from arbex.cli.console import Invocation, debug_option, fail
+from arbex.errors import ArbexError, InputError, MissingPackageError
 
 COMMANDS = {
     "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
@@ -68,6 +67,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="arbex", message="arbex %(version)s")
+@debug_option
 def root() -> None:
     """Facial-expression models on the edge.
 
@@ -83,19 +83,24 @@ def missing_package(error: ModuleNotFoundError, arguments: list[str]) -> Missing
     return MissingPackageError(error.name or str(error), f"arbex {command}", extra=EXTRAS.get(command, ""))
 
 
+def no_right(error: PermissionError) -> InputError:
+    """Returns the error that says which file or folder this user may not use."""
+    return InputError(
+        f"{error.filename or 'A file'} cannot be used: {error.strerror}.", remedy="Give this user the right to it."
+    )
+
+
 def invoke(arguments: list[str], program: str) -> int:
     """Runs a command line and returns its exit code."""
-    debug = "--debug" in arguments
-    if debug:
-        os.environ["ARBEX_DEBUG"] = "1"  # read by runtimes.vendor_output, which must not be imported for --help
+    invocation = Invocation()
     try:
-        result: Any = root.main([a for a in arguments if a != "--debug"], prog_name=program, standalone_mode=False)
+        result: Any = root.main(list(arguments), prog_name=program, standalone_mode=False, obj=invocation)
         return result if isinstance(result, int) else 0
     except ArbexError as error:
-        return fail(str(error), error.exit_code, debug=debug)
+        return fail(str(error), error.exit_code, debug=invocation.debug)
     except ModuleNotFoundError as error:
         missing = missing_package(error, arguments)
-        return fail(str(missing), missing.exit_code, debug=debug)
+        return fail(str(missing), missing.exit_code, debug=invocation.debug)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
@@ -106,15 +111,14 @@ def invoke(arguments: list[str], program: str) -> int:
         return fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         return fail("Interrupted.", INTERRUPTED)
+    except PermissionError as error:
+        return fail(str(no_right(error)), InputError.exit_code, debug=invocation.debug)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
         message = f"Unexpected {type(error).__name__}: {error} Run again with --debug to see where."
-        return fail(message, UNEXPECTED, debug=debug)
-    finally:
-        if debug:
-            del os.environ["ARBEX_DEBUG"]
+        return fail(message, UNEXPECTED, debug=invocation.debug)
 
 
 def main() -> None:

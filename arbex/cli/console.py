@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -53,7 +54,7 @@ class Lines:
 
 
 def fail(message: str, code: int, *, debug: bool = False) -> int:
-    """Shows an error as one paragraph, behind its traceback with ``debug``, and returns its exit code."""
+    """Shows an error as one paragraph, after its traceback with ``debug``, and returns its exit code."""
     if debug:
         traceback.print_exc()
     paragraph = " ".join(message.split())
@@ -62,12 +63,34 @@ def fail(message: str, code: int, *, debug: bool = False) -> int:
     return code
 
 
+@dataclass
+class Invocation:
+    """What the entry point must know about a command line after click has read it.
+
+    Attributes:
+        debug: Whether an error is shown with its traceback.
+    """
+
+    debug: bool = False
+
+
+def start_debugging(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Remembers ``--debug`` for the entry point, and shows vendors' output until the command ends."""
+    if wanted:
+        from runtimes.vendor_output import shown_output
+
+        context.ensure_object(Invocation).debug = True
+        context.with_resource(shown_output())
+
+
 def debug_option(command: Command) -> Command:
-    """Adds ``--debug``, which the entry point takes out of the arguments before click sees them."""
+    """Adds ``--debug``."""
     return click.option(
         "--debug",
         is_flag=True,
+        is_eager=True,  # before other options can fail
         expose_value=False,
+        callback=start_debugging,
         help="Show where an error came from, and what vendors' tools print.",
     )(command)
 

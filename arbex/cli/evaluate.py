@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH, SOURCE
+
+if TYPE_CHECKING:
+    from arbex.evaluation import Evaluation
 
 
 @click.command()
-@click.argument("run", type=click.Path())
-@click.option("--data", required=True, help=DATA_HELP)
+@click.argument("run", type=PATH)
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option(
     "--max-unreadable",
@@ -23,32 +28,32 @@ from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option,
 @backbone_option
 @json_option
 @debug_option
-def evaluate(run: str, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
+def evaluate(run: Path, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
     """Measure RUN on labeled images: both distributions, overall and by class."""
-    from arbex.evaluation import evaluate as measure
+    from arbex.api import evaluate as measure
 
-    result = measure(run, data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())
+    result = measure(run, data, split=split, max_unreadable=max_unreadable, backbone=backbone, report=Console())
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
         return
     show(result)
 
 
-def show(result: dict[str, Any]) -> None:
-    """Prints the figures as two tables."""
-    click.echo(f"{result['n']} images")
+def show(result: Evaluation) -> None:
+    """Prints the figures as tables."""
+    click.echo(f"{result.n} images")
+    corrected, primary = result.corrected, result.primary
     names = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
-    rows = [[name, f"{result[name]:.4f}", f"{result['primary'][name]:.4f}"] for name in names]
-    rows.append(["standard deviation", f"{result['std_corrected']:.4f}", f"{result['std_primary']:.4f}"])
+    rows = [[name, f"{getattr(corrected, name):.4f}", f"{getattr(primary, name):.4f}"] for name in names]
+    rows.append(["standard deviation", f"{result.std_corrected:.4f}", f"{result.std_primary:.4f}"])
     print_table(("", "corrected", "primary"), rows)
     click.echo()
-    columns = ("precision", "recall", "f1")
     by_class = [
-        [name, *(f"{figures[c]:.3f}" for c in columns), str(figures["n"])]
-        for name, figures in result["per_class"].items()
+        [name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.n)]
+        for name, one in corrected.per_class.items()
     ]
-    print_table(("class", *columns, "images"), by_class)
+    print_table(("class", "precision", "recall", "f1", "images"), by_class)
     click.echo("\nimages of each class (rows) by answer (columns)")
-    classes = list(result["per_class"])
-    counts = [[name, *map(str, row)] for name, row in zip(classes, result["confusion"], strict=True)]
+    classes = list(corrected.per_class)
+    counts = [[name, *map(str, row)] for name, row in zip(classes, corrected.confusion, strict=True)]
     print_table(("", *classes), counts)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import DATA_HELP, Console, debug_option
+from arbex.cli.parameters import PATH, SOURCE
 from arbex.experiments import EXPERIMENTS
 
 NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items())
@@ -17,16 +18,18 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 
 @click.command(epilog=f"\b\nEXPERIMENTs:\n{NAMES}")
 @click.argument("name", metavar="EXPERIMENT", type=click.Choice(list(EXPERIMENTS)))
-@click.option("--data", required=True, help=DATA_HELP)
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of documents and runs.  [default: results]",
 )
 @click.option("--budget", type=click.Choice(["small", "full"]), default="full", show_default=True)
 @click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: the budget's]")
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the budget's]")
-@click.option("--init", multiple=True, metavar="RUN|FILE", help="What every run takes its encoder from; repeatable.")
+@click.option(
+    "--init", multiple=True, type=SOURCE, metavar="RUN|FILE", help="What every run takes its encoder from; repeatable."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the budget's]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs a setting.  [default: the budget's]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor, one on a GPU]")

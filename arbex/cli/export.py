@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
+from arbex.cli.parameters import PATH, SOURCE, ListingOption
 from arbex.cli.verify import print_reports
-from arbex.errors import InputError
 
 SAMPLES = 256
 CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
@@ -32,23 +32,41 @@ class Shard(click.ParamType[tuple[int, int]]):
         return int(number), int(of)
 
 
+def targets_line() -> str:
+    """Returns the help of ``--target``."""
+    from export.registry import TARGETS
+
+    return f"{', '.join(TARGETS)} or all; repeatable."
+
+
+def builders_line() -> str:
+    """Returns the help of ``--builder``."""
+    from export.registry import builders
+
+    device, *here = builders()
+    return f"{device} leaves compiling to the device; {' or '.join(here)} compiles on this machine's GPU as well."
+
+
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=PATH, required=False)
 @click.option(
     "--target",
     "targets",
     multiple=True,
     required=True,
-    help="jetson, iphone, android, rtx, cpu or all; repeatable.",
+    cls=ListingOption,
+    listing=targets_line,
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where the bundles go.  [default: bundles]")
+@click.option("--out", type=PATH, help="Where the bundles go.  [default: bundles]")
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     help="fp32, fp16 or int8; repeatable.  [default: the target's]",
 )
-@click.option("--calibration", metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]")
+@click.option(
+    "--calibration", type=SOURCE, metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]"
+)
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: mse, or the table's]")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
@@ -59,10 +77,10 @@ class Shard(click.ParamType[tuple[int, int]]):
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same for top-1 agreement.")
 @click.option(
     "--builder",
-    type=click.Choice(["onnx", "torch-tensorrt"]),
     default="onnx",
     show_default=True,
-    help="For jetson: ONNX, or an engine for this machine's GPU as well.",
+    cls=ListingOption,
+    listing=builders_line,
 )
 @click.option("--allow-untrained", is_flag=True, help="Export random weights.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
@@ -85,33 +103,15 @@ def export(
 ) -> None:
     """Turn RUN into a bundle for each target.
 
-    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept.
+    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Of what lies
+    in --out, only earlier bundles of the same targets are replaced.
     """
-    from export.registry import choose_precisions, choose_targets
+    from arbex.api import export as write_bundles
 
     console = Console()
-    chosen = choose_targets(targets)
-    for target in chosen:
-        taken = choose_precisions(target, precisions)
-        if not precisions:
-            console.line(f"{target.name}: {' and '.join(taken)} (--precision)")
-    if out is None:
-        out = Path("bundles")
-        console.line(f"writing to {out}/ (--out)")
-    from runtimes.vendor_output import hidden_output
-
-    console.line("loading torch and the converters")
-    with hidden_output():
-        from arbex.checkpoint import newest_run
-        from export.pipeline import export as export_run
-        from export.plan import ExportRequest
-
-    if run is None:
-        run = newest_run()
-        console.line(f"exporting {run} (RUN)")
-    request = ExportRequest(
-        run=run,
-        targets=targets,
+    reports = write_bundles(
+        run,
+        targets,
         out=out,
         precisions=precisions,
         calibration=calibration,
@@ -119,26 +119,28 @@ def export(
         samples=samples,
         max_kl=max_kl,
         min_agreement=min_agreement,
-        allow_untrained=allow_untrained,
         builder=builder,
+        allow_untrained=allow_untrained,
         archive=archive,
         backbone=backbone,
+        report=console,
     )
-    print_reports(export_run(request, report=console))
-    console.line(f"Next: arbex verify {out}/{chosen[0].name} --data IMAGES, arbex bench {out}/{chosen[0].name}")
+    print_reports(reports)
+    first = reports[0].bundle
+    console.line(f"Next: arbex verify {first} --data IMAGES, arbex bench {first}")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help=f"{DATA_HELP} Its validation split calibrates.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
+@click.argument("run", type=PATH)
+@click.option("--data", type=SOURCE, required=True, help=f"{DATA_HELP} Its validation split calibrates.")
+@click.option("--out", type=PATH, required=True, help="The table to write (.json).")
 @click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True)
 @click.option("--shard", type=Shard(), default="1/1", help="Use this part of the images only.  [default: all]")
 @click.option(
     "--merge",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Add the table of another shard or data set; repeatable.",
 )
 @backbone_option
@@ -155,18 +157,22 @@ def calibrate(
 ) -> None:
     """Write a calibration table of RUN, reusable with export --calibration FILE.
 
-    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges.
+    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges. Only an
+    earlier table is replaced.
     """
-    from runtimes.vendor_output import hidden_output
+    from arbex.api import calibrate as write_table
 
-    if out.suffix != ".json":
-        raise InputError(f"The table {out} must be a .json file; its histograms lie beside it as .safetensors.")
     console = Console()
-    console.line("loading torch")
-    with hidden_output():
-        from export.int8_calibration import CalibrationRequest, write_calibration
-
-    request = CalibrationRequest(source=data, calibrator=calibrator, samples=samples, shard=shard)
-    table = write_calibration(run, request, out, merge=merge, backbone=backbone, report=console)
+    table = write_table(
+        run,
+        data,
+        out,
+        samples=samples,
+        calibrator=calibrator,
+        shard=shard,
+        merge=merge,
+        backbone=backbone,
+        report=console,
+    )
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH
 
 if TYPE_CHECKING:
     from arbex.weights.importing import Imported
@@ -17,8 +18,8 @@ SHOWN = 2
 
 
 @click.command("import-weights")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.argument("file", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder of the run.")
 @click.option("--labels", metavar="A,B,…", help="Class names in the order of the checkpoint's outputs.")
 @json_option
 @debug_option

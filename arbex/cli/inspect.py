@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import backbone_option, debug_option, json_option, print_json, print_table, size
+from arbex.cli.parameters import PATH
 
 if TYPE_CHECKING:
     from arbex.provenance import Tradeoff, Work
@@ -17,7 +18,7 @@ SMALLEST_SHOWN = 1000
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE|RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|RUN", type=PATH)
 @backbone_option
 @json_option
 @debug_option

@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--artifact", help="File name or precision.  [default: the most exact that runs here]")
-@click.option(
-    "--detector", type=click.Path(path_type=Path), help="YuNet ONNX file; without it every image is one face."
-)
+@click.option("--detector", type=PATH, help="YuNet ONNX file; without it every image is one face.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.")
 @json_option
 @debug_option
@@ -28,15 +27,9 @@ def run(
     as_json: bool,
 ) -> None:
     """Classify IMAGES (files, folders or a video) with BUNDLE."""
-    from runtimes.bundle import open_bundle
-    from runtimes.classification import classify
-    from runtimes.preprocessing import Detector
-    from runtimes.vendor_output import hidden_output
+    from arbex.api import classify
 
-    finder = Detector(detector) if detector else None
-    opened = open_bundle(bundle)
-    with hidden_output():
-        faces = list(classify(opened, images, artifact=artifact, detector=finder, threads=threads))
+    faces = classify(bundle, images, artifact=artifact, detector=detector, threads=threads)
     if as_json:
         print_json([face.to_json() for face in faces])
         return

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import Console, debug_option
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--images", type=int, default=4000, show_default=True, help="Number of images.")
 @click.option("--subjects", type=int, default=40, show_default=True, help="Number of people.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal images everywhere.")
@@ -43,7 +44,16 @@ def synth(
     from arbex.synth import SynthConfig, write_dataset
 
     classes = EXPRESSIONS + ((eighth,) if eighth else ())
-    config = SynthConfig(images, subjects, seed, image_size, imbalance, label_noise, ambiguity, classes)
+    config = SynthConfig(
+        images=images,
+        subjects=subjects,
+        seed=seed,
+        image_size=image_size,
+        imbalance=imbalance,
+        label_noise=label_noise,
+        ambiguity=ambiguity,
+        classes=classes,
+    )
     console = Console()
     with console.bar("drawing faces", images) as step:
         counts = write_dataset(config, out, workers=workers, progress=step)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import Console, backbone_option, debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH, SOURCE
 
 if TYPE_CHECKING:
     from runtimes.verification import BundleReport
@@ -17,21 +18,21 @@ STATES = {"passed": "ok", "not executed": "not run", "failed": "FAILED"}
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--data", help="Images to compare on: PATH or LAYOUT:PATH, or any folder of cropped faces.")
+@click.argument("bundles", nargs=-1, required=True, type=PATH)
+@click.option("--data", type=SOURCE, help="Images to compare on: PATH or LAYOUT:PATH, or any folder of cropped faces.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Most images, chosen evenly.  [default: all]")
 @click.option("--max-kl", type=click.FloatRange(min=0), help="Limit of the mean KL on --data.  [default: the bundle's]")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Limit of top-1 there.  [default: the bundle's]")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The run to compare with.  [default: the one exported]",
 )
 @click.option(
     "--report",
     "report_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also write FILE.html, .md or .xml (JUnit).",
 )
 @backbone_option
@@ -54,15 +55,14 @@ def verify(
     Exits with 1 if a check does not hold. On images unlike the training data a model is unsure, and small
     differences turn close calls: there, judge by the distributions (--max-kl) rather than by --min-agreement.
     """
-    from export.verification import VerificationRequest
-    from export.verification import verify as check
+    from arbex.api import verify as check
     from runtimes.reports import check_suffix, write_report
 
     if report_file:
         check_suffix(report_file)
     console = Console()
-    request = VerificationRequest(
-        bundles=bundles,
+    outcome = check(
+        bundles,
         data=data,
         split=split,
         limit=limit,
@@ -70,8 +70,8 @@ def verify(
         min_agreement=min_agreement,
         reference=reference,
         backbone=backbone,
+        report=console,
     )
-    outcome = check(request, report=console)
     if report_file:
         write_report(report_file, outcome)
         console.line(f"report: {report_file}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from os import cpu_count
@@ -20,13 +20,11 @@ from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.progress import Reporter
+from arbex.settings import MOST_UNREADABLE
 from arbex.spec import digest_json
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of decoded images that are kept in memory; a larger set is decoded into a file, once for all runs."""
-
-MOST_UNREADABLE = 0.01
-"""Share of a set that may be left out because it cannot be read."""
 
 
 class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
@@ -96,6 +94,15 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
         check_every_class(kept, faces.labels, f"what can be read of {faces.root} ({faces.split})")
         return replace(faces, samples=kept)
 
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yields all images in order, uint8 ``[B, 3, side, side]`` with B at most ``size``."""
+        for start in range(0, len(self), size):
+            yield self.pixels[self.rows[start : start + size]]
+
+    def arrays(self) -> NDArray[np.uint8]:
+        """Returns all images in order as a device is given them: uint8 RGB ``[n, side, side, 3]``."""
+        return self.pixels[self.rows].permute(0, 2, 3, 1).numpy()
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.rows)
@@ -150,11 +157,15 @@ def read_pixels(
     count = min(limit or len(faces.samples), len(faces.samples))
     chosen = np.linspace(0, len(faces.samples) - 1, count).round().astype(int)
     images = FaceDataset(replace(faces, samples=tuple(faces.samples[i] for i in chosen)), side)
-    return images.pixels[images.rows].permute(0, 2, 3, 1).numpy(), images.labels.numpy()
+    return images.arrays(), images.labels.numpy()
 
 
-def log_unreadable(images: FaceDataset, log: Path, report: Reporter) -> None:
-    """Names the images that were left out in a file, and says so; without any, an older file goes."""
+def log_unreadable(images: FaceDataset, run: Path, report: Reporter) -> None:
+    """Lists the images that were left out in ``RUN/unreadable-SPLIT.log`` and reports their number.
+
+    Where every image could be read, an older list is removed.
+    """
+    log = run / f"unreadable-{images.faces.split}.log"
     if not images.unreadable:
         log.unlink(missing_ok=True)
         return

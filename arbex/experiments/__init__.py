@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
-from importlib import import_module
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arbex.errors import UnsupportedError
 from arbex.files import write_atomically
 from arbex.progress import SILENT, Reporter
+from arbex.registry import load
 
 if TYPE_CHECKING:
     from arbex.experiments.plan import Budget, Experiment, Report, Results
@@ -35,11 +34,8 @@ def load_experiment(name: str) -> Experiment:
     Raises:
         UnsupportedError: If there is none.
     """
-    if name not in EXPERIMENTS:
-        raise UnsupportedError(f"The experiment {name!r} is not known.", allowed=f"Known: {', '.join(EXPERIMENTS)}.")
-    module, _, attribute = EXPERIMENTS[name][0].partition(":")
-    experiment: Experiment = getattr(import_module(module), attribute)()
-    return experiment
+    found: type[Experiment] = load("experiment", name, {key: where for key, (where, _) in EXPERIMENTS.items()})
+    return found()
 
 
 def run_experiment(
@@ -78,7 +74,7 @@ def run_experiment(
         "command": command,
         "budget": asdict(budget),
         "figures": found.figures,
-        "runs": [asdict(replace(outcome, scores=dict(outcome.scores))) for outcome in results.outcomes],
+        "runs": [outcome.to_json() for outcome in results.outcomes],
     }
     write_atomically(out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
     document = out / f"{name}.md"

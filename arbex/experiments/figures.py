@@ -7,26 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from arbex.checkpoint import load_run
-from arbex.data.augmentation import Normalize
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
 from arbex.experiments.paper import FIGURE_5, FIGURE_6
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import faces, scatter
 from arbex.experiments.statistics import estimate
-from arbex.experiments.tables import as_json, markdown_table, percent
+from arbex.experiments.tables import markdown_table, percent
+from arbex.prediction import BATCH, predict
 
 SHOWN = 8
 EMBEDDED = 1500
 """Images in the maps; more make them slow and no clearer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """What a run answers for the test split.
 
@@ -47,24 +45,18 @@ class Answers:
     names: tuple[str, ...]
 
 
-@torch.inference_mode()
 def answers_of(run: str, data: str) -> Answers:
     """Returns what a run answers for the test split of a data set."""
     model = load_run(run)
     images = FaceDataset(read_split(data, "test", labels=model.labels), model.preprocessing.image_size)
-    normalize = Normalize(model.preprocessing)
-    outputs = [model(normalize(pixels)) for pixels, *_ in DataLoader(images, batch_size=64)]
-
-    def joined(name: str) -> NDArray[np.float32]:
-        return np.concatenate([getattr(output, name).numpy() for output in outputs])
-
+    found = predict(model, images.batches(BATCH))
     return Answers(
-        images.pixels[images.rows].permute(0, 2, 3, 1).numpy(),
-        images.labels.numpy(),
-        joined("primary"),
-        joined("corrected"),
-        joined("embedding"),
-        model.labels,
+        images=images.arrays(),
+        labels=images.labels.numpy(),
+        primary=found.primary.numpy(),
+        corrected=found.corrected.numpy(),
+        embedding=found.embedding.numpy(),
+        names=model.labels,
     )
 
 
@@ -79,9 +71,12 @@ class Figure5(Experiment):
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
         """Returns standard deviations of both distributions, and what was repaired and what was spoiled."""
-        rows = []
-        for name, theirs in FIGURE_5.items():
-            rows.append([name.replace("std_", ""), estimate(results.values("arbex", name)).text(digits=4), f"{theirs}"])
+        evaluations = [outcome.scores for outcome in results.of("arbex")]
+        spreads = {
+            "primary": estimate([evaluation.std_primary for evaluation in evaluations]),
+            "corrected": estimate([evaluation.std_corrected for evaluation in evaluations]),
+        }
+        rows = [[name, spread.text(digits=4), f"{FIGURE_5[name]}"] for name, spread in spreads.items()]
         spread = markdown_table(("distribution", "standard deviation", "paper, 60 images"), rows)
         found = answers_of(results.of("arbex")[0].run, data)
         before, after = (p.argmax(1) == found.labels for p in (found.primary, found.corrected))
@@ -100,9 +95,14 @@ class Figure5(Experiment):
             f"repaired {int(repaired.sum())} answers and spoiled {int(spoiled.sum())}. The plot shows repaired ones; a "
             "star marks the true class."
         )
-        figures = {name: as_json(value) for name, value in both.items()}
+        figures = {name: value.to_json() for name, value in both.items()}
         counts = {"repaired": int(repaired.sum()), "spoiled": int(spoiled.sum()), "images": len(before)}
-        return Report("Figure 5: distributions before and after correction", body, {**figures, **counts}, plots)
+        return Report(
+            title="Figure 5: distributions before and after correction",
+            body=body,
+            figures={**figures, **counts},
+            plots=plots,
+        )
 
 
 class Figure6(Experiment):
@@ -136,11 +136,16 @@ class Figure6(Experiment):
             both = estimate(apart), estimate(dense)
             theirs = FIGURE_6[method]
             rows.append([method, both[0].text(digits=3), both[1].text(digits=1), f"{theirs[0]:.3f} / {theirs[1]:.1f}"])
-            figures[method] = {"davies_bouldin": as_json(both[0]), "calinski_harabasz": as_json(both[1])}
+            figures[method] = {"davies_bouldin": both[0].to_json(), "calinski_harabasz": both[1].to_json()}
         head = ("method", "Davies-Bouldin (less is better)", "Calinski-Harabasz (more)", "paper")
         note = (
             "Scores are of the embeddings themselves, on the test split. Embeddings of arbex are 128 wide, those of "
             "the others are what the encoder puts out."
         )
         plot = scatter(out / "fig-6.png", maps, classes, names)
-        return Report("Figure 6: embeddings", f"{markdown_table(head, rows)}\n\n{note}", figures, (plot,))
+        return Report(
+            title="Figure 6: embeddings",
+            body=f"{markdown_table(head, rows)}\n\n{note}",
+            figures=figures,
+            plots=(plot,),
+        )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from arbex.errors import UnsupportedError
+from arbex.checks import check_name
+from arbex.evaluation import Evaluation
+from arbex.models.head import ANCHORS
 from arbex.spec import digest_json
 
 
@@ -25,13 +27,14 @@ class Setting:
     """
 
     name: str
+    _: KW_ONLY
     method: str = "arbex"
-    anchors: int = 10
+    anchors: int = ANCHORS
     assignments: tuple[str, ...] = ()
     teacher: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Budget:
     """How much an experiment may cost.
 
@@ -65,19 +68,21 @@ class Budget:
 
 BUDGETS = {
     # Minutes on two cores: the smallest preset on small images, few of every class an epoch.
-    "small": Budget("tiny", 12, 3, False, ("images_per_class=180",), image_size=48),
-    "full": Budget("base", None, 3, True),
+    "small": Budget(
+        preset="tiny", epochs=12, seeds=3, grid=False, assignments=("images_per_class=180",), image_size=48
+    ),
+    "full": Budget(preset="base", epochs=None, seeds=3, grid=True),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What one run showed.
 
     Attributes:
         setting: Name of its setting.
         seed: Its seed.
-        scores: As ``arbex evaluate`` returns them, on the test split, for the epoch that was best on validation.
+        scores: Evaluation on the test split, of the epoch that was best on validation.
         best_epoch: That epoch.
         curve: Accuracy on validation after each epoch.
         seconds: Duration of training.
@@ -87,15 +92,42 @@ class Outcome:
 
     setting: str
     seed: int
-    scores: Mapping[str, Any]
+    scores: Evaluation
     best_epoch: int
     curve: tuple[float, ...]
     seconds: float
     commands: tuple[str, ...]
     run: str
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return {
+            "setting": self.setting,
+            "seed": self.seed,
+            "scores": self.scores.to_json(),
+            "best_epoch": self.best_epoch,
+            "curve": list(self.curve),
+            "seconds": self.seconds,
+            "commands": list(self.commands),
+            "run": self.run,
+        }
 
-@dataclass(frozen=True)
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Outcome:
+        """Builds the value from what ``to_json`` returned."""
+        return cls(
+            setting=value["setting"],
+            seed=value["seed"],
+            scores=Evaluation.from_json(value["scores"]),
+            best_epoch=value["best_epoch"],
+            curve=tuple(value["curve"]),
+            seconds=value["seconds"],
+            commands=tuple(value["commands"]),
+            run=value["run"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What an experiment found.
 
@@ -125,8 +157,8 @@ class Results:
 
     def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
         """Returns one score of each run of a setting; of the primary distribution if asked for."""
-        found = [outcome.scores for outcome in self.of(setting)]
-        return [float((scores["primary"] if primary else scores)[name]) for scores in found]
+        found = [outcome.scores.primary if primary else outcome.scores.corrected for outcome in self.of(setting)]
+        return [float(getattr(scores, name)) for scores in found]
 
 
 class Experiment(ABC):
@@ -156,6 +188,5 @@ def choose_budget(name: str) -> Budget:
     Raises:
         UnsupportedError: If there is none.
     """
-    if name not in BUDGETS:
-        raise UnsupportedError(f"The budget {name!r} is not known.", allowed=f"Known: {', '.join(BUDGETS)}.")
+    check_name("budget", name, BUDGETS)
     return BUDGETS[name]

@@ -14,18 +14,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from arbex.checkpoint import LAST, METRICS, RESUME
 from arbex.errors import RunError
 from arbex.experiments.plan import Budget, Outcome, Setting
 from arbex.files import write_atomically
 from arbex.methods import method_class
-from arbex.methods.base import options_to_json, split_assignments
+from arbex.methods.base import MethodOptions
 from arbex.progress import Reporter
-from arbex.training.settings import PRESET_SETTINGS, TrainSettings, override
+from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
 
 RESULT = "result.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One run. Experiments that need the same one share it.
 
@@ -48,7 +49,7 @@ class Job:
     teacher: Path | None = None
 
     @property
-    def options(self) -> Any:
+    def options(self) -> MethodOptions:
         """The method's options."""
         return self.split()[0]
 
@@ -58,15 +59,15 @@ class Job:
         epochs = [] if self.budget.epochs is None else [f"epochs={self.budget.epochs}"]
         return override(PRESET_SETTINGS[self.budget.preset], [f"seed={self.seed}", *epochs, *self.split()[1]])
 
-    def split(self) -> tuple[Any, list[str]]:
+    def split(self) -> tuple[MethodOptions, list[str]]:
         """Returns the method's options, and the texts that are not among them."""
         texts = (*self.budget.assignments, *self.setting.assignments)
-        return split_assignments(method_class(self.setting.method).options_type, texts)
+        return assign(method_class(self.setting.method).options_type(), texts)
 
     @property
     def own(self) -> list[str]:
         """What the setting changes against all others of the budget, as ``name=value``."""
-        plain = replace(self, setting=Setting("", self.setting.method))
+        plain = replace(self, setting=Setting("", method=self.setting.method))
         return differences(plain.settings, self.settings) + differences(plain.options, self.options)
 
     @property
@@ -108,7 +109,15 @@ def plan_jobs(settings: Sequence[Setting], budget: Budget, data: str, out: Path,
 
     def job(setting: Setting, seed: int) -> Job:
         teacher = job(named[setting.teacher], seed).run if setting.teacher else None
-        return Job(setting, seed, budget, data, out / "runs" / budget.name, threads, teacher)
+        return Job(
+            setting=setting,
+            seed=seed,
+            budget=budget,
+            data=data,
+            runs=out / "runs" / budget.name,
+            threads=threads,
+            teacher=teacher,
+        )
 
     return [job(setting, seed) for seed in range(budget.seeds) for setting in settings]
 
@@ -123,8 +132,7 @@ def read_outcome(job: Job) -> Outcome | None:
     if not file.is_file():
         return None
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        outcome = Outcome(**{**stored, "curve": tuple(stored["curve"]), "commands": tuple(stored["commands"])})
+        outcome = Outcome.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{file} is damaged: {error}.", remedy="Remove its folder; it is trained again.") from error
     if outcome.commands != job.commands:
@@ -145,37 +153,37 @@ def perform(job: Job) -> Outcome:
     from arbex.training.loop import train
 
     started = time.monotonic()
-    resume = (job.run / "resume.safetensors").is_file()
+    resume = (job.run / RESUME).is_file()
     if job.run.exists() and not resume:
         shutil.rmtree(job.run)  # interrupted before there was anything to go on from
     request = TrainRequest(
-        job.data,
-        job.run,
-        job.budget.preset,
-        job.setting.method,
-        job.settings,
-        job.setting.anchors,
-        job.budget.image_size,
+        data=job.data,
+        out=job.run,
+        preset=job.budget.preset,
+        method=job.setting.method,
+        settings=job.settings,
+        anchors=job.setting.anchors,
+        image_size=job.budget.image_size,
         resume=resume,
         init=tuple(Path(path) for path in job.budget.init),
         new_head=bool(job.budget.init),
         teacher=job.teacher,
-        method_options=options_to_json(job.options),
+        method_options=job.options,
     )
     state = train(request)
-    lines = (job.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (job.run / METRICS).read_text(encoding="utf-8").splitlines()
     outcome = Outcome(
-        job.setting.name,
-        job.seed,
-        evaluate(str(job.run), job.data, "test"),
-        state.best_epoch,
-        tuple(float(json.loads(line)["val_accuracy"]) for line in lines),
-        time.monotonic() - started,
-        job.commands,
-        str(job.run),
+        setting=job.setting.name,
+        seed=job.seed,
+        scores=evaluate(str(job.run), job.data, "test"),
+        best_epoch=state.best_epoch,
+        curve=tuple(float(json.loads(line)["val_accuracy"]) for line in lines),
+        seconds=time.monotonic() - started,
+        commands=job.commands,
+        run=str(job.run),
     )
-    write_atomically(job.run / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
-    for name in ("resume.safetensors", "last.safetensors"):  # the best weights are what was measured
+    write_atomically(job.run / RESULT, json.dumps(outcome.to_json(), indent=1) + "\n")
+    for name in (RESUME, LAST):  # the best weights are what was measured
         (job.run / name).unlink(missing_ok=True)
     return outcome
 
@@ -215,9 +223,10 @@ def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> None:
             for done, future in enumerate(as_completed(pending), start=1):
                 outcome = future.result()
                 left = (time.monotonic() - started) / done * (len(waiting) - done)
+                accuracy = outcome.scores.corrected.accuracy
                 report.line(
-                    f"{done}/{len(waiting)} {outcome.setting}, seed {outcome.seed}: accuracy "
-                    f"{outcome.scores['accuracy']:.3f} in {outcome.seconds:.0f} s, about {left / 60:.0f} min left"
+                    f"{done}/{len(waiting)} {outcome.setting}, seed {outcome.seed}: accuracy {accuracy:.3f} "
+                    f"in {outcome.seconds:.0f} s, about {left / 60:.0f} min left"
                 )
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -6,11 +6,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LEVEL = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A mean and how far the true one may be away.
 
@@ -23,6 +24,10 @@ class Estimate:
     mean: float
     margin: float | None
     values: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the estimate as data."""
+        return {"mean": self.mean, "margin": self.margin, "values": list(self.values)}
 
     def text(self, *, scale: float = 1.0, digits: int = 2, sign: bool = False) -> str:
         """Returns ``71.25 ± 0.40``."""
@@ -48,9 +53,10 @@ def estimate(values: Sequence[float]) -> Estimate:
         raise ValueError("there is nothing to estimate from")
     mean = statistics.fmean(values)
     if count == 1:
-        return Estimate(mean, None, tuple(values))
+        return Estimate(mean=mean, margin=None, values=tuple(values))
     error = statistics.stdev(values) / math.sqrt(count)
-    return Estimate(mean, float(t.ppf((1 + LEVEL) / 2, count - 1)) * error, tuple(values))
+    margin = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Estimate(mean=mean, margin=margin, values=tuple(values))
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:

@@ -6,13 +6,14 @@ A method is one file with one class; ``METHODS`` names it, and it is imported wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from arbex.errors import RunError, UnsupportedError
+from arbex.checks import check_name
+from arbex.registry import load
 
 if TYPE_CHECKING:
-    from arbex.methods.base import Method
+    from arbex.methods.base import Method, MethodOptions
 
 METHODS = {
     "arbex": "arbex.methods.reliability:Reliability",
@@ -33,27 +34,35 @@ def method_class(name: str) -> type[Method[Any]]:
     Raises:
         UnsupportedError: If there is none.
     """
-    if name not in METHODS:
-        raise UnsupportedError(f"The method {name!r} is not known.", allowed=f"Known: {', '.join(METHODS)}.")
-    module, _, attribute = METHODS[name].partition(":")
-    found: type[Method[Any]] = getattr(import_module(module), attribute)
+    found: type[Method[Any]] = load("method", name, METHODS)
     return found
 
 
-def load_method(name: str, options: Mapping[str, Any] | None = None) -> Method[Any]:
+def read_options(name: str, values: Mapping[str, Any]) -> MethodOptions:
+    """Builds the options of a method.
+
+    Args:
+        name: Name of the method.
+        values: Options by name; those left out have the values of the method's publication.
+
+    Raises:
+        UnsupportedError: If there is no such method, or the method has no such option.
+        InputError: If a value is out of its range.
+    """
+    kind = method_class(name).options_type
+    for option in values:
+        check_name("option", option, [field.name for field in fields(kind)], of=f"the method {name!r}")
+    return kind(**values)
+
+
+def load_method(name: str, options: MethodOptions | None = None) -> Method[Any]:
     """Returns the method of that name.
 
     Args:
-        name: Its name.
-        options: Its options by name; those left out have the values of its publication.
+        name: Name of the method.
+        options: Options of the method; by default those of its publication.
 
     Raises:
-        UnsupportedError: If there is none.
-        RunError: If it has no such option.
-        InputError: If a value cannot be trained with.
+        UnsupportedError: If there is no such method.
     """
-    found = method_class(name)
-    try:
-        return found(found.options_type(**(options or {})))
-    except TypeError as error:
-        raise RunError(f"The method {name!r} has other options: {error}.") from error
+    return method_class(name)(options)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, asdict, dataclass
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from arbex.errors import InputError
-from arbex.models.head import Balance
-from arbex.training.settings import TrainSettings, parse
+from arbex.models.head import Balance, LinearHead
+from arbex.settings import TrainSettings
 
 
 def cross_entropies(log_p: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -63,6 +62,7 @@ class Lesson:
     targets: Tensor
     settings: TrainSettings
     positions: Tensor
+    _: KW_ONLY
     epoch: int = 1
     maps: Tensor | None = None
     features: Tensor | None = None
@@ -73,12 +73,21 @@ class Lesson:
         return self.targets.argmax(-1)
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """A method without options of its own."""
+def primary_loss(lesson: Lesson) -> Tensor:
+    """Returns the mean cross-entropy of the primary distribution, for methods that train it alone."""
+    return cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing)
 
 
-Options = TypeVar("Options")
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """Options of a method by name. This class itself serves methods that have none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the options as a dictionary."""
+        return asdict(self)
+
+
+Options = TypeVar("Options", bound=MethodOptions)
 
 
 class Method(ABC, Generic[Options]):
@@ -89,17 +98,20 @@ class Method(ABC, Generic[Options]):
     """
 
     name: ClassVar[str]
-    options_type: ClassVar[type[Any]] = NoOptions
+    options_type: ClassVar[type[MethodOptions]] = MethodOptions
     needs_teacher: ClassVar[bool] = False
     """Whether it learns from another run's answers, and from nothing without them."""
 
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
-        self.options: Options = options if options is not None else self.options_type()
+        self.options = options if options is not None else cast("Options", self.options_type())
 
-    @abstractmethod
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`."""
+        """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`.
+
+        It is a linear classifier unless a method has a head of its own. Only a head with anchors reads ``anchors``.
+        """
+        return LinearHead(in_features, num_classes)
 
     def build_regions(self) -> nn.Module | None:
         """Returns a module from images ``[B, 3, S, S]`` to regions ``[B, R, 3, S, S]``, for a method that has them."""
@@ -137,52 +149,6 @@ class Method(ABC, Generic[Options]):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Remembers what ``state`` returned."""
-
-
-def split_assignments(options_type: type[Any], assignments: Iterable[str]) -> tuple[Any, list[str]]:
-    """Applies those ``name=value`` texts that name an option of a method.
-
-    Returns:
-        The options, and the other texts.
-
-    Raises:
-        InputError: If a value has the wrong type or is out of range.
-    """
-    options, others = options_type(), []
-    names = {field.name for field in fields(options_type)}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        name = name.strip().replace("-", "_")
-        if equals and name in names:
-            options = replace(options, **{name: parse(name, value.strip(), getattr(options, name))})
-        else:
-            others.append(text)
-    return options, others
-
-
-def options_to_json(options: Any) -> dict[str, Any]:
-    """Returns options as a dictionary."""
-    return asdict(options)
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuses a number out of its range.
-
-    Raises:
-        InputError: If it is.
-    """
-    if not low <= value <= high:
-        raise InputError(f"{name}={value} cannot be trained with.", allowed=f"Allowed is {low:g} to {high:g}.")
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuses a word that is none of those allowed.
-
-    Raises:
-        InputError: If it is none.
-    """
-    if value not in allowed:
-        raise InputError(f"{name}={value} is not known.", allowed=f"Allowed: {', '.join(allowed)}.")
 
 
 def flipped(images: Tensor) -> Tensor:

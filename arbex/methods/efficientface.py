@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
-from arbex.models.head import LinearHead
-from arbex.training.settings import TrainSettings
+from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.settings import TrainSettings
 
 
-class LabelDistribution(Method[NoOptions]):
+class LabelDistribution(Method[MethodOptions]):
     """The distributions of a trained generator, the teacher, take the place of the labels.
 
     ``L = -sum_i d_i log p_i`` with ``d`` the generator's answer for the very image that the model sees, and no label.
@@ -21,14 +20,10 @@ class LabelDistribution(Method[NoOptions]):
     name = "efficientface"
     needs_teacher = True
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a linear classifier; ``anchors`` has no meaning here."""
-        return LinearHead(in_features, num_classes)
-
     def adapt(self, settings: TrainSettings) -> TrainSettings:
         """Returns settings in which the teacher's distribution, as it is, makes the whole loss."""
         return replace(settings, distil_share=1.0, distil_temperature=1.0, distil_embedding=0.0)
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """Returns the cross-entropy with the labels, of which the settings leave nothing."""
-        return {"class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing)}
+        return {"class": primary_loss(lesson)}

@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropies, flipped, strongest_other
-from arbex.models.head import LinearHead
+from arbex.checks import check_name, check_range
+from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropies, flipped, strongest_other
 
 MEAN_RIGHT, MEAN_WRONG = (0.5, 0.5), (0.30, 0.15)
 """Where the weight is largest: (probability of the label, probability of the strongest other class)."""
@@ -24,8 +24,8 @@ COVARIANCE_WRONG = ((0.8511, 0.8051), (0.8051, 0.8511))
 FORMS = ("paper", "code")
 
 
-@dataclass(frozen=True)
-class NlaOptions:
+@dataclass(frozen=True, kw_only=True)
+class NlaOptions(MethodOptions):
     """Options of NLA.
 
     Attributes:
@@ -37,8 +37,8 @@ class NlaOptions:
     class_share: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses values with which nothing can be trained."""
-        check_choice("form", self.form, FORMS)
+        """Checks every value."""
+        check_name("form", self.form, FORMS)
         check_range("class_share", self.class_share, 0.0, 1.0)
 
 
@@ -92,10 +92,6 @@ class NavigatingLabelAmbiguity(Method[NlaOptions]):
 
     name = "nla"
     options_type = NlaOptions
-
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a linear classifier; ``anchors`` has no meaning here."""
-        return LinearHead(in_features, num_classes)
 
     def views(self, images: Tensor) -> Tensor:
         """Returns images and their mirror images."""

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_range, cross_entropy
-from arbex.models.head import Balance, log_softmax
+from arbex.checks import check_range
+from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.models.head import Balance, uncorrected
 
 CROPS = (
     # size, left, top; as shares of the side
@@ -22,8 +23,8 @@ CROPS = (
 """The publication's fixed positions: both upper corners, the middle of the lower edge, and two about the center."""
 
 
-@dataclass(frozen=True)
-class RanOptions:
+@dataclass(frozen=True, kw_only=True)
+class RanOptions(MethodOptions):
     """Options of RAN; the defaults are the publication's.
 
     Attributes:
@@ -35,7 +36,7 @@ class RanOptions:
     region_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses values with which nothing can be trained."""
+        """Checks every value."""
         check_range("region_margin", self.region_margin, 0.0, 1.0)
         check_range("region_weight", self.region_weight, 0.0, 1e6)
 
@@ -81,9 +82,7 @@ class RegionHead(nn.Module):
     def forward(self, features: Tensor) -> Balance:
         """Maps ``[B, R, in_features]`` to a balance whose four distributions are one; its embedding is the summary."""
         summary = self.summary(features.float())
-        logits = self.classify(summary)
-        log_p = log_softmax(logits)
-        return Balance(log_p, log_p, log_p, log_p, logits, summary)
+        return uncorrected(self.classify(summary), summary)
 
 
 def region_loss(weights: Tensor, margin: float) -> Tensor:
@@ -116,6 +115,6 @@ class RegionAttention(Method[RanOptions]):
         assert lesson.features is not None
         weights = lesson.head.weights(lesson.features).squeeze(-1)
         return {
-            "class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
+            "class": primary_loss(lesson),
             "region": self.options.region_weight * region_loss(weights, self.options.region_margin),
         }

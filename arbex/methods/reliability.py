@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from arbex.errors import InputError
-from arbex.methods.base import Answer, Lesson, Method, check_range, cross_entropy
-from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead
-from arbex.training.settings import TrainSettings
+from arbex.checks import check_range
+from arbex.methods.base import Answer, Lesson, Method, MethodOptions, cross_entropy
+from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead, check_tokens
+from arbex.settings import TrainSettings
 
 
 def anchor_distances(anchors: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ def center_loss(distances: Tensor, targets: Tensor) -> Tensor:
     return to_own.min(-1).values.square().mean()
 
 
-@dataclass(frozen=True)
-class ReliabilityOptions:
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityOptions(MethodOptions):
     """What the paper leaves open in the head.
 
     Attributes:
@@ -67,16 +67,12 @@ class ReliabilityOptions:
     radius: float = RADIUS
 
     def __post_init__(self) -> None:
-        """Refuses values with which nothing can be trained."""
+        """Checks every value."""
         check_range("tokens", self.tokens, 1, EMBEDDING)
         check_range("attention_heads", self.attention_heads, 1, EMBEDDING)
         check_range("delta", self.delta, 1e-3, 1e3)
         check_range("radius", self.radius, 1e-3, 1e3)
-        if EMBEDDING % (self.tokens * self.attention_heads):
-            raise InputError(
-                f"tokens={self.tokens} with attention_heads={self.attention_heads} do not divide the embedding.",
-                allowed=f"Their product must divide {EMBEDDING}.",
-            )
+        check_tokens(EMBEDDING, self.tokens, self.attention_heads)
 
 
 class Reliability(Method[ReliabilityOptions]):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, NoOptions, cross_entropy
-from arbex.models.head import Balance, log_softmax
+from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
+from arbex.models.head import Balance, log_softmax, uncorrected
 
 WIDTH = 64
 """Of the vector that is mixed."""
@@ -30,9 +30,7 @@ class UncertaintyHead(nn.Module):
     def forward(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one; its embedding is theirs."""
         features = features.float()
-        logits = self.classify(self.mean(features))
-        log_p = log_softmax(logits)
-        return Balance(log_p, log_p, log_p, log_p, logits, features)
+        return uncorrected(self.classify(self.mean(features)), features)
 
 
 def mix(mean: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:
@@ -50,7 +48,7 @@ def mix(mean: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:
     return share * mean + (1 - share) * mean[partner]
 
 
-class RelativeUncertainty(Method[NoOptions]):
+class RelativeUncertainty(Method[MethodOptions]):
     """Pairs of images are mixed by their relative uncertainty, and the mixture has both labels."""
 
     name = "rul"

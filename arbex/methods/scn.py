@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_range, cross_entropy
-from arbex.models.head import Balance, log_softmax
+from arbex.checks import check_range
+from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.models.head import Balance, uncorrected
 
 
-@dataclass(frozen=True)
-class ScnOptions:
+@dataclass(frozen=True, kw_only=True)
+class ScnOptions(MethodOptions):
     """Options of SCN; the defaults are the publication's.
 
     Attributes:
@@ -32,7 +33,7 @@ class ScnOptions:
     relabel_epoch: int = 10
 
     def __post_init__(self) -> None:
-        """Refuses values with which nothing can be trained."""
+        """Checks every value."""
         check_range("high_share", self.high_share, 0.01, 0.99)
         check_range("rank_margin", self.rank_margin, 0.0, 1.0)
         check_range("rank_weight", self.rank_weight, 0.0, 0.99)
@@ -56,9 +57,7 @@ class ImportanceHead(nn.Module):
     def forward(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
         features = features.float()
-        logits = self.importance(features) * self.classify(features)
-        log_p = log_softmax(logits)
-        return Balance(log_p, log_p, log_p, log_p, logits, features)
+        return uncorrected(self.importance(features) * self.classify(features), features)
 
 
 def split_by_importance(importance: Tensor, high_share: float) -> tuple[Tensor, Tensor]:
@@ -107,8 +106,7 @@ class SelfCure(Method[ScnOptions]):
         if lesson.epoch >= self.options.relabel_epoch:
             self.relabel(lesson, importance.detach())
         return {
-            "class": (1 - weight)
-            * cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
+            "class": (1 - weight) * primary_loss(lesson),
             "rank": weight * rank_loss(importance, self.options.high_share, self.options.rank_margin),
         }
 

@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, check_choice, check_range, cross_entropy, strongest_other
-from arbex.models.head import Balance, log_softmax
+from arbex.checks import check_name, check_range
+from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss, strongest_other
+from arbex.models.head import Balance, uncorrected
 
 NEGATIVES = ("predicted", "semi-synthesized", "synthesized")
 
 
-@dataclass(frozen=True)
-class TclOptions:
+@dataclass(frozen=True, kw_only=True)
+class TclOptions(MethodOptions):
     """Options of TCL.
 
     Attributes:
@@ -38,8 +39,8 @@ class TclOptions:
     attention: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses values with which nothing can be trained."""
-        check_choice("negatives", self.negatives, NEGATIVES)
+        """Checks every value."""
+        check_name("negatives", self.negatives, NEGATIVES)
         check_range("predicted_share", self.predicted_share, 0.0, 1.0)
         check_range("margin", self.margin, 0.0, 1e6)
         check_range("triplet_weight", self.triplet_weight, 0.0, 1e6)
@@ -75,9 +76,7 @@ class CenterHead(nn.Module):
     def forward(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
         features = features.float()
-        logits = self.classify(features)
-        log_p = log_softmax(logits)
-        return Balance(log_p, log_p, log_p, log_p, logits, features)
+        return uncorrected(self.classify(features), features)
 
 
 def nearest_coordinates(features: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
@@ -128,6 +127,6 @@ class TripletCenter(Method[TclOptions]):
         negatives = choose_negatives(features, head.centers, lesson.balance.primary.detach(), labels, self.options)
         own, other = (half_squared(features, c, weight) for c in (head.centers[labels], negatives))
         return {
-            "class": cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing),
+            "class": primary_loss(lesson),
             "triplet": self.options.triplet_weight * F.relu(own + self.options.margin - other).mean(),
         }

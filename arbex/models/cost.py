@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from arbex.models.classifier import ExpressionClassifier
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PartCost:
     """Cost of one part of a model.
 
@@ -32,7 +32,7 @@ class PartCost:
     macs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """Cost of a model at batch 1.
 
@@ -109,14 +109,18 @@ def measure_cost(model: ExpressionClassifier) -> Cost:
     counts = {name: sum(by_operation.values()) // 2 for name, by_operation in counter.get_flop_counts().items()}
     root = type(model).__name__
     parts = [
-        PartCost(name, sum(p.numel() for p in module.parameters()), macs_of(f"{root}.{name}", module, counts))
+        PartCost(
+            part=name,
+            parameters=sum(p.numel() for p in module.parameters()),
+            macs=macs_of(f"{root}.{name}", module, counts),
+        )
         for name, module in parts_of(model)
     ]
     rest = sum(p.numel() for p in model.parameters()) - sum(part.parameters for part in parts)
     other = counts["Global"] - sum(part.macs for part in parts)
     if rest or other:
-        parts.append(PartCost("other", rest, other))
+        parts.append(PartCost(part="other", parameters=rest, macs=other))
     with PeakMemory() as memory:
         model(image)
     weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
-    return Cost(tuple(parts), weights, memory.peak)
+    return Cost(parts=tuple(parts), weight_bytes=weights, activation_bytes=memory.peak)

@@ -25,7 +25,7 @@ PRESET = "custom"
 """What stands for the preset of a run with such a backbone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
     """A backbone as a run remembers it.
 
@@ -46,7 +46,11 @@ class BackboneConfig:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BackboneConfig:
         """Builds the value from what ``to_json`` returned."""
-        return cls(str(value["backbone"]), int(value["image_size"]), int(value["out_features"]))
+        return cls(
+            backbone=str(value["backbone"]),
+            image_size=int(value["image_size"]),
+            out_features=int(value["out_features"]),
+        )
 
 
 def import_backbone(name: str) -> Backbone:
@@ -109,4 +113,4 @@ def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, B
             f"The backbone {name!r} returned {found} for images {list(images.shape)}.",
             allowed="Expected is one vector an image, [B, F]. Wrap the module if it returns more.",
         )
-    return module, BackboneConfig(name, image_size, vector.shape[1])
+    return module, BackboneConfig(backbone=name, image_size=image_size, out_features=vector.shape[1])

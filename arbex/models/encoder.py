@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from arbex.models.backbones import ImageBackbone, LandmarkBackbone
 from arbex.models.presets import EncoderConfig
 
+NORM_EPSILON = 1e-6
+"""Epsilon of the layer norms in the fusion transformer."""
+
 
 def drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
     """Zeroes whole samples of ``x`` [B, ...] with ``probability`` and rescales the others, in training."""
@@ -145,10 +148,10 @@ class FusionBlock(nn.Module):
         """Builds attention and feed-forward for ``dim`` channels."""
         super().__init__()
         self.heads = heads
-        self.norm_attention = nn.LayerNorm(dim, eps=1e-6)
+        self.norm_attention = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.project = nn.Linear(dim, dim)
-        self.norm_mlp = nn.LayerNorm(dim, eps=1e-6)
+        self.norm_mlp = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.mlp = FeedForward(dim, ratio, gelu=gelu)
 
     def attend(self, x: Tensor, first: int) -> Tensor:
@@ -216,7 +219,7 @@ class Encoder(nn.Module):
             FusionBlock(dim, config.fusion_heads, config.mlp_ratio, gelu=config.gelu)
             for _ in range(config.fusion_depth)
         )
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.gate = SqueezeExcite(dim)
 
     def tokens(self, images: Tensor) -> list[Tensor]:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arbex.errors import InputError
+
 EPSILON = 1e-7
 """A confidence below this is float32 rounding; added to both weights, it makes their limit the plain mean."""
 
@@ -20,8 +22,15 @@ EPSILON = 1e-7
 EMBEDDING = 128
 """Width of the space in which the anchors lie."""
 
+ANCHORS = 10
+"""Usual number of anchors per class: Table 1 favors 8 to 10."""
+
 RADIUS = 5.0
 """Initial length of anchors: at delta = 1, an embedding on an anchor is then about 80 % sure of it."""
+
+
+SMALLEST_SQUARE = 1e-12
+"""Added to squared distances, so that the gradient of their root is finite at zero."""
 
 
 class Balance(NamedTuple):
@@ -101,6 +110,30 @@ def spread_anchors(num_classes: int, anchors: int, dim: int, radius: float = RAD
     return radius * directions
 
 
+def uncorrected(logits: Tensor, embedding: Tensor) -> Balance:
+    """Returns the balance of a head that corrects nothing: its four distributions are one.
+
+    Args:
+        logits: ``[B, N]``.
+        embedding: ``[B, D]``.
+    """
+    log_p = log_softmax(logits)
+    return Balance(log_p, log_p, log_p, log_p, logits, embedding)
+
+
+def check_tokens(embedding: int, tokens: int, attention_heads: int) -> None:
+    """Checks that an embedding can be cut into tokens, and each token into attention heads.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    if embedding % (tokens * attention_heads):
+        raise InputError(
+            f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the width "
+            f"of the embedding, {embedding}.",
+        )
+
+
 class ReliabilityHead(nn.Module):
     """Turns a backbone's vector into a primary and a corrected distribution.
 
@@ -117,14 +150,14 @@ class ReliabilityHead(nn.Module):
         radius: Initial length of anchors, in the same unit.
 
     Raises:
-        ValueError: If tokens and heads do not divide the embedding.
+        InputError: If tokens and heads do not divide the embedding.
     """
 
     def __init__(
         self,
         in_features: int,
         num_classes: int,
-        anchors: int = 10,
+        anchors: int = ANCHORS,
         *,
         embedding: int = EMBEDDING,
         hidden: int = 64,
@@ -136,11 +169,7 @@ class ReliabilityHead(nn.Module):
     ) -> None:
         """Builds the head with fresh weights."""
         super().__init__()
-        if embedding % tokens or (embedding // tokens) % attention_heads:
-            raise ValueError(
-                f"{tokens} tokens with {attention_heads} heads do not divide an embedding of {embedding}: "
-                "embedding / tokens / attention_heads must be whole"
-            )
+        check_tokens(embedding, tokens, attention_heads)
         self.delta, self.num_anchors = delta, anchors
         self.tokens, self.attention_heads = tokens, attention_heads
         self.lend_encoder = False  # in training: only the anchors send gradients into the encoder
@@ -157,7 +186,7 @@ class ReliabilityHead(nn.Module):
     def distances(self, embedding: Tensor) -> Tensor:
         """Returns the Euclidean distances from ``[B, D]`` to all anchors, as ``[B, N, K]``."""
         difference = embedding[:, None, None, :] - self.anchors  # [B, N, K, D]
-        return (difference.square().sum(-1) + 1e-12).sqrt()  # the epsilon keeps the gradient finite at zero
+        return (difference.square().sum(-1) + SMALLEST_SQUARE).sqrt()
 
     def geometric_correction(self, embedding: Tensor) -> Tensor:
         """Returns ``log t_g`` [B, N]: a softmax over all anchors, summed over those of a class (3.4.1)."""
@@ -199,6 +228,4 @@ class LinearHead(nn.Module):
     def forward(self, features: Tensor) -> Balance:
         """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
         features = features.float()
-        logits = self.classify(features)
-        log_p = log_softmax(logits)
-        return Balance(log_p, log_p, log_p, log_p, logits, features)
+        return uncorrected(self.classify(features), features)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Widths and depths of an :class:`~arbex.models.encoder.Encoder`.
 
@@ -93,9 +93,21 @@ class EncoderConfig:
 
 BASE = EncoderConfig()
 
-MOBILE = EncoderConfig(
-    image_size=112,
+FOLDABLE = EncoderConfig(
     subsample=1,
+    mlp_ratio=2,
+    layer_scale=1.0,
+    norm_first=False,
+    embed_norm=True,
+    prelu=False,
+    gelu=False,
+    freeze_landmarks=False,
+)
+"""What the small presets share: norms that fold into convolutions, and activations that integer kernels have."""
+
+MOBILE = replace(
+    FOLDABLE,
+    image_size=112,
     stem_channels=12,
     image_channels=(16, 32, 80),
     image_depths=(1, 2, 2),
@@ -107,21 +119,13 @@ MOBILE = EncoderConfig(
     level_channels=(24, 48, 80),
     level_heads=(1, 2, 4),
     windows=(14, 14, 7),
-    mlp_ratio=2,
     embed_dim=128,
-    fusion_heads=8,
-    layer_scale=1.0,
     drop_path=(0.0, 0.05, 0.1),
-    norm_first=False,
-    embed_norm=True,
-    prelu=False,
-    gelu=False,
-    freeze_landmarks=False,
 )
 
-TINY = EncoderConfig(
+TINY = replace(
+    FOLDABLE,
     image_size=64,
-    subsample=1,
     stem_channels=16,
     image_channels=(16, 32, 64),
     image_depths=(1, 1, 1),
@@ -134,15 +138,7 @@ TINY = EncoderConfig(
     level_heads=(1, 2, 3),
     windows=(8, 8, 4),
     embed_dim=64,
-    fusion_heads=8,
-    mlp_ratio=2,
-    layer_scale=1.0,
     drop_path=(0.0, 0.0, 0.0),
-    norm_first=False,
-    embed_norm=True,
-    prelu=False,
-    gelu=False,
-    freeze_landmarks=False,
 )
 
 PRESETS = {"tiny": TINY, "mobile": MOBILE, "base": BASE}

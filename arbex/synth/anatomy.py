@@ -52,7 +52,7 @@ def curve(*knots: tuple[float, float], samples: int = 7, closed: bool = False) -
     return out if closed else np.concatenate([out, padded[-1]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mouth:
     """Contours of the mouth: lips, and the opening between them (empty when closed)."""
 
@@ -63,7 +63,7 @@ class Mouth:
     corners: Points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Eye:
     """Contours of one eye."""
 
@@ -133,7 +133,14 @@ def eye(identity: Identity, units: ActionUnits, side: int, gaze: tuple[float, fl
         return np.stack([center[0] + dx, dy], 1)
 
     radius = 1.05 * open_
-    return Eye(lids, disc(radius), disc(radius * 0.45), np.stack([xs, top], 1), center, upper + lower)
+    return Eye(
+        lids=lids,
+        iris=disc(radius),
+        pupil=disc(radius * 0.45),
+        upper=np.stack([xs, top], 1),
+        center=center,
+        openness=upper + lower,
+    )
 
 
 def mouth(identity: Identity, units: ActionUnits) -> Mouth:

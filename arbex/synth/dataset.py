@@ -34,7 +34,7 @@ HUFFMAN_ONLY = 2
 """zlib's strategy: sensor noise repeats nothing that a longer search would find."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SynthConfig:
     """What to draw; two equal configurations give equal pixels.
 
@@ -85,7 +85,7 @@ class SynthConfig:
                 raise DataError(f"The {name} {value} cannot be drawn.", allowed=f"Allowed is {allowed}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Face:
     """One planned image.
 
@@ -146,7 +146,7 @@ def plan(config: SynthConfig) -> list[Face]:
         rng = np.random.default_rng([config.seed, 2, subject])
         counts = class_counts(config, images, rng)
         for truth in rng.permutation(np.repeat(np.arange(len(counts)), counts)).tolist():
-            faces.append(Face(len(faces), subject, splits[subject], truth))
+            faces.append(Face(index=len(faces), subject=subject, split=splits[subject], truth=truth))
     return faces
 
 

@@ -18,7 +18,7 @@ from arbex.synth.identity import Color, Identity, between, tint
 SUPERSAMPLING = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pose:
     """Where the head is: angles in radians, shifts in units of half the face's width.
 

@@ -29,7 +29,7 @@ HAIRS: tuple[Color, ...] = (
 IRISES: tuple[Color, ...] = ((70, 44, 24), (92, 64, 34), (70, 98, 70), (84, 120, 156), (110, 116, 112))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """Proportions in units of half the face's width, colors as RGB in 0..255."""
 

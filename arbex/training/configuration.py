@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from arbex.checkpoint import RESUME, RunConfig, read_config
+from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
 from arbex.errors import RunError
 from arbex.methods import load_method
+from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
+from arbex.models.head import ANCHORS
+from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing
-from arbex.training.settings import TrainSettings
 
 CUSTOM_SIZE = 224
 """Side of the input of a backbone that is not ours, unless the user says otherwise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainRequest:
     """What to train.
 
@@ -41,7 +42,7 @@ class TrainRequest:
         teacher: A run to distil from.
         backbone: ``package.module:callable`` in place of the encoder.
         teacher_backbone: The same of the teacher, where it has one.
-        method_options: The method's own options by name.
+        method_options: Options of the method; by default those of its publication.
         devices: Processes on this machine; by default what ``torchrun`` started, else one.
     """
 
@@ -50,7 +51,7 @@ class TrainRequest:
     preset: str
     method: str
     settings: TrainSettings
-    anchors: int = 10
+    anchors: int = ANCHORS
     image_size: int | None = None
     resume: bool = False
     windows: tuple[int, int, int] | None = None
@@ -60,7 +61,7 @@ class TrainRequest:
     backbone: str | None = None
     teacher_backbone: str | None = None
     devices: int | None = None
-    method_options: Mapping[str, Any] = field(default_factory=dict)
+    method_options: MethodOptions | None = None
 
     @property
     def side(self) -> int:
@@ -96,23 +97,21 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
         RunError, InputError: If image size, windows or backbone do not fit.
     """
     return RunConfig(
-        PRESET if request.backbone else request.preset,
-        request.method,
-        faces.labels,
-        backbone_config(request) if request.backbone else encoder_config(request, landmarks=landmarks),
-        request.anchors,
-        Preprocessing(request.side),
-        request.settings,
-        {"path": data_path(request.data, faces), "train_digest": faces.digest, **origins},
-        dict(request.method_options),
+        preset=PRESET if request.backbone else request.preset,
+        method=request.method,
+        labels=faces.labels,
+        encoder=backbone_config(request) if request.backbone else encoder_config(request, landmarks=landmarks),
+        anchors=request.anchors,
+        preprocessing=Preprocessing(request.side),
+        settings=request.settings,
+        data={"path": data_path(request.data, faces), "train_digest": faces.digest, **origins},
+        method_options=load_method(request.method, request.method_options).options,
     )
 
 
 def data_path(data: str, faces: FaceSet) -> str:
     """Returns where the data set lies, absolute, with its layout and options where these are not the usual ones."""
-    prefix = data.partition(":")[0] if ":" in data and not Path(data).exists() else "folder"
-    path = str(faces.root.resolve())
-    return path if prefix == "folder" else f"{prefix}:{path}"
+    return str(parse_source(data)._replace(path=faces.root.resolve()))
 
 
 def backbone_config(request: TrainRequest) -> BackboneConfig:

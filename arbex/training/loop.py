@@ -36,18 +36,18 @@ from arbex.data.sampler import RefinementSampler
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
 from arbex.errors import RunError
-from arbex.evaluation import predict, scores
+from arbex.evaluation import Evaluation, measure
 from arbex.files import write_atomically
 from arbex.methods import load_method
 from arbex.methods.base import Answer, Lesson, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
+from arbex.settings import TrainSettings
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
-from arbex.training.settings import TrainSettings
-from arbex.training.state import TrainState, read_state, write_state
+from arbex.training.state import EpochMetrics, TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
 from arbex.weights.matching import fill, recognize
 from arbex.weights.torch_file import WeightsFile, read_weights_file
@@ -151,7 +151,16 @@ class Trainer:
         answer = self.model(self.normalize(images).contiguous(memory_format=self.memory_format))
         balance, tokens = answer.balance, answer.tokens
         losses = self.method.losses(
-            Lesson(self.raw.head, balance, targets, settings, positions, epoch, answer.maps, answer.features)
+            Lesson(
+                self.raw.head,
+                balance,
+                targets,
+                settings,
+                positions,
+                epoch=epoch,
+                maps=answer.maps,
+                features=answer.features,
+            )
         )
         answers = self.method.answers(balance, settings)
         if tokens is not None:
@@ -184,16 +193,9 @@ class Trainer:
             )
         return means
 
-    def validate(self) -> dict[str, float]:
-        """Returns accuracy and likelihood loss on the validation split, for both distributions."""
-        corrected, primary = predict(self.raw, self.validation)
-        after, before = (scores(p, self.validation.labels, self.config.labels) for p in (corrected, primary))
-        return {
-            "val_accuracy": after["accuracy"],
-            "val_nll": after["nll"],
-            "val_ece": after["ece"],
-            "val_primary_accuracy": before["accuracy"],
-        }
+    def validate(self) -> Evaluation:
+        """Measures the model on the validation split."""
+        return measure(self.raw, self.validation)
 
 
 def keep_metrics(run: Path, epochs: int) -> None:
@@ -264,20 +266,19 @@ def brings_landmarks(path: Path, file: WeightsFile) -> bool:
     if path.is_dir():
         encoder = read_config(path).encoder
         return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
-    return "encoder.landmarks.".startswith(recognize(file).covers)
+    return recognize(file).brings_landmarks
 
 
-def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: dict[str, Any]) -> TrainState:
+def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMetrics) -> TrainState:
     """Writes what an epoch produced; the resume file comes last and makes it count."""
-    weights, epoch = trainer.raw.state_dict(), state.epoch + 1
-    score = (metrics["val_accuracy"], -metrics["val_nll"])
-    metadata = {"epoch": str(epoch), "val_accuracy": f"{score[0]:.6f}"}
+    weights, epoch = trainer.raw.state_dict(), metrics.epoch
+    metadata = {"epoch": str(epoch), "val_accuracy": f"{metrics.score[0]:.6f}"}
     write_weights(run / LAST, weights, metadata)
-    if score > state.best_score:
+    if metrics.score > state.best_score:
         write_weights(run / BEST, weights, metadata)
-        state = replace(state, best_epoch=epoch, best_score=score)
+        state = replace(state, best_epoch=epoch, best_score=metrics.score)
     with (run / METRICS).open("a") as stream:
-        stream.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        stream.write(json.dumps(metrics.to_json()) + "\n")
     state = replace(state, epoch=epoch)
     write_state(run, state, trainer.supervised.state_dict(), trainer.optimizer, trainer.method.state())
     return state
@@ -356,8 +357,8 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     state = start(request, trainer, files, report)
     report_repeats(trainer, report)
     if fabric.is_global_zero:
-        for name, dataset in (("train", images), ("val", validation)):
-            log_unreadable(dataset, request.out / f"unreadable-{name}.log", report)
+        for dataset in (images, validation):
+            log_unreadable(dataset, request.out, report)
     for number in range(state.epoch + 1, request.settings.epochs + 1):
         state = run_epoch(request, trainer, state, number, report)
     return state
@@ -369,11 +370,20 @@ def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number
     with report.bar(f"epoch {number}/{request.settings.epochs}", len(trainer.loader)) as step:
         losses = trainer.epoch(number, step)
     if trainer.fabric.is_global_zero:
-        metrics: dict[str, Any] = {**losses, **trainer.validate(), "seconds": time.monotonic() - started}
-        metrics["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
+        validation = trainer.validate()
+        metrics = EpochMetrics(
+            epoch=number,
+            losses=losses,
+            accuracy=validation.corrected.accuracy,
+            nll=validation.corrected.nll,
+            ece=validation.corrected.ece,
+            primary_accuracy=validation.primary.accuracy,
+            seconds=time.monotonic() - started,
+            learning_rate=trainer.optimizer.param_groups[0]["lr"],
+        )
         state = write_epoch(request.out, trainer, state, metrics)
         report.line(
-            f"epoch {number}: loss {metrics['loss']:.3f}, val accuracy {metrics['val_accuracy']:.3f} "
-            f"(primary {metrics['val_primary_accuracy']:.3f}), {metrics['seconds']:.1f} s"
+            f"epoch {number}: loss {losses['loss']:.3f}, val accuracy {metrics.accuracy:.3f} "
+            f"(primary {metrics.primary_accuracy:.3f}), {metrics.seconds:.1f} s"
         )
     return trainer.fabric.broadcast(state)

@@ -13,7 +13,7 @@ from torch import Tensor
 from arbex.checkpoint import RESUME, damaged, read_metadata, read_weights, write_weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainState:
     """Where training stands after an epoch.
 
@@ -26,6 +26,49 @@ class TrainState:
     epoch: int = 0
     best_epoch: int = 0
     best_score: tuple[float, float] = (-1.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """What an epoch measured: one line of ``metrics.jsonl``.
+
+    Attributes:
+        epoch: Number of the epoch, from 1.
+        losses: Means over the epoch's steps by name; ``loss`` is their sum.
+        accuracy: Accuracy of the corrected distribution on validation, in [0, 1].
+        nll: Mean negative log-likelihood of the corrected distribution on validation, in nats.
+        ece: Expected calibration error of the corrected distribution on validation, in [0, 1].
+        primary_accuracy: Accuracy of the primary distribution on validation, in [0, 1].
+        seconds: Duration of training and validation.
+        learning_rate: Learning rate of the last step.
+    """
+
+    epoch: int
+    losses: Mapping[str, float]
+    accuracy: float
+    nll: float
+    ece: float
+    primary_accuracy: float
+    seconds: float
+    learning_rate: float
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """Decides which epoch is best: accuracy, then likelihood; larger is better."""
+        return self.accuracy, -self.nll
+
+    def to_json(self) -> dict[str, float]:
+        """Returns the line as a dictionary."""
+        return {
+            "epoch": self.epoch,
+            **self.losses,
+            "val_accuracy": self.accuracy,
+            "val_nll": self.nll,
+            "val_ece": self.ece,
+            "val_primary_accuracy": self.primary_accuracy,
+            "seconds": self.seconds,
+            "learning_rate": self.learning_rate,
+        }
 
 
 def write_state(
@@ -51,7 +94,9 @@ def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState,
     """
     try:
         fields = json.loads(read_metadata(run / RESUME)["state"])
-        state = TrainState(fields["epoch"], fields["best_epoch"], tuple(fields["best_score"]))
+        state = TrainState(
+            epoch=fields["epoch"], best_epoch=fields["best_epoch"], best_score=tuple(fields["best_score"])
+        )
     except (KeyError, ValueError, TypeError) as error:
         raise damaged(run / RESUME, error) from error
     kinds: dict[str, dict[str, Tensor]] = {"model": {}, "method": {}}

@@ -10,10 +10,13 @@ import torch
 from arbex.checkpoint import BEST, LAST, METRICS, RunConfig, build_model, write_config, write_weights
 from arbex.errors import InputError
 from arbex.files import staged_folder, write_atomically
+from arbex.methods import load_method
 from arbex.models import PRESETS
+from arbex.models.head import ANCHORS
+from arbex.settings import PRESET_SETTINGS
 from arbex.spec import EXPRESSIONS, Preprocessing, digest_file
-from arbex.training.settings import PRESET_SETTINGS
 from arbex.weights.matching import Matching, fill, recognize
+from arbex.weights.public_names import ENCODER
 from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 CLASSIFIER = "VIT.head.linear.weight"
@@ -68,15 +71,17 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
         InputError: If ``labels`` or ``out`` cannot be used.
     """
     file = read_weights_file(path)
-    covers = recognize(file).covers
-    whole, brings_landmarks = covers == "encoder.", "encoder.landmarks.".startswith(covers)
+    source = recognize(file)
+    whole = source.covers == ENCODER
     labels = choose_labels(file, labels)
+    method = "poster" if whole else "arbex"
     config = RunConfig(
         preset="base",
-        method="poster" if whole else "arbex",
+        method=method,
+        method_options=load_method(method).options,
         labels=labels,
-        encoder=replace(PRESETS["base"], freeze_landmarks=brings_landmarks),
-        anchors=10,
+        encoder=replace(PRESETS["base"], freeze_landmarks=source.brings_landmarks),
+        anchors=ANCHORS,
         preprocessing=Preprocessing(PRESETS["base"].image_size),
         settings=PRESET_SETTINGS["base"],
         data={"weights": path.name, "weights_digest": digest_file(path)},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from arbex.errors import RunError
-from arbex.weights.public_names import UNUSED, below, image_name, landmark_name, poster_name
+from arbex.weights.public_names import ENCODER, IMAGE, LANDMARKS, UNUSED, below, image_name, landmark_name, poster_name
 from arbex.weights.torch_file import WeightsFile
 
 LEAST_COVERAGE = 0.9
@@ -32,17 +32,17 @@ class Source:
     covers: str
     rename: Callable[[str], str | None]
 
+    @property
+    def brings_landmarks(self) -> bool:
+        """Whether the file fills the landmark backbone."""
+        return LANDMARKS.startswith(self.covers)
+
 
 SOURCES = (
-    Source("POSTER++", ("ir_back.", "face_landback."), "encoder.", poster_name),
-    Source("IR50", ("input_layer.", "body"), "encoder.image.", below("encoder.image.", image_name)),
-    Source(
-        "MobileFaceNet",
-        ("conv2_dw.", "conv_6_sep."),
-        "encoder.landmarks.",
-        below("encoder.landmarks.", landmark_name),
-    ),
-    Source("arbex", ("encoder.", "head."), "encoder.", lambda name: name),
+    Source("POSTER++", ("ir_back.", "face_landback."), ENCODER, poster_name),
+    Source("IR50", ("input_layer.", "body"), IMAGE, below(IMAGE, image_name)),
+    Source("MobileFaceNet", ("conv2_dw.", "conv_6_sep."), LANDMARKS, below(LANDMARKS, landmark_name)),
+    Source("arbex", ("encoder.", "head."), ENCODER, lambda name: name),
 )
 
 
@@ -62,7 +62,7 @@ def recognize(file: WeightsFile) -> Source:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conflict:
     """A tensor whose shape is not the model's."""
 
@@ -75,7 +75,7 @@ class Conflict:
         return f"{self.name} is {list(self.found)}, expected {list(self.expected)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matching:
     """Which tensors of a file go where.
 
@@ -120,7 +120,7 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
         elif ours is None or ours not in wanted:
             (unused if source.name == "arbex" or (ours or "").startswith("head.") else unknown).append(name)
         elif tensor.shape != wanted[ours].shape:
-            conflicts.append(Conflict(name, tuple(tensor.shape), tuple(wanted[ours].shape)))
+            conflicts.append(Conflict(name=name, found=tuple(tensor.shape), expected=tuple(wanted[ours].shape)))
         else:
             renamed[name] = ours
             tensors[ours] = converted(file, name, tensor, wanted[ours])
@@ -128,14 +128,14 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
     counters = {name for name in expected if name.endswith("num_batches_tracked")}  # of no use outside training
     missing = tuple(name for name in expected if name not in tensors and name not in counters)
     return Matching(
-        source,
-        tensors,
-        renamed,
-        tuple(unused),
-        tuple(unknown),
-        missing,
-        tuple(conflicts),
-        coverage(expected, tensors, counters),
+        source=source,
+        tensors=tensors,
+        renamed=renamed,
+        unused=tuple(unused),
+        unknown=tuple(unknown),
+        missing=missing,
+        conflicts=tuple(conflicts),
+        coverage=coverage(expected, tensors, counters),
     )
 
 
@@ -167,7 +167,7 @@ def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
     """
     matching = match(file, model)
     if not head:
-        matching = replace(matching, tensors={k: v for k, v in matching.tensors.items() if k.startswith("encoder.")})
+        matching = replace(matching, tensors={k: v for k, v in matching.tensors.items() if k.startswith(ENCODER)})
     if matching.coverage < LEAST_COVERAGE:
         first = next(iter(matching.conflicts), None) or f"{matching.missing[0]} is missing"
         raise RunError(

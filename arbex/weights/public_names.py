@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+ENCODER, IMAGE, LANDMARKS = "encoder.", "encoder.image.", "encoder.landmarks."
+"""Prefixes of the model's names: the encoder, and its two backbones."""
+
 IR50_DEPTHS = (3, 4, 14, 3)
 """Blocks of each stage; the fourth is not part of the encoder."""
 
@@ -98,8 +101,8 @@ def landmark_name(name: str) -> str | None:
 def poster_name(name: str) -> str | None:
     """Returns the name in the classifier of a tensor of a whole POSTER++ checkpoint, ``UNUSED``, or nothing."""
     for prefix, ours, inner in (
-        ("ir_back.", "encoder.image.", image_name),
-        ("face_landback.", "encoder.landmarks.", landmark_name),
+        ("ir_back.", IMAGE, image_name),
+        ("face_landback.", LANDMARKS, landmark_name),
     ):
         if name.startswith(prefix):
             return below(ours, inner)(name.removeprefix(prefix))
@@ -107,7 +110,7 @@ def poster_name(name: str) -> str | None:
         return UNUSED
     if found := re.fullmatch(r"VIT\.head\.linear\.(weight|bias)", name):
         return f"head.classify.{found[1]}"
-    return below("encoder.", fusion_name)(name)
+    return below(ENCODER, fusion_name)(name)
 
 
 def fusion_name(name: str) -> str | None:

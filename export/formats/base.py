@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 from arbex.errors import ArbexError, BackendError
 from arbex.packages import Package
+from export.operators import Operator
 from export.targets import Target
 from runtimes.formats import Format
 
 if TYPE_CHECKING:
     from export.programs import Variant
-
-Shape: TypeAlias = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A convolution or linear layer as a file holds it.
-
-    Attributes:
-        weight: Sorted dimensions of its weight without ones.
-        int8: Whether its kernel reads integers.
-    """
-
-    weight: Shape
-    int8: bool
-
-
-def weight_key(shape: Iterable[int]) -> Shape:
-    """Returns what the shape of a weight has in common in all layouts."""
-    return tuple(sorted(int(n) for n in shape if n != 1))
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
-from export.formats.base import Operator, Writer, refusals_of, weight_key
+from export.formats.base import Writer, refusals_of
+from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.operators import HEAD
 from quantize.recipe import ACCELERATOR

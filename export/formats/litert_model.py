@@ -9,7 +9,8 @@ import numpy as np
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME
-from export.formats.base import Operator, Writer, refusals_of, weight_key
+from export.formats.base import Writer, refusals_of
+from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import CPU
 from runtimes.litert_runtime import TFLITE

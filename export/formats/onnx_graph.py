@@ -12,7 +12,8 @@ import numpy as np
 from arbex.errors import BackendError
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
-from export.formats.base import Operator, Writer, refusals_of, weight_key
+from export.formats.base import Writer, refusals_of
+from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import ACCELERATOR, CPU
 from runtimes.onnx_runtime import ONNX

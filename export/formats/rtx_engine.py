@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from arbex.errors import BackendError
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME
-from export.formats.base import Operator, Writer
+from export.formats.base import Writer
 from export.formats.onnx_graph import onnx_operators
+from export.operators import Operator
 from export.targets import Target
 from quantize.recipe import ACCELERATOR
 from runtimes.onnx_runtime import ONNX

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from arbex.errors import BackendError
 from arbex.packages import Package
-from export.formats.base import Operator, Writer, refusals_of
+from export.formats.base import Writer, refusals_of
 from export.formats.onnx_graph import JETSON, onnx_operators
+from export.operators import Operator
 from runtimes.onnx_runtime import ONNX
 from runtimes.tensorrt_engines import TENSORRT_ENGINE
 

@@ -78,3 +78,12 @@ def test_the_newest_complete_run_is_found(copy: Path):
     assert newest_run(root) == copy
     with pytest.raises(RunError, match="there is none under"):
         newest_run(root / "unfinished")
+
+
+def test_what_a_killed_process_left_half_done_is_no_run(tmp_path: Path):
+    for name in ("whole", ".whole.half-done"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CONFIG).touch()
+        (tmp_path / name / BEST).touch()
+    os.utime(tmp_path / "whole" / BEST, (1, 1))
+    assert newest_run(tmp_path) == tmp_path / "whole"

@@ -51,7 +51,7 @@ def test_a_failed_stage_vanishes_and_keeps_the_old_folder(tmp_path: Path):
     (out / "key").write_text("old")
 
     def interrupted() -> None:
-        with staged_folder(out, replace_if="key") as stage:
+        with staged_folder(out, check=refuse_unless_key) as stage:
             (stage / "key").write_text("new")
             raise KeyboardInterrupt
 
@@ -61,16 +61,37 @@ def test_a_failed_stage_vanishes_and_keeps_the_old_folder(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_folder_is_replaced_only_where_it_holds_the_key(tmp_path: Path):
+def refuse_unless_key(folder: Path) -> None:
+    if not (folder / "key").is_file():
+        raise InputError("has no key")
+
+
+def test_a_folder_that_holds_something_is_replaced_only_where_the_check_allows_it(tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "precious").write_text("mine")
-    with pytest.raises(InputError, match="already holds something"), staged_folder(out, replace_if="key"):
+    with pytest.raises(InputError, match="already holds something"), staged_folder(out):
+        pass
+    with pytest.raises(InputError, match="has no key"), staged_folder(out, check=refuse_unless_key):
         pass
     (out / "key").touch()
-    with staged_folder(out, replace_if="key") as stage:
+    with staged_folder(out, check=refuse_unless_key) as stage:
         (stage / "key").touch()
     assert [p.name for p in out.iterdir()] == ["key"]
+
+
+def test_what_appears_while_a_folder_is_staged_is_kept(tmp_path: Path):
+    out = tmp_path / "out"
+
+    def work() -> None:
+        with staged_folder(out):
+            out.mkdir()
+            (out / "precious").write_text("mine")
+
+    with pytest.raises(InputError, match="already holds something"):
+        work()
+    assert (out / "precious").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path):

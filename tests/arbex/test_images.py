@@ -10,6 +10,7 @@ from PIL import Image
 
 from arbex.errors import DataError
 from arbex.images import find_images, load, read_image, resize
+from tests.unprivileged import run_unprivileged
 
 COLOR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -78,3 +79,58 @@ def test_a_single_pixel_is_no_face(tmp_path: Path):
 def test_a_missing_file(tmp_path: Path):
     with pytest.raises(DataError, match="does not exist"):
         read_image(tmp_path / "nowhere.png")
+
+
+FIND = """
+from pathlib import Path
+from arbex.errors import DataError
+from arbex.images import find_images
+try:
+    print([str(path) for path in find_images(Path("data"))])
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+@pytest.mark.parametrize("name", ["data", "data/anger", "data/anger/deep"])
+def test_a_folder_that_cannot_be_read_is_named(name: str, mode: int, tmp_path: Path):
+    (tmp_path / "data" / "anger" / "deep").mkdir(parents=True)
+    for folder in ("data", "data/anger", "data/anger/deep"):
+        (tmp_path / folder / "x.png").touch()
+    (tmp_path / name).chmod(mode)
+    said = run_unprivileged(FIND, tmp_path)
+    (tmp_path / name).chmod(0o755)
+    assert said.startswith(f"{name} cannot be read: Permission denied. ")
+
+
+def test_a_hidden_folder_need_not_be_readable(tmp_path: Path):
+    (tmp_path / "data" / ".trash").mkdir(parents=True, mode=0o700)
+    (tmp_path / "data" / ".trash").chmod(0)
+    (tmp_path / "data" / "x.png").touch()
+    assert run_unprivileged(FIND, tmp_path) == "['data/x.png']\n"
+
+
+def test_a_link_to_where_one_may_not_look_is_named(tmp_path: Path):
+    for folder in ("data", "closed"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "closed" / "x.png").touch()
+    (tmp_path / "data" / "link.png").symlink_to("../closed/x.png")
+    (tmp_path / "data" / "notes.txt").symlink_to("../closed/x.txt")
+    (tmp_path / "closed").chmod(0)
+    assert run_unprivileged(FIND, tmp_path).startswith("data/link.png cannot be read: Permission denied. ")
+    (tmp_path / "data" / "link.png").unlink()
+    assert run_unprivileged(FIND, tmp_path) == "[]\n"
+    (tmp_path / "closed").chmod(0o755)
+
+
+def test_links_to_images_count_and_links_to_folders_and_to_nothing_do_not(tmp_path: Path):
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    for folder in (data, outside):
+        folder.mkdir()
+        (folder / "x.png").touch()
+    (data / "link.png").symlink_to(outside / "x.png")
+    (data / "folder").symlink_to(outside)
+    (data / "nothing.png").symlink_to(outside / "nothing.png")
+    (data / "loop.png").symlink_to(data / "loop.png")
+    assert [p.name for p in find_images(data)] == ["link.png", "x.png"]

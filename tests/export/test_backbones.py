@@ -12,9 +12,9 @@ from arbex.checkpoint import load_run, open_run
 from arbex.cli import invoke
 from arbex.errors import InputError, RunError
 from arbex.models import ReliabilityHead
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from export.pipeline import export
 from export.plan import ExportRequest
 from runtimes.bundle import open_bundle
@@ -28,7 +28,17 @@ def name(architecture: str) -> str:
 
 
 def train_on(architecture: str, faces: Path, out: Path) -> None:
-    train(TrainRequest(str(faces), out, "custom", "arbex", QUICK, image_size=64, backbone=name(architecture)))
+    train(
+        TrainRequest(
+            data=str(faces),
+            out=out,
+            preset="custom",
+            method="arbex",
+            settings=QUICK,
+            image_size=64,
+            backbone=name(architecture),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +125,30 @@ def test_weights_of_another_backbone_are_refused(vit_run: Path):
 )
 def test_what_is_no_backbone_is_refused(backbone: str, message: str, faces: Path, tmp_path: Path):
     with pytest.raises(InputError, match=message):
-        train(TrainRequest(str(faces), tmp_path / "run", "custom", "arbex", QUICK, image_size=64, backbone=backbone))
+        train(
+            TrainRequest(
+                data=str(faces),
+                out=tmp_path / "run",
+                preset="custom",
+                method="arbex",
+                settings=QUICK,
+                image_size=64,
+                backbone=backbone,
+            )
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_size_a_backbone_wants_is_asked_for(faces: Path, tmp_path: Path):
     with pytest.raises(InputError, match="--image-size"):
-        train(TrainRequest(str(faces), tmp_path / "run", "custom", "arbex", QUICK, image_size=80, backbone=name("vit")))
+        train(
+            TrainRequest(
+                data=str(faces),
+                out=tmp_path / "run",
+                preset="custom",
+                method="arbex",
+                settings=QUICK,
+                image_size=80,
+                backbone=name("vit"),
+            )
+        )

@@ -23,8 +23,8 @@ from export.census import (
     take_census,
 )
 from export.elementwise import ACCELERATED, REASONS, count_values, list_elementwise
-from export.formats.base import Operator
 from export.formats.onnx_graph import onnx_operators, onnx_runtime_operators
+from export.operators import Operator
 from export.programs import Programs, Variant
 from export.registry import WRITERS
 from export.trace import trace

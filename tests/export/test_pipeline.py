@@ -16,9 +16,9 @@ from arbex.checkpoint import load_run, open_run
 from arbex.errors import CheckFailed, DataError, RunError, UnsupportedError
 from arbex.progress import SILENT
 from arbex.reference import answer
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 from calibration import CalibrationTable
 from export.channel_equalization import equalize_channels
 from export.gate import answers_of
@@ -157,7 +157,7 @@ def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_
 def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Path):
     write_calibration(run, CalibrationRequest(source=str(faces), samples=14), tmp_path / "table.json")
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=0", "seed=9"])
-    train(TrainRequest(str(faces), tmp_path / "other", "tiny", "arbex", settings))
+    train(TrainRequest(data=str(faces), out=tmp_path / "other", preset="tiny", method="arbex", settings=settings))
     request = ExportRequest(
         run=tmp_path / "other",
         targets=["cpu"],
@@ -275,7 +275,7 @@ def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
 def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[str], faces: Path, tmp_path: Path):
     settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
     run = tmp_path / "run"
-    train(TrainRequest(str(faces), run, preset, "arbex", settings))
+    train(TrainRequest(data=str(faces), out=run, preset=preset, method="arbex", settings=settings))
     with pytest.raises(RunError, match="never trained"):
         export(ExportRequest(run=run, targets=targets, out=tmp_path / "out", precisions=("fp32",)))
     request = ExportRequest(

@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 import torch
+import torchao.quantization.pt2e.quantize_pt2e as pt2e
 from torch.fx import GraphModule, Node
 
-from arbex.errors import DataError
+from arbex.errors import BackendError, DataError
 from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
 from arbex.provenance import Recipe
 from arbex.spec import EXPRESSIONS, Preprocessing
@@ -17,7 +18,7 @@ from calibration.observers import observe
 from export.trace import TracedModel, trace
 from quantize.operators import WEIGHTED
 from quantize.placement import in_head, module_path
-from quantize.program import calibrate, quantize
+from quantize.program import QAT_FOLDING, calibrate, quantize, without_qat_folding
 from quantize.recipe import ACCELERATOR, CPU, WIDEST
 
 
@@ -188,3 +189,18 @@ def test_images_with_nan_are_refused(traced: TracedModel, images: torch.Tensor):
     bad[0, 0, 0, 0] = float("inf")
     with pytest.raises(DataError, match="Calibration saw values"):
         calibrate(traced.program, [bad])
+
+
+def test_the_search_for_training_time_patterns_is_skipped_and_back_afterwards():
+    original = getattr(pt2e, QAT_FOLDING)
+    with without_qat_folding():
+        assert getattr(pt2e, QAT_FOLDING) is not original
+    assert getattr(pt2e, QAT_FOLDING) is original
+    # convert_pt2e still calls it by that name: replacing it has an effect.
+    assert QAT_FOLDING in pt2e.convert_pt2e.__code__.co_names
+
+
+def test_a_torchao_without_that_function_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(pt2e, QAT_FOLDING)
+    with pytest.raises(BackendError, match=r"_fold_conv_bn_qat.*constraints\.txt"), without_qat_folding():
+        pass

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
+from arbex.checks import check_name
 from arbex.data.layouts.base import Layout
 from arbex.errors import DataError
+from arbex.images import check_readable
+from arbex.registry import load
 
 LAYOUTS = {
     "folder": "arbex.data.layouts.folder:Folder",
@@ -20,37 +23,57 @@ LAYOUTS = {
 """From the name on the command line to ``module:class``."""
 
 
-def parse_source(data: str) -> tuple[str, dict[str, str], Path]:
-    """Reads ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
+class DataSource(NamedTuple):
+    """Where a data set is, and how it is laid out.
 
-    Returns:
-        Layout, options and path; the layout of a path alone is ``folder``.
+    Attributes:
+        layout: Name of the layout.
+        options: Options of the layout by name.
+        path: Folder of the data set.
+    """
+
+    layout: str
+    options: dict[str, str]
+    path: Path
+
+    def __str__(self) -> str:
+        """Returns the text that ``parse_source`` reads."""
+        head = ",".join([self.layout, *(f"{name}={value}" for name, value in self.options.items())])
+        return str(self.path) if head == "folder" else f"{head}:{self.path}"
+
+
+def parse_source(data: str) -> DataSource:
+    """Reads ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``; the layout of a path alone is ``folder``.
 
     Raises:
-        DataError: If the layout is unknown or an option has no value.
+        UnsupportedError: If the layout is not known.
+        DataError: If an option has no value, or the path is empty.
     """
     head, colon, rest = data.partition(":")
-    if not colon or Path(data).exists():
-        return "folder", {}, Path(data)
-    name, *texts = head.split(",")
-    if name not in LAYOUTS:
+    if not data or (colon and not rest and not Path(data).exists()):
         raise DataError(
-            f"The layout {name!r} of {data!r} is not known.", allowed=f"Known layouts: {', '.join(LAYOUTS)}."
+            f"The data {data!r} names no folder.",
+            allowed="Expected is PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH.",
+            remedy="Give a path; the working folder is '.'.",
         )
+    if not colon or Path(data).exists():
+        return DataSource("folder", {}, Path(data))
+    name, *texts = head.split(",")
+    check_name("layout", name, LAYOUTS)
     options = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise DataError(f"The option {text!r} of {data!r} has no value.", allowed="Expected is name=value.")
         options[key.strip()] = value.strip()
-    return name, options, Path(rest)
+    return DataSource(name, options, Path(rest))
 
 
 def open_layout(data: str) -> Layout:
     """Returns the layout of a data set: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
 
     Raises:
-        DataError: If it is unknown, or the folder does not exist or holds something else.
+        DataError: If it is unknown, or the folder does not exist, cannot be read, or holds something else.
     """
     name, options, root = parse_source(data)
     if not root.is_dir():
@@ -59,6 +82,6 @@ def open_layout(data: str) -> Layout:
             f"The data folder {root} {what}.",
             remedy="Give a folder <split>/<class>/<image>, or draw one with: arbex synth faces.",
         )
-    module, _, attribute = LAYOUTS[name].partition(":")
-    layout: Layout = getattr(import_module(module), attribute)(root, options)
-    return layout
+    check_readable(root)
+    found: type[Layout] = load("layout", name, LAYOUTS)
+    return found(root, options)

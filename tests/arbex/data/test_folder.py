@@ -11,8 +11,9 @@ from PIL import Image
 
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
-from arbex.errors import DataError
+from arbex.errors import DataError, UnsupportedError
 from arbex.spec import EXPRESSIONS
+from tests.unprivileged import run_unprivileged
 
 
 def make(root: Path, layout: dict[str, int]) -> Path:
@@ -86,7 +87,7 @@ def test_a_missing_folder(tmp_path: Path):
 
 
 def test_an_unknown_layout():
-    with pytest.raises(DataError, match="'exotic'.*Known layouts: folder, rafdb"):
+    with pytest.raises(UnsupportedError, match="The layout 'exotic' is not known. Allowed: folder, rafdb, "):
         read_split("exotic:/data", "train")
 
 
@@ -121,3 +122,24 @@ def test_a_damaged_table(tmp_path: Path):
     (root / "labels.csv").write_text("file,split,subject,label,true_label,votes\ntrain/a/00.png,train,s1,a,a,x y\n")
     with pytest.raises(DataError, match="Line 2"):
         read_split(str(root), "train")
+
+
+READ = """
+from arbex.data.splits import read_split
+from arbex.errors import DataError
+try:
+    print(len(read_split("data", "train").samples), "images")
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["", "train", "train/anger", "train/anger/person"])
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_cannot_be_read_is_not_left_out_in_silence(name: str, mode: int, tmp_path: Path):
+    root = make(tmp_path / "data", {"train/anger": 2, "train/fear": 2, "train/anger/person": 2})
+    assert len(read_split(str(root), "train").samples) == 6
+    (root / name).chmod(mode)
+    said = run_unprivileged(READ, tmp_path)
+    (root / name).chmod(0o755)
+    assert said.startswith(f"{Path('data', name)} cannot be read: Permission denied. ")

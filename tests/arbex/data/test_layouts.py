@@ -17,6 +17,7 @@ from arbex.data.samples import FaceSet
 from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.spec import EXPRESSIONS
+from tests.unprivileged import run_unprivileged
 
 EIGHT = (*EXPRESSIONS, "contempt")
 
@@ -249,6 +250,38 @@ def test_affwild2_with_a_label_that_is_none(tmp_path: Path):
 
 
 JAFFE_PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
+
+
+READ = """
+import sys
+from arbex.data.splits import read_split
+from arbex.errors import DataError
+try:
+    print(len(read_split("%s:data", "train").samples), "images")
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (make_affwild2, "cropped_aligned"),
+        (make_affwild2, "cropped_aligned/2_left"),
+        (make_affwild2, "annotations/EXPR_Set/Train_Set"),
+        (make_affectnet_arrays, "train_set/images"),
+        (make_rafdb, ""),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_cannot_be_read_is_not_left_out_in_silence(
+    make: Callable[[Path], Path], name: str, mode: int, tmp_path: Path
+):
+    root = make(tmp_path / "data")
+    (root / name).chmod(mode)
+    said = run_unprivileged(READ % make.__name__.split("_")[1], tmp_path)
+    (root / name).chmod(0o755)
+    assert said.startswith(f"{Path('data', name)} cannot be read: Permission denied. ")
 
 
 def make_jaffe(root: Path) -> Path:

@@ -92,9 +92,9 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path):
 
 
 def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path):
-    log = tmp_path / "unreadable.log"
-    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), log, SILENT)
+    log = tmp_path / "unreadable-train.log"
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), tmp_path, SILENT)
     assert log.read_text().startswith(str(broken / "train" / "b" / "1.png") + "\t")
     (broken / "train" / "b" / "1.png").unlink()
-    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16), log, SILENT)
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16), tmp_path, SILENT)
     assert not log.exists()

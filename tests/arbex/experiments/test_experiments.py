@@ -19,7 +19,7 @@ from arbex.experiments.runner import perform, plan_jobs, read_outcome
 from arbex.methods import METHODS
 from arbex.progress import Reporter
 
-TINY = Budget("tiny", 1, 2, False, ("images_per_class=4", "batch_size=14"))
+TINY = Budget(preset="tiny", epochs=1, seeds=2, grid=False, assignments=("images_per_class=4", "batch_size=14"))
 
 
 class Lines(Reporter):
@@ -116,7 +116,7 @@ def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: py
     assert invoke(train[1:], "arbex") == 0
     capfd.readouterr()
     assert invoke([*evaluate[1:], "--json"], "arbex") == 0
-    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(outcome.scores))
+    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(outcome.scores.to_json()))
 
 
 def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
@@ -137,12 +137,12 @@ def test_mistakes_leave_nothing(faces: Path, tmp_path: Path, capfd: pytest.Captu
     assert invoke([*given, "--data", "/nowhere"], "arbex") == 2
     assert "/nowhere does not exist" in capfd.readouterr().err  # the worker's error, not its traceback
     assert invoke([*given, "--data", str(faces), "--set", "nonsense=1"], "arbex") == 2
-    assert "'nonsense=1' is not known" in capfd.readouterr().err
+    assert "The setting 'nonsense' is not known" in capfd.readouterr().err
     assert not (tmp_path / "results").exists()
 
 
 def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(UnsupportedError, match="Known: table-1, table-2"):
+    with pytest.raises(UnsupportedError, match="The experiment 'table-9' is not known. Allowed: table-1, table-2"):
         load_experiment("table-9")
     assert invoke(["experiment", "table-9", "--data", "x"], "arbex") == 2
     assert "table-1" in capsys.readouterr().err

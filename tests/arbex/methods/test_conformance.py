@@ -14,22 +14,37 @@ from arbex.cli import invoke
 from arbex.errors import RunError
 from arbex.evaluation import evaluate
 from arbex.methods import METHODS, method_class
+from arbex.methods.base import MethodOptions
+from arbex.methods.nla import NlaOptions
+from arbex.methods.scn import ScnOptions
+from arbex.settings import PRESET_SETTINGS, TrainSettings
 from arbex.spec import OUTPUT_NAMES
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, TrainSettings
 from export.registry import TARGETS
 
 SETTINGS = replace(PRESET_SETTINGS["tiny"], epochs=2, images_per_class=8, batch_size=14, schedule="exponential")
-OPTIONS = {"scn": {"relabel_epoch": 1, "relabel_margin": 0.0}, "nla": {"form": "code"}}
+OPTIONS: dict[str, MethodOptions] = {
+    "scn": ScnOptions(relabel_epoch=1, relabel_margin=0.0),
+    "nla": NlaOptions(form="code"),
+}
 
 
 def request(
     faces: Path, out: Path, method: str, runs: dict[str, Path], settings: TrainSettings = SETTINGS, **other: bool
 ) -> TrainRequest:
     teacher = runs["poster"] if method_class(method).needs_teacher else None
-    options = OPTIONS.get(method, {})
-    return TrainRequest(str(faces), out, "tiny", method, settings, method_options=options, teacher=teacher, **other)
+    options = OPTIONS.get(method)
+    return TrainRequest(
+        data=str(faces),
+        out=out,
+        preset="tiny",
+        method=method,
+        settings=settings,
+        method_options=options,
+        teacher=teacher,
+        **other,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +63,13 @@ def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_answers_with_distributions(runs: dict[str, Path], faces: Path, method: str):
-    assert open_run(runs[method]).config.method_options.items() >= OPTIONS.get(method, {}).items()
+    stored = open_run(runs[method]).config.method_options
+    assert stored == OPTIONS.get(method, method_class(method).options_type())
     result = evaluate(str(runs[method]), str(faces), "val")
-    assert 0 <= result["accuracy"] <= 1
-    assert sum(map(sum, result["confusion"])) == result["n"]
+    assert 0 <= result.corrected.accuracy <= 1
+    assert sum(map(sum, result.corrected.confusion)) == result.n
     if method != "arbex":  # no correction
-        assert result["std_corrected"] == result["std_primary"]
+        assert result.std_corrected == result.std_primary
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -84,7 +100,9 @@ def test_label_distributions_take_the_place_of_labels(runs: dict[str, Path]):
 
 
 def test_a_method_without_its_teacher_is_refused(faces: Path, tmp_path: Path):
-    alone = TrainRequest(str(faces), tmp_path / "run", "tiny", "efficientface", SETTINGS)
+    alone = TrainRequest(
+        data=str(faces), out=tmp_path / "run", preset="tiny", method="efficientface", settings=SETTINGS
+    )
     with pytest.raises(RunError, match="there is none.*--teacher"):
         train(alone)
     assert not (tmp_path / "run").exists()

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from arbex.errors import InputError, RunError
-from arbex.methods import load_method
-from arbex.methods.base import Lesson, cross_entropies, split_assignments, strongest_other
+from arbex.errors import InputError, UnsupportedError
+from arbex.methods import load_method, read_options
+from arbex.methods.base import Lesson, cross_entropies, strongest_other
 from arbex.methods.nla import NlaOptions, covariance_right, jensen_shannon, noise_aware_weight
 from arbex.methods.ran import RegionHead, Regions, region_loss
 from arbex.methods.rul import UncertaintyHead, mix
-from arbex.methods.scn import ImportanceHead, rank_loss, split_by_importance
+from arbex.methods.scn import ImportanceHead, ScnOptions, rank_loss, split_by_importance
 from arbex.methods.tcl import CenterHead, TclOptions, choose_negatives, half_squared
 from arbex.models.head import Balance
-from arbex.training.settings import TrainSettings
+from arbex.settings import TrainSettings, assign
 
 PLAIN = TrainSettings(label_smoothing=0.0, epochs=10)
 
@@ -28,10 +28,10 @@ def balance_of(p: list[list[float]], embedding: Tensor | None = None) -> Balance
 
 
 def lesson(name: str, balance: Balance, labels: list[int], *, epoch: int = 1, **options: object) -> dict[str, Tensor]:
-    method = load_method(name, options)
+    method = load_method(name, read_options(name, options))
     targets = torch.eye(balance.primary.shape[1])[labels]
     head = method.build_head(2, balance.primary.shape[1], anchors=0)
-    return method.losses(Lesson(head, balance, targets, PLAIN, torch.arange(len(labels)), epoch))
+    return method.losses(Lesson(head, balance, targets, PLAIN, torch.arange(len(labels)), epoch=epoch))
 
 
 def test_the_strongest_other_class():
@@ -121,7 +121,7 @@ def test_importance_scales_the_logits_and_at_one_is_a_linear_classifier():
 
 
 def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class():
-    method = load_method("scn", {"high_share": 0.5, "relabel_epoch": 3})
+    method = load_method("scn", ScnOptions(high_share=0.5, relabel_epoch=3))
     head = method.build_head(2, 3, anchors=0)
     torch.nn.init.zeros_(head.weigh.weight)
     head.weigh.weight.data[0, 0] = 1.0
@@ -130,9 +130,9 @@ def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class(
     balance = balance_of([[0.2, 0.6, 0.2], [0.35, 0.5, 0.15], [0.2, 0.6, 0.2], [0.35, 0.5, 0.15]], embedding)
     targets, positions = torch.eye(3)[[0, 0, 0, 0]], torch.tensor([40, 41, 42, 43])
     for epoch in (1, 2):
-        method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch))
+        method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch=epoch))
         assert method.state() == {}
-    method.losses(Lesson(head, balance, targets, PLAIN, positions, 3))
+    method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch=3))
     assert method.state()["relabeled"].tolist() == [[42, 1]]
     again = load_method("scn")
     again.restore(method.state())
@@ -187,14 +187,14 @@ def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: l
 
 def test_the_triplet_loss():
     # own: 1/2 (1 + 0) = .5; the negative (2, 2): 1/2 (4 + 4) = 4; with margin 5: .5 + 5 - 4 = 1.5, times .1
-    method = load_method("tcl", {"attention": False})
+    method = load_method("tcl", TclOptions(attention=False))
     head = method.build_head(2, 3, anchors=0)
     head.centers.data.copy_(CENTERS)
     balance = balance_of([[0.2, 0.3, 0.5]], ORIGIN)
     losses = method.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))
     assert losses["triplet"].item() == pytest.approx(0.15)
     assert losses["class"].item() == pytest.approx(-math.log(0.2))
-    far = load_method("tcl", {"attention": False, "margin": 3.0})  # the negative is far enough
+    far = load_method("tcl", TclOptions(attention=False, margin=3.0))  # the negative is far enough
     assert far.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))["triplet"].item() == 0
 
 
@@ -253,12 +253,12 @@ def test_region_loss():
 
 
 def test_options_are_split_from_settings_and_checked():
-    options, others = split_assignments(NlaOptions, ["form=code", "epochs=3", "class-share=0.7"])
-    assert options == NlaOptions("code", 0.7)
+    options, others = assign(NlaOptions(), ["form=code", "epochs=3", "class-share=0.7"])
+    assert options == NlaOptions(form="code", class_share=0.7)
     assert others == ["epochs=3"]
-    with pytest.raises(InputError, match="form=poem is not known.*paper, code"):
-        load_method("nla", {"form": "poem"})
-    with pytest.raises(InputError, match="class_share=2.0 cannot be trained with.*0 to 1"):
-        split_assignments(NlaOptions, ["class_share=2"])
-    with pytest.raises(RunError, match="'poster' has other options"):
-        load_method("poster", {"form": "code"})
+    with pytest.raises(InputError, match="form 'poem' is not known. Allowed: paper, code."):
+        read_options("nla", {"form": "poem"})
+    with pytest.raises(InputError, match="class_share is 2.0, outside of 0 to 1."):
+        assign(NlaOptions(), ["class_share=2"])
+    with pytest.raises(UnsupportedError, match="option 'form' of the method 'poster' is not known. Allowed: none."):
+        read_options("poster", {"form": "code"})

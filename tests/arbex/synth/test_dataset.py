@@ -54,13 +54,13 @@ def test_the_majority_of_votes_is_the_label(faces: Path):
 
 
 def test_pixels_depend_on_the_seed_alone():
-    config = SynthConfig(70, 5, seed=11, image_size=48)
+    config = SynthConfig(images=70, subjects=5, seed=11, image_size=48)
     digest = hashlib.sha256()
     for face in plan(config)[:6]:
         digest.update(draw_face(config, face).image.tobytes())
     # The same on every machine; a change of the drawing changes it on purpose.
     assert digest.hexdigest()[:16] == DIGEST
-    other = SynthConfig(70, 5, seed=12, image_size=48)
+    other = SynthConfig(images=70, subjects=5, seed=12, image_size=48)
     assert not np.array_equal(draw_face(config, plan(config)[0]).image, draw_face(other, plan(other)[0]).image)
 
 
@@ -68,7 +68,7 @@ DIGEST = "384b4c61e58a9e17"
 
 
 def test_workers_do_not_change_the_bytes(tmp_path: Path):
-    config = SynthConfig(63, 3, seed=5, image_size=32)
+    config = SynthConfig(images=63, subjects=3, seed=5, image_size=32)
     write_dataset(config, tmp_path / "one", workers=1)
     write_dataset(config, tmp_path / "two", workers=2)
     for row in rows(tmp_path / "one"):
@@ -77,22 +77,22 @@ def test_workers_do_not_change_the_bytes(tmp_path: Path):
 
 
 def test_imbalance_is_the_ratio_of_classes():
-    faces = plan(SynthConfig(7000, 10, imbalance=20.0))
+    faces = plan(SynthConfig(images=7000, subjects=10, imbalance=20.0))
     counts = Counter(EXPRESSIONS[f.truth] for f in faces)
     assert counts["happiness"] / counts["fear"] == pytest.approx(20, rel=0.15)
 
 
 def test_label_noise_is_the_share_of_wrong_labels():
-    clean = SynthConfig(700, 10, image_size=32, ambiguity=0.0, label_noise=0.0)
-    noisy = SynthConfig(700, 10, image_size=32, ambiguity=0.0, label_noise=0.4)
+    clean = SynthConfig(images=700, subjects=10, image_size=32, ambiguity=0.0, label_noise=0.0)
+    noisy = SynthConfig(images=700, subjects=10, image_size=32, ambiguity=0.0, label_noise=0.4)
     training = [face for face in plan(clean) if face.split == "train"]
     changed = [draw_face(clean, face).label != draw_face(noisy, face).label for face in training[:200]]
     assert np.mean(changed) == pytest.approx(0.4, abs=0.1)
 
 
 def test_label_noise_spares_the_pixels_and_the_splits_that_measure():
-    clean = SynthConfig(70, 5, image_size=32, label_noise=0.0)
-    noisy = SynthConfig(70, 5, image_size=32, label_noise=1.0)
+    clean = SynthConfig(images=70, subjects=5, image_size=32, label_noise=0.0)
+    noisy = SynthConfig(images=70, subjects=5, image_size=32, label_noise=1.0)
     for face in plan(clean):
         right, wrong = draw_face(clean, face), draw_face(noisy, face)
         assert np.array_equal(right.image, wrong.image)
@@ -150,7 +150,7 @@ def test_impossible_values_are_refused_by_name(change: dict[str, float], word: s
 def test_an_existing_folder_is_not_touched(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="already holds"):
-        write_dataset(SynthConfig(63, 3, image_size=32), tmp_path)
+        write_dataset(SynthConfig(images=63, subjects=3, image_size=32), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -160,24 +160,24 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("arbex.synth.dataset.write_face", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_dataset(SynthConfig(63, 3, image_size=32), tmp_path / "out", workers=1)
+        write_dataset(SynthConfig(images=63, subjects=3, image_size=32), tmp_path / "out", workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_eighth_class_can_be_drawn():
-    config = SynthConfig(80, 5, image_size=32, classes=(*EXPRESSIONS, "contempt"))
+    config = SynthConfig(images=80, subjects=5, image_size=32, classes=(*EXPRESSIONS, "contempt"))
     assert {f.truth for f in plan(config)} == set(range(8))
     assert draw_face(config, plan(config)[0]).votes.shape == (8,)
 
 
 def test_a_split_without_a_class_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="leave no 'fear'"):
-        write_dataset(SynthConfig(140, 4, image_size=32, imbalance=50.0), tmp_path / "out", workers=1)
+        write_dataset(SynthConfig(images=140, subjects=4, image_size=32, imbalance=50.0), tmp_path / "out", workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_drawing_and_writing_did_not_become_much_slower(tmp_path: Path):
-    config = SynthConfig(700, 10, image_size=128)
+    config = SynthConfig(images=700, subjects=10, image_size=128)
     faces = plan(config)[:120]
     for split in ("train", "val", "test"):
         for name in config.classes:

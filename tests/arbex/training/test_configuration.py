@@ -12,16 +12,16 @@ from safetensors.torch import save_file
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
 from arbex.models import PRESETS, Encoder
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, encoder_config
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 
 UNTRAINED = override(PRESET_SETTINGS["tiny"], ["epochs=0"])
 
 
 def request(faces: Path, out: Path, **change: object) -> TrainRequest:
-    return TrainRequest(str(faces), out, "tiny", "arbex", UNTRAINED, **change)  # type: ignore[arg-type]
+    return TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=UNTRAINED, **change)  # type: ignore[arg-type]
 
 
 def test_a_run_starts_from_another(faces: Path, run: Path, tmp_path: Path):

@@ -15,10 +15,10 @@ from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
 from arbex.methods.base import Answer
 from arbex.models.head import log_softmax
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbors, soften
 from arbex.training.loop import train
-from arbex.training.settings import PRESET_SETTINGS, override
 
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8"])
 
@@ -81,7 +81,11 @@ def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Pat
 
     def first(name: str, *assignments: str, teacher: Path | None = None) -> dict[str, float]:
         settings = override(QUICK, ["epochs=1", "learning_rate=1e-12", "weight_decay=0", *assignments])
-        train(TrainRequest(str(faces), tmp_path / name, "tiny", "arbex", settings, teacher=teacher))
+        train(
+            TrainRequest(
+                data=str(faces), out=tmp_path / name, preset="tiny", method="arbex", settings=settings, teacher=teacher
+            )
+        )
         losses: dict[str, float] = json.loads((tmp_path / name / "metrics.jsonl").read_text())
         return losses
 
@@ -104,7 +108,11 @@ def test_a_student_moves_toward_its_teacher(faces: Path, run: Path, tmp_path: Pa
     """Trained on nothing but the teacher's answers, a student of another seed comes closer to them."""
     only = ["distil_share=1", "encoder_gradient=all", "seed=5"]
     settings = override(QUICK, ["epochs=6", "images_per_class=32", "batch_size=16", *only])
-    train(TrainRequest(str(faces), tmp_path / "student", "tiny", "arbex", settings, teacher=run))
+    train(
+        TrainRequest(
+            data=str(faces), out=tmp_path / "student", preset="tiny", method="arbex", settings=settings, teacher=run
+        )
+    )
     rows = [json.loads(line) for line in (tmp_path / "student" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["distil"] < 0.8 * rows[0]["distil"]
     assert rows[-1]["distil_embedding"] < rows[0]["distil_embedding"]
@@ -119,5 +127,9 @@ def test_a_teacher_of_other_classes_is_refused(faces: Path, run: Path, tmp_path:
     (other / "config.json").write_text(json.dumps(config))
     (other / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
     with pytest.raises(RunError, match="The teacher .* answers for surprise"):
-        train(TrainRequest(str(faces), tmp_path / "run", "tiny", "arbex", QUICK, teacher=other))
+        train(
+            TrainRequest(
+                data=str(faces), out=tmp_path / "run", preset="tiny", method="arbex", settings=QUICK, teacher=other
+            )
+        )
     assert not (tmp_path / "run").exists()

@@ -10,16 +10,16 @@ import torch
 
 from arbex.checkpoint import load_run, open_run, read_metadata
 from arbex.errors import DataError, RunError
+from arbex.settings import PRESET_SETTINGS, TrainSettings, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import learning_rate, train
-from arbex.training.settings import PRESET_SETTINGS, TrainSettings, override
 
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8", "schedule=exponential"])
 
 
 def request(faces: Path, out: Path, epochs: int = 2, **change: object) -> TrainRequest:
     settings = override(QUICK, [f"epochs={epochs}"])
-    return TrainRequest(str(faces), out, "tiny", "arbex", settings, **change)  # type: ignore[arg-type]
+    return TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=settings, **change)  # type: ignore[arg-type]
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
@@ -60,7 +60,7 @@ def test_zero_epochs_write_an_untrained_run(faces: Path, tmp_path: Path):
 
 def test_poster_trains_without_correction(faces: Path, tmp_path: Path):
     settings = override(QUICK, ["epochs=1"])
-    train(TrainRequest(str(faces), tmp_path / "run", "tiny", "poster", settings))
+    train(TrainRequest(data=str(faces), out=tmp_path / "run", preset="tiny", method="poster", settings=settings))
     output = load_run(tmp_path / "run")(torch.zeros(1, 3, 64, 64))
     assert torch.equal(output.corrected, output.primary)
 

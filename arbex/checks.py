@@ -1,0 +1,43 @@
+"""Checks of what a user gives: names out of a known set, numbers within a range. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from arbex.errors import InputError, UnsupportedError
+
+
+def check_name(kind: str, name: str, known: Iterable[str], *, of: str = "") -> None:
+    """Refuses a name that is not known.
+
+    Args:
+        kind: What the name is of, such as ``method``.
+        name: The given name.
+        known: The names there are.
+        of: What they belong to, such as ``the method 'nla'``, if that is not obvious.
+
+    Raises:
+        UnsupportedError: If ``name`` is not one of ``known``.
+    """
+    names = list(known)
+    if name not in names:
+        where = f" of {of}" if of else ""
+        allowed = f"Allowed: {', '.join(names) or 'none'}."
+        raise UnsupportedError(f"The {kind} {name!r}{where} is not known.", allowed=allowed)
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Refuses a number outside of its range; NaN is outside of every range.
+
+    Args:
+        name: Name of the number, for the error.
+        value: The given number.
+        low: Smallest allowed value.
+        high: Largest allowed value, if there is one.
+
+    Raises:
+        InputError: If ``value`` is not in the range.
+    """
+    if not low <= value <= high:
+        limits = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} or more"
+        raise InputError(f"{name} is {value}, outside of {limits}.")
