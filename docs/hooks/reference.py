@@ -1,6 +1,6 @@
 """Reference text that is made of the program itself: help of commands, settings of a training, fields of records.
 
-A page holds ``<!-- generated: NAME -->`` or ``<!-- generated: attributes CLASS -->`` where such a text belongs.
+Their place in a page is ``<!-- generated: NAME -->`` or ``<!-- generated: attributes CLASS but NAMES -->``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import click  # noqa: E402
 from arbex.cli import COMMANDS, root  # noqa: E402
 from arbex.methods import METHODS  # noqa: E402
 
-MARK = re.compile(r"^<!-- generated: (\w+) ?(\w*) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- generated: (\w+)(?: (\w+))?(?: but ([\w ]+))? -->$", re.MULTILINE)
 PACKAGES = ("arbex", "calibration", "quantize", "export", "runtimes")
 WIDTH = 78
 """Columns of the help, as click fills them on a terminal of 80."""
@@ -33,7 +33,7 @@ WIDTH = 78
 
 def fill(markdown: str) -> str:
     """Puts the generated texts in the place of their marks."""
-    return MARK.sub(lambda mark: TEXTS[mark[1]](*mark.groups()[1:] if mark[2] else ()), markdown)
+    return MARK.sub(lambda mark: TEXTS[mark[1]](*(group for group in mark.groups()[1:] if group)), markdown)
 
 
 def helps() -> Iterator[tuple[str, str]]:
@@ -122,9 +122,10 @@ def options() -> str:
     return table(["method", "option", "meaning", "default"], rows)
 
 
-def attributes(name: str) -> str:
+def attributes(name: str, left_out: str = "") -> str:
     """Returns the attributes of a class, which are the keys of the JSON object that is made of it."""
-    return table(["key", "meaning"], [[f"`{key}`", meaning] for key, meaning in described(name).items()])
+    keys = {key: meaning for key, meaning in described(name).items() if key not in left_out.split()}
+    return table(["key", "meaning"], [[f"`{key}`", meaning] for key, meaning in keys.items()])
 
 
 TEXTS: dict[str, Callable[..., str]] = {
