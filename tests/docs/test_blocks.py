@@ -57,6 +57,7 @@ def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, subtests: py
         ("<!-- not run: later -->\n```shell\nx\n```", "expected is <!-- not run:"),
         ("<!-- not run: long, takes minutes -->\n\nText.", "stands before no block"),
         ("```json\n{,}\n```", "not json"),
+        ("```yaml\nsteps:\n  - run: arbex veryfy bundles/cpu\n```", "no command veryfy"),
         ("```python\nfor\n```", "not python"),
         ("<!-- not run: long, takes minutes -->\n```shell\narbex trian\n```", "no command trian"),
         ("<!-- not run: long, takes minutes -->\n```shell\narbex train --data faces --epoch ten\n```", "arbex train"),

@@ -38,13 +38,14 @@ def dead_links(page: str, text: str) -> Iterator[str]:
 
 
 def defines(file: Path, name: str) -> bool:
-    """Tells whether a module binds a name at its top level."""
+    """Tells whether a module binds a name at its top level, or offers it in ``__all__``."""
     bound: set[str] = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign):
-            bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            bound |= names | (set(ast.literal_eval(node.value)) if "__all__" in names else set())
         elif hasattr(node, "name"):
             bound.add(node.name)
     return name in bound
@@ -79,6 +80,7 @@ def test_what_does_not_exist_is_found():
     ]
     assert exists("runtimes.open_bundle")
     assert exists("export.trace")
+    assert exists("arbex.verify")
     assert not exists("export.no_such_module")
     assert not exists("runtimes.no_such_name")
 
