@@ -344,8 +344,13 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     check_folder(request)
     request = adapted(request)
     fabric = make_fabric(request.devices, request.settings.precision)
-    if not fabric.is_global_zero:
-        report = SILENT
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):  # training seeds torch's generators; the caller's stay as they are
+        return train_on(fabric, request, report if fabric.is_global_zero else SILENT)
+
+
+def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainState:
+    """Trains a model in the processes of ``fabric`` and returns where training stands."""
     images, validation = load_images(request, report)
     files = initial_weights(request)
     teacher = load_teacher(request, images.faces.labels)

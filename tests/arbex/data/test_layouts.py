@@ -152,6 +152,17 @@ def test_ferplus_pixels_that_are_no_square_are_left_out_and_named(tmp_path: Path
         FaceDataset(read_split(f"ferplus:{root}", "train"), 48)
 
 
+def test_a_table_that_was_replaced_is_read_again(tmp_path: Path):
+    root = make_ferplus(tmp_path, table=True)
+    train = read_split(f"ferplus:{root}", "train")
+    before, *_ = FaceDataset(train, 48)[0]
+    table = (root / "fer2013.csv").read_text().splitlines()
+    table[1] = '0,"' + " ".join(["200"] * 48 * 48) + '",Training'
+    (root / "fer2013.csv").write_text("\n".join(table))
+    after, *_ = FaceDataset(train, 48)[0]
+    assert (int(before[0, 0, 0]), int(after[0, 0, 0])) == (0, 200)
+
+
 # AffectNet: 0 neutral, 1 happiness, 2 sadness, 3 surprise, 4 fear, 5 disgust, 6 anger, 7 contempt, 8 none, …
 AFFECT_ORDER = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 

@@ -53,6 +53,14 @@ def test_resuming_continues_as_if_never_interrupted(faces: Path, tmp_path: Path)
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_the_callers_random_numbers_go_on(faces: Path, tmp_path: Path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(request(faces, tmp_path / "run", epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_zero_epochs_write_an_untrained_run(faces: Path, tmp_path: Path):
     train(request(faces, tmp_path / "run", epochs=0))
     assert open_run(tmp_path / "run").epoch == 0
