@@ -35,7 +35,7 @@ from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
-from arbex.errors import RunError
+from arbex.errors import InputError, RunError
 from arbex.evaluation import Evaluation, measure
 from arbex.files import write_atomically
 from arbex.methods import load_method
@@ -318,13 +318,14 @@ def check_folder(request: TrainRequest) -> None:
     """Refuses a folder that cannot take a run, or holds none to resume.
 
     Raises:
-        RunError: If so.
+        InputError: If the folder cannot take a new run.
+        RunError: If there is no run to resume.
     """
     out = request.out
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
+        raise InputError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
     if not request.resume and out.exists() and any(out.iterdir()):
-        raise RunError(
+        raise InputError(
             f"{out} already holds something.",
             remedy="Continue it with --resume, give another --out, or remove it first.",
         )
