@@ -82,7 +82,7 @@ class RunConfig:
     def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
         """Builds the value from what ``to_json`` returned."""
         if value["schema"] != SCHEMA:
-            raise RunError(f"The run has schema {value['schema']}.", allowed=f"This version reads schema {SCHEMA}.")
+            raise RunError(f"The run has schema {value['schema']}; this version reads schema {SCHEMA}.")
         return cls(
             preset=value["preset"],
             method=value["method"],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arbex.checks import check_name, check_range
+from arbex.checks import check_choice, check_range
 from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropies, flipped, strongest_other
 
 MEAN_RIGHT, MEAN_WRONG = (0.5, 0.5), (0.30, 0.15)
@@ -38,7 +38,7 @@ class NlaOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        check_name("form", self.form, FORMS)
+        check_choice("form", self.form, FORMS)
         check_range("class_share", self.class_share, 0.0, 1.0)
 
 

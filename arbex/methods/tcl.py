@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.checks import check_name, check_range
+from arbex.checks import check_choice, check_range
 from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss, strongest_other
 from arbex.models.head import Balance, uncorrected
 
@@ -40,7 +40,7 @@ class TclOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        check_name("negatives", self.negatives, NEGATIVES)
+        check_choice("negatives", self.negatives, NEGATIVES)
         check_range("predicted_share", self.predicted_share, 0.0, 1.0)
         check_range("margin", self.margin, 0.0, 1e6)
         check_range("triplet_weight", self.triplet_weight, 0.0, 1e6)

@@ -129,8 +129,8 @@ def check_tokens(embedding: int, tokens: int, attention_heads: int) -> None:
     """
     if embedding % (tokens * attention_heads):
         raise InputError(
-            f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the width "
-            f"of the embedding, {embedding}.",
+            f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the "
+            f"{embedding} dimensions of the embedding.",
         )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from arbex.checkpoint import RESUME, RunConfig, read_config
+from arbex.checks import check_name, check_range
 from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
-from arbex.errors import RunError
+from arbex.errors import InputError, RunError
 from arbex.methods import load_method
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS, EncoderConfig
@@ -18,6 +19,9 @@ from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
 from arbex.models.head import ANCHORS
 from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing
+
+MOST_ANCHORS = 1000
+"""Largest number of anchors per class; the paper tries 0 to 20."""
 
 CUSTOM_SIZE = 224
 """Side of the input of a backbone that is not ours, unless the user says otherwise."""
@@ -63,6 +67,17 @@ class TrainRequest:
     devices: int | None = None
     method_options: MethodOptions | None = None
 
+    def __post_init__(self) -> None:
+        """Checks the preset and the number of anchors.
+
+        Raises:
+            UnsupportedError: If the preset is not known.
+            InputError: If the number of anchors is out of its range.
+        """
+        if not self.backbone:
+            check_name("preset", self.preset, PRESETS)
+        check_range("anchors", self.anchors, 0, MOST_ANCHORS)
+
     @property
     def side(self) -> int:
         """Side of the input in pixels."""
@@ -73,13 +88,14 @@ def adapted(request: TrainRequest) -> TrainRequest:
     """Returns the request with the settings that its method prescribes.
 
     Raises:
-        RunError: If the method needs a teacher and there is none.
+        UnsupportedError: If the method is not known.
+        InputError: If the method needs a teacher and none was given.
     """
     method = load_method(request.method, request.method_options)
     if method.needs_teacher and request.teacher is None:
-        raise RunError(
-            f"The method {request.method!r} learns from the answers of a trained model, and there is none.",
-            remedy="Train one first, such as with --method poster, and give its run with --teacher.",
+        raise InputError(
+            f"The method {request.method!r} learns from the answers of a trained model, and none was given.",
+            remedy="Train one first, for example with --method poster, and give its run with --teacher.",
         )
     return replace(request, settings=method.adapt(request.settings))
 
@@ -94,7 +110,7 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
         landmarks: Whether weights for the landmark backbone are given.
 
     Raises:
-        RunError, InputError: If image size, windows or backbone do not fit.
+        InputError: If image size, windows or backbone do not fit.
     """
     return RunConfig(
         preset=PRESET if request.backbone else request.preset,
@@ -126,10 +142,10 @@ def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig:
     preset, size = PRESETS[request.preset], request.side
     grown = [w * size / preset.image_size for w in preset.windows]
     if size % (16 * preset.subsample) or (not request.windows and any(w != int(w) or w < 1 for w in grown)):
-        raise RunError(
-            f"The image size {size} does not fit the preset {request.preset!r}.",
-            allowed=f"Its own is {preset.image_size}; others must be multiples of {16 * preset.subsample} that scale "
-            f"its windows {preset.windows} to whole cells.",
+        raise InputError(
+            f"image_size is {size}, which does not fit the preset {request.preset!r}.",
+            allowed=f"Allowed: {preset.image_size}, and multiples of {16 * preset.subsample} that scale its windows "
+            f"{preset.windows} to whole cells.",
         )
     one, two, three = request.windows or (int(w) for w in grown)
     # A landmark backbone without weights of its own learns with the rest: frozen, it would stay random.
@@ -137,9 +153,9 @@ def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig:
     encoder = replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
     for window, side in zip(encoder.windows, encoder.level_sizes, strict=True):
         if window < 1 or side % window:
-            raise RunError(
+            raise InputError(
                 f"The windows {encoder.windows} do not fit maps of {encoder.level_sizes} cells.",
-                allowed="Each must divide the side of its level's map.",
+                allowed="Allowed: windows that divide the side of their level's map.",
             )
     return encoder
 

@@ -35,7 +35,7 @@ from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
-from arbex.errors import RunError
+from arbex.errors import InputError, RunError
 from arbex.evaluation import Evaluation, measure
 from arbex.files import write_atomically
 from arbex.methods import load_method
@@ -318,13 +318,14 @@ def check_folder(request: TrainRequest) -> None:
     """Refuses a folder that cannot take a run, or holds none to resume.
 
     Raises:
-        RunError: If so.
+        InputError: If the folder cannot take a new run.
+        RunError: If there is no run to resume.
     """
     out = request.out
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
+        raise InputError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
     if not request.resume and out.exists() and any(out.iterdir()):
-        raise RunError(
+        raise InputError(
             f"{out} already holds something.",
             remedy="Continue it with --resume, give another --out, or remove it first.",
         )
@@ -344,8 +345,13 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     check_folder(request)
     request = adapted(request)
     fabric = make_fabric(request.devices, request.settings.precision)
-    if not fabric.is_global_zero:
-        report = SILENT
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):  # training seeds torch's generators; the caller's stay as they are
+        return train_on(fabric, request, report if fabric.is_global_zero else SILENT)
+
+
+def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainState:
+    """Trains a model in the processes of ``fabric`` and returns where training stands."""
     images, validation = load_images(request, report)
     files = initial_weights(request)
     teacher = load_teacher(request, images.faces.labels)

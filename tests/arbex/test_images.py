@@ -51,7 +51,10 @@ def test_resize_keeps_a_constant_and_averages_when_shrinking():
 
 def test_load_gives_the_networks_input(tmp_path: Path):
     Image.fromarray(COLOR).save(tmp_path / "x.png")
-    assert load(tmp_path / "x.png", 64).shape == (64, 64, 3)
+    pixels = load(tmp_path / "x.png", 64)
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, resize(COLOR, 64))
+    assert np.array_equal(resize(pixels, 64), pixels)
 
 
 def test_find_images_sorts_and_leaves_out_the_rest(tmp_path: Path):

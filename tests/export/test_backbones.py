@@ -27,7 +27,7 @@ def name(architecture: str) -> str:
     return f"tests.export.architectures:{architecture}"
 
 
-def train_on(architecture: str, faces: Path, out: Path) -> None:
+def train_on(backbone: str, faces: Path, out: Path, image_size: int = 64) -> None:
     train(
         TrainRequest(
             data=str(faces),
@@ -35,8 +35,8 @@ def train_on(architecture: str, faces: Path, out: Path) -> None:
             preset="custom",
             method="arbex",
             settings=QUICK,
-            image_size=64,
-            backbone=name(architecture),
+            image_size=image_size,
+            backbone=backbone,
         )
     )
 
@@ -44,14 +44,14 @@ def train_on(architecture: str, faces: Path, out: Path) -> None:
 @pytest.fixture(scope="module")
 def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "vit"
-    train_on("vit", faces, out)
+    train_on(name("vit"), faces, out)
     return out
 
 
 @pytest.mark.parametrize("architecture", ["vit", "convnext", "mobilevit"])
 def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path):
     run = tmp_path / "run"
-    train_on(architecture, faces, run)
+    train_on(name(architecture), faces, run)
     # After eight steps every answer is a close call, which int8 may turn: the distributions are what is judged.
     request = ExportRequest(
         run=run,
@@ -115,40 +115,20 @@ def test_weights_of_another_backbone_are_refused(vit_run: Path):
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [
-        ("nothing", "Expected is package.module:callable"),
+        ("nothing", "of the form package.module:callable"),
         ("no_such_package:build", "cannot be imported"),
         (name("missing"), "cannot be imported"),
         (name("Tensor.__doc__"), "not a callable"),
         (name("no_module"), "returned str"),
-        (name("no_vector"), r"one vector an image, \[B, F\]"),
+        (name("no_vector"), r"one vector per image, \[B, F\]"),
     ],
 )
 def test_what_is_no_backbone_is_refused(backbone: str, message: str, faces: Path, tmp_path: Path):
     with pytest.raises(InputError, match=message):
-        train(
-            TrainRequest(
-                data=str(faces),
-                out=tmp_path / "run",
-                preset="custom",
-                method="arbex",
-                settings=QUICK,
-                image_size=64,
-                backbone=backbone,
-            )
-        )
+        train_on(backbone, faces, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_size_a_backbone_wants_is_asked_for(faces: Path, tmp_path: Path):
     with pytest.raises(InputError, match="--image-size"):
-        train(
-            TrainRequest(
-                data=str(faces),
-                out=tmp_path / "run",
-                preset="custom",
-                method="arbex",
-                settings=QUICK,
-                image_size=80,
-                backbone=name("vit"),
-            )
-        )
+        train_on(name("vit"), faces, tmp_path / "run", image_size=80)

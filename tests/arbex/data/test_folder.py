@@ -91,6 +91,11 @@ def test_an_unknown_layout():
         read_split("exotic:/data", "train")
 
 
+def test_an_unknown_split(faces: Path):
+    with pytest.raises(UnsupportedError, match="The split 'tset' is not known. Allowed: train, val, test."):
+        read_split(str(faces), "tset")
+
+
 def test_an_empty_class(tmp_path: Path):
     root = make(tmp_path, {"train/a": 2, "train/b": 0})
     with pytest.raises(DataError, match="'b' has no images"):

@@ -32,9 +32,8 @@ def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
 ):
     split = read_split(str(faces), "val")
     kept = FaceDataset(split, 32)
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
-    stored = FaceDataset(split, 32)
+    stored = FaceDataset(split, 32, memory_limit=0)
     assert len(kept) == len(stored) == len(split.samples)
     for i in (0, len(split.samples) - 1):
         for one, other in zip(kept[i], stored[i], strict=True):
@@ -46,18 +45,17 @@ def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
 def test_the_cache_is_found_again_and_belongs_to_its_images(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
     split = read_split(str(broken), "train")
-    first = FaceDataset(split, 16, most_unreadable=0.5)
+    first = FaceDataset(split, 16, most_unreadable=0.5, memory_limit=0)
     decoded: list[object] = []
     monkeypatch.setattr(loading, "decode_all", lambda *given: decoded.append(given) or {})
-    again = FaceDataset(split, 16, most_unreadable=0.5)
+    again = FaceDataset(split, 16, most_unreadable=0.5, memory_limit=0)
     assert not decoded
     assert [(s.file, reason) for s, reason in again.unreadable] == [(s.file, reason) for s, reason in first.unreadable]
-    FaceDataset(split, 24)
+    FaceDataset(split, 24, memory_limit=0)
     Image.new("RGB", (17, 17)).save(broken / "train" / "a" / "0.png")
-    FaceDataset(read_split(str(broken), "train"), 16)
+    FaceDataset(read_split(str(broken), "train"), 16, memory_limit=0)
     assert len(decoded) == 2
     assert not list((tmp_path / "cache").glob("*.part"))
 
@@ -65,11 +63,10 @@ def test_the_cache_is_found_again_and_belongs_to_its_images(
 def test_a_cache_without_room_is_refused_before_anything_is_decoded(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
     with pytest.raises(DataError, match="need 0.0 GB.*ARBEX_CACHE"):
-        FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
+        FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5, memory_limit=0)
 
 
 def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path):

@@ -57,17 +57,17 @@ def test_the_weight_of_a_wrong_prediction():
     assert noise_aware_weight(p, torch.tensor([1]), 0.0, density=False).item() == pytest.approx(0.32267, abs=1e-5)
 
 
-def test_right_predictions_near_the_border_gain_weight_over_those_that_are_sure_as_training_goes_on():
+def test_the_covariance_of_right_predictions_follows_training():
+    # Sigma = ((.8, b), (b, .8)); b = 0 at the start and -.48 at the end, where det = .8^2 - .48^2 = .4096.
+    # x - mu = (-.05, -.06): .0061 / .8 = .007625, then (.8 * .0061 + .96 * .003) / .4096 = .018945
+    # x - mu = (.4, -.45): .3625 / .8 = .453125, then (.8 * .3625 - .96 * .18) / .4096 = .286133
     assert covariance_right(0.0) == 0
     assert covariance_right(1.0) == pytest.approx(-0.48, abs=1e-6)
-    p, label = torch.tensor([[0.9, 0.05, 0.05]]), torch.tensor([0])
-    border = torch.tensor([[0.45, 0.44, 0.11]])
-    share = [
-        (noise_aware_weight(border, label, t, density=False) / noise_aware_weight(p, label, t, density=False)).item()
-        for t in (0.0, 1.0)
-    ]
-    assert share[0] != share[1]
-    assert min(share) > 1
+    p = torch.tensor([[0.45, 0.44, 0.11], [0.9, 0.05, 0.05]], dtype=torch.float64)
+    labels = torch.tensor([0, 0])
+    for progress, exponents in ((0.0, (0.007625, 0.453125)), (1.0, (0.018945, 0.286133))):
+        weights = noise_aware_weight(p, labels, progress, density=False)
+        assert weights.tolist() == pytest.approx([math.exp(-0.5 * x) for x in exponents], abs=1e-5)
 
 
 def test_jensen_shannon():
@@ -256,7 +256,7 @@ def test_options_are_split_from_settings_and_checked():
     options, others = assign(NlaOptions(), ["form=code", "epochs=3", "class-share=0.7"])
     assert options == NlaOptions(form="code", class_share=0.7)
     assert others == ["epochs=3"]
-    with pytest.raises(InputError, match="form 'poem' is not known. Allowed: paper, code."):
+    with pytest.raises(InputError, match="form is 'poem'. Allowed: paper, code."):
         read_options("nla", {"form": "poem"})
     with pytest.raises(InputError, match="class_share is 2.0, outside of 0 to 1."):
         assign(NlaOptions(), ["class_share=2"])

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from arbex.checkpoint import load_run, open_run
-from arbex.errors import RunError
+from arbex.errors import InputError, RunError
 from arbex.models import PRESETS, Encoder
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
@@ -64,7 +64,7 @@ def test_windows_are_configuration(faces: Path, tmp_path: Path):
     model = load_run(tmp_path / "run")
     assert model.encoder.config.windows == (4, 2, 4)
     assert model(torch.zeros(1, 3, 64, 64)).corrected.shape == (1, 7)
-    with pytest.raises(RunError, match="do not fit maps of"):
+    with pytest.raises(InputError, match="do not fit maps of"):
         encoder_config(request(faces, tmp_path, windows=(5, 8, 4)), landmarks=False)
 
 
