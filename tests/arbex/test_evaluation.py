@@ -11,7 +11,7 @@ import torch
 from arbex.evaluation import ClassScores, Evaluation, scores
 
 
-def test_scores_of_four_images():
+def test_scores_of_four_images() -> None:
     p = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.3, 0.7, 0.0], [0.6, 0.4, 0.0]])
     labels = torch.tensor([0, 0, 1, 1])
     s = scores(p, labels, ("a", "b", "never"))
@@ -26,12 +26,12 @@ def test_scores_of_four_images():
     assert s.per_class["never"].n == 0
 
 
-def test_a_certain_mistake_has_a_finite_likelihood():
+def test_a_certain_mistake_has_a_finite_likelihood() -> None:
     s = scores(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 1]), ("a", "b"))
     assert math.isfinite(s.nll)
 
 
-def test_the_json_has_the_keys_of_the_interface_and_reads_back():
+def test_the_json_has_the_keys_of_the_interface_and_reads_back() -> None:
     """Scripts and earlier results rely on these keys and their order."""
     p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     corrected, primary = scores(p, torch.tensor([0, 1]), ("a", "b")), scores(p, torch.tensor([1, 1]), ("a", "b"))

@@ -48,7 +48,7 @@ def tokens() -> Tensor:
     return torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_looked_up_mask_becomes_a_constant_and_answers_stay(tokens: Tensor):
+def test_a_looked_up_mask_becomes_a_constant_and_answers_stay(tokens: Tensor) -> None:
     before = program()
     expected = before(tokens)
     fold_attention_masks(before)
@@ -57,7 +57,7 @@ def test_a_looked_up_mask_becomes_a_constant_and_answers_stay(tokens: Tensor):
     assert torch.allclose(before(tokens), expected, atol=1e-6)
 
 
-def test_a_mask_that_depends_on_the_input_is_left_alone(tokens: Tensor):
+def test_a_mask_that_depends_on_the_input_is_left_alone(tokens: Tensor) -> None:
     graph = program(from_tokens=True)
     expected = graph(tokens)
     node = next(n for n in graph.graph.nodes if str(n.target) == ATTENTION)
@@ -79,7 +79,7 @@ def test_a_mask_that_depends_on_the_input_is_left_alone(tokens: Tensor):
     ids=["boolean", "infinite", "large", "flat"],
 )
 @pytest.mark.parametrize("fold", [True, False])
-def test_masks_that_are_no_position_biases_stay_exact(tokens: Tensor, mask: Tensor, fold: bool):
+def test_masks_that_are_no_position_biases_stay_exact(tokens: Tensor, mask: Tensor, fold: bool) -> None:
     class Masked(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -96,7 +96,7 @@ def test_masks_that_are_no_position_biases_stay_exact(tokens: Tensor, mask: Tens
 
 
 @pytest.mark.parametrize("fold", [True, False])
-def test_a_mask_is_stored_as_int8_with_a_scale_a_head(tokens: Tensor, fold: bool):
+def test_a_mask_is_stored_as_int8_with_a_scale_a_head(tokens: Tensor, fold: bool) -> None:
     graph = program()
     ranges: dict[str, TensorRange] = calibrate(graph, [tokens])
     converted = quantize(graph, ranges, CPU, fold=fold)
@@ -106,7 +106,7 @@ def test_a_mask_is_stored_as_int8_with_a_scale_a_head(tokens: Tensor, fold: bool
     assert (converted(tokens) - graph(tokens)).abs().max() < 0.05
 
 
-def test_both_ways_to_store_a_mask_are_the_same_numbers(tokens: Tensor):
+def test_both_ways_to_store_a_mask_are_the_same_numbers(tokens: Tensor) -> None:
     graph = program()
     ranges = calibrate(graph, [tokens])
     one, two = (quantize(graph, ranges, CPU, fold=fold) for fold in (True, False))
@@ -114,7 +114,7 @@ def test_both_ways_to_store_a_mask_are_the_same_numbers(tokens: Tensor):
 
 
 @pytest.mark.parametrize("fold", [True, False])
-def test_biases_are_whole_numbers_of_what_integer_kernels_add_up(fold: bool):
+def test_biases_are_whole_numbers_of_what_integer_kernels_add_up(fold: bool) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5)).eval()
     images = torch.randn(4, 4, 8, 8)

@@ -8,12 +8,12 @@ from arbex.data.augmentation import Normalize, augmentation, training_side
 from arbex.spec import Preprocessing
 
 
-def test_training_images_are_an_eighth_larger():
+def test_training_images_are_an_eighth_larger() -> None:
     assert training_side(224) == 256
     assert training_side(64) == 73
 
 
-def test_augmentation_crops_and_follows_the_generator():
+def test_augmentation_crops_and_follows_the_generator() -> None:
     augment = augmentation(32)
     images = torch.rand(8, 3, 37, 37)
     torch.manual_seed(1)
@@ -26,7 +26,7 @@ def test_augmentation_crops_and_follows_the_generator():
     assert torch.isfinite(first).all()
 
 
-def test_normalize_is_pixel_over_255_minus_mean_over_std():
+def test_normalize_is_pixel_over_255_minus_mean_over_std() -> None:
     p = Preprocessing(4, mean=(0.5, 0.0, 0.25), std=(0.5, 1.0, 0.25))
     pixels = torch.tensor([255, 51, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     out = Normalize(p)(pixels).flatten()

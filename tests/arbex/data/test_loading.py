@@ -29,7 +29,7 @@ def broken(tmp_path: Path) -> Path:
 
 def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     split = read_split(str(faces), "val")
     kept = FaceDataset(split, 32)
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
@@ -45,7 +45,7 @@ def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
 
 def test_the_cache_is_found_again_and_belongs_to_its_images(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
     split = read_split(str(broken), "train")
@@ -64,7 +64,7 @@ def test_the_cache_is_found_again_and_belongs_to_its_images(
 
 def test_a_cache_without_room_is_refused_before_anything_is_decoded(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ def test_a_cache_without_room_is_refused_before_anything_is_decoded(
         FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
 
 
-def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path):
+def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path) -> None:
     split = read_split(str(broken), "train")
     with pytest.raises(DataError, match=r"1 of the 4 images .*cannot be read; the first: .*b/1.png.*1.00%.*unreadable"):
         FaceDataset(split, 16)
@@ -85,13 +85,13 @@ def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path):
     assert "cannot be read as an image" in reason
 
 
-def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path):
+def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path) -> None:
     (broken / "train" / "b" / "0.png").write_text("no image either")
     with pytest.raises(DataError, match="'b' has no images in what can be read"):
         FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
 
 
-def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path):
+def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path) -> None:
     log = tmp_path / "unreadable-train.log"
     log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), tmp_path, SILENT)
     assert log.read_text().startswith(str(broken / "train" / "b" / "1.png") + "\t")

@@ -62,7 +62,7 @@ def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_answers_with_distributions(runs: dict[str, Path], faces: Path, method: str):
+def test_a_run_answers_with_distributions(runs: dict[str, Path], faces: Path, method: str) -> None:
     stored = open_run(runs[method]).config.method_options
     assert stored == OPTIONS.get(method, method_class(method).options_type())
     result = evaluate(str(runs[method]), str(faces), "val")
@@ -73,7 +73,7 @@ def test_a_run_answers_with_distributions(runs: dict[str, Path], faces: Path, me
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_answer_does_not_depend_on_the_batch(runs: dict[str, Path], method: str):
+def test_an_answer_does_not_depend_on_the_batch(runs: dict[str, Path], method: str) -> None:
     model = load_run(runs[method])
     x = torch.randn(5, 3, 64, 64)
     with torch.no_grad():
@@ -82,7 +82,9 @@ def test_an_answer_does_not_depend_on_the_batch(runs: dict[str, Path], method: s
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_resumed_run_is_the_uninterrupted_one(runs: dict[str, Path], faces: Path, tmp_path: Path, method: str):
+def test_a_resumed_run_is_the_uninterrupted_one(
+    runs: dict[str, Path], faces: Path, tmp_path: Path, method: str
+) -> None:
     parts = tmp_path / "parts"
     train(request(faces, parts, method, runs, replace(SETTINGS, epochs=1)))
     train(request(faces, parts, method, runs, resume=True))
@@ -90,7 +92,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(runs: dict[str, Path], faces: Pa
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_label_distributions_take_the_place_of_labels(runs: dict[str, Path]):
+def test_label_distributions_take_the_place_of_labels(runs: dict[str, Path]) -> None:
     lines = [json.loads(line) for line in (runs["efficientface"] / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         assert (line["class"], line["tokens"]) == (0.0, 0.0)
@@ -99,7 +101,7 @@ def test_label_distributions_take_the_place_of_labels(runs: dict[str, Path]):
     assert (settings.distil_share, settings.distil_temperature, settings.distil_embedding) == (1.0, 1.0, 0.0)
 
 
-def test_a_method_without_its_teacher_is_refused(faces: Path, tmp_path: Path):
+def test_a_method_without_its_teacher_is_refused(faces: Path, tmp_path: Path) -> None:
     alone = TrainRequest(
         data=str(faces), out=tmp_path / "run", preset="tiny", method="efficientface", settings=SETTINGS
     )
@@ -112,7 +114,7 @@ def test_a_method_without_its_teacher_is_refused(faces: Path, tmp_path: Path):
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "arbex"])
 def test_a_run_exports_to_all_targets_as_the_same_three_outputs(
     runs: dict[str, Path], faces: Path, tmp_path: Path, method: str
-):
+) -> None:
     given = ["export", str(runs[method]), "--target", "all", "--calibration", str(faces)]
     given += ["--samples", "32", "--min-agreement", "0", "--out", str(tmp_path)]
     assert invoke(given, "arbex") == 0

@@ -103,7 +103,7 @@ def image_weights(public: PlainPoster, form: str) -> dict[str, Tensor]:
     return flat
 
 
-def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster):
+def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster) -> None:
     with (Path(__file__).parent / "poster_keys.tsv").open() as stream:
         published = {row["key"]: (row["shape"], row["dtype"]) for row in csv.DictReader(stream, delimiter="\t")}
     ours = {
@@ -114,7 +114,7 @@ def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster
     assert ours == published
 
 
-def test_the_numbers_stay(public: PlainPoster, imported: Path):
+def test_the_numbers_stay(public: PlainPoster, imported: Path) -> None:
     model = load_run(imported)
     images = torch.randn(2, 3, 224, 224)
     with torch.inference_mode():
@@ -124,7 +124,7 @@ def test_the_numbers_stay(public: PlainPoster, imported: Path):
         assert (model(images).logits - logits).abs().max() < 1e-5
 
 
-def test_every_tensor_has_its_place(whole: Path, imported: Path):
+def test_every_tensor_has_its_place(whole: Path, imported: Path) -> None:
     file, model = read_weights_file(whole), load_run(imported)
     matching, ours = match(file, model), model.state_dict()
     with (Path(__file__).parent / "poster_keys.tsv").open() as stream:
@@ -139,7 +139,7 @@ def test_every_tensor_has_its_place(whole: Path, imported: Path):
     assert (matching.unknown, matching.missing, matching.conflicts, matching.coverage) == ((), (), (), 1.0)
 
 
-def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path):
+def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path) -> None:
     model = load_run(imported).requires_grad_(True)
     parameters = sum(p.numel() for p in model.parameters())
     assert abs(parameters / 43.75e6 - 1) < 1e-3
@@ -155,7 +155,7 @@ def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path):
     assert owners <= called
 
 
-def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path):
+def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path) -> None:
     run = open_run(imported)
     assert run.epoch == 42
     assert run.config.method == "poster"
@@ -166,7 +166,7 @@ def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path):
 
 @pytest.mark.parametrize("form", ["three", "four", "flat"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp_path: Path):
+def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp_path: Path) -> None:
     path = tmp_path / "ir50.pth"
     torch.save(image_weights(public, form), path, _use_new_zipfile_serialization=not legacy)
     imported = import_weights(path, tmp_path / "run")
@@ -180,7 +180,7 @@ def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp
             assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max()))
 
 
-def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path):
+def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path) -> None:
     path = tmp_path / "mobilefacenet_model_best.pth.tar"
     content = {"state_dict": landmark_weights(public), "epoch": 7, "optimizer": {"state": {}, "param_groups": []}}
     torch.save(content, path, _use_new_zipfile_serialization=False)
@@ -195,7 +195,7 @@ def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path):
 @pytest.mark.parametrize("legacy", [False, True])
 def test_objects_of_a_training_script_are_passed_over(
     legacy: bool, public: PlainPoster, tmp_path: Path, script_class: Any
-):
+) -> None:
     path = tmp_path / "checkpoint.pth"
     content = {"state_dict": landmark_weights(public), "recorder": script_class(), "best": np.float32(0.5)}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
@@ -214,7 +214,9 @@ class Payload:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(("function", "name"), [(os.system, "system"), (exec, "exec"), (os.mkdir, "mkdir")])
-def test_code_in_a_file_does_not_run(function: Any, name: str, legacy: bool, public: PlainPoster, tmp_path: Path):
+def test_code_in_a_file_does_not_run(
+    function: Any, name: str, legacy: bool, public: PlainPoster, tmp_path: Path
+) -> None:
     written = tmp_path / "written"
     argument = {
         "system": f"touch {written}",
@@ -232,27 +234,27 @@ def test_code_in_a_file_does_not_run(function: Any, name: str, legacy: bool, pub
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x80\x02}q\x00.", b"PK\x03\x04broken"])
-def test_what_is_no_torch_file_is_refused(content: bytes, tmp_path: Path):
+def test_what_is_no_torch_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(RunError, match=r"a\.pth (cannot be read|holds no weights)") as caught:
         read_weights_file(tmp_path / "a.pth")
     assert "weights_only" not in str(caught.value)  # torch's message advises to run the file's code
 
 
-def test_an_optimizer_is_not_a_model(tmp_path: Path):
+def test_an_optimizer_is_not_a_model(tmp_path: Path) -> None:
     """POSTER++ saves the optimizer alone as its best model."""
     torch.save(torch.optim.Adam([nn.Parameter(torch.zeros(2))]).state_dict(), tmp_path / "model_best.pth")
     with pytest.raises(RunError, match="state of an optimizer and no weights"):
         read_weights_file(tmp_path / "model_best.pth")
 
 
-def test_an_unknown_network_is_refused(tmp_path: Path):
+def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
     with pytest.raises(RunError, match="none of the known checkpoints"):
         import_weights(tmp_path / "linear.pth", tmp_path / "run")
 
 
-def test_a_file_that_fills_too_little_is_refused(public: PlainPoster, tmp_path: Path):
+def test_a_file_that_fills_too_little_is_refused(public: PlainPoster, tmp_path: Path) -> None:
     weights = {n: t for n, t in public.state_dict().items() if n.startswith(("ir_back.", "face_landback."))}
     torch.save({**weights, "pyramid_fuse.norm.weight": torch.ones(512)}, tmp_path / "poster_v1.pth")
     with pytest.raises(RunError, match=r"fills only \d+% of encoder: .* is missing"):
@@ -260,7 +262,7 @@ def test_a_file_that_fills_too_little_is_refused(public: PlainPoster, tmp_path: 
     assert [p.name for p in tmp_path.iterdir()] == ["poster_v1.pth"]
 
 
-def test_other_shapes_half_precision_and_missing_counters(public: PlainPoster, tmp_path: Path):
+def test_other_shapes_half_precision_and_missing_counters(public: PlainPoster, tmp_path: Path) -> None:
     weights = {n: t.half() if t.is_floating_point() else t for n, t in landmark_weights(public).items()}
     weights = {n: t for n, t in weights.items() if not n.endswith("num_batches_tracked")}
     weights["conv1.prelu.weight"] = torch.zeros(3)
@@ -280,7 +282,7 @@ def wrapped(encoder: Encoder) -> nn.Module:
     return module
 
 
-def test_values_that_are_not_finite_are_refused(public: PlainPoster, tmp_path: Path):
+def test_values_that_are_not_finite_are_refused(public: PlainPoster, tmp_path: Path) -> None:
     weights = {n: t.clone() for n, t in landmark_weights(public).items()}
     weights["conv1.prelu.weight"][0] = torch.nan
     torch.save(weights, tmp_path / "nan.pth")
@@ -288,7 +290,7 @@ def test_values_that_are_not_finite_are_refused(public: PlainPoster, tmp_path: P
         import_weights(tmp_path / "nan.pth", tmp_path / "run")
 
 
-def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LabelsWantedError, match="has 7 classes"):
         import_weights(whole, tmp_path / "run")
     with pytest.raises(InputError, match="has 2 names; the classifier"):
@@ -302,7 +304,7 @@ def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: p
 
 def test_the_command_says_what_it_did(
     whole: Path, public: PlainPoster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
+) -> None:
     arguments = ["import-weights", str(whole), "--out", str(tmp_path / "run"), "--labels", LABELS]
     assert invoke([*arguments, "--json"], "arbex") == 0
     outcome = json.loads(capfd.readouterr().out)
