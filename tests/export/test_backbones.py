@@ -12,6 +12,7 @@ from arbex.checkpoint import load_run, open_run
 from arbex.cli import invoke
 from arbex.errors import InputError, RunError
 from arbex.models import ReliabilityHead
+from arbex.models.custom import BackboneConfig
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
@@ -98,7 +99,9 @@ def test_reading_a_run_runs_none_of_the_code_it_names(
         load_run(run)
     with pytest.raises(RunError, match="not tests.export.architectures:vit"):
         load_run(run, backbone=name("vit"))
-    assert open_run(run).config.encoder.backbone == "evil:build"
+    named = open_run(run).config.encoder
+    assert isinstance(named, BackboneConfig)
+    assert named.backbone == "evil:build"
     assert not (tmp_path / "ran").exists()
 
 

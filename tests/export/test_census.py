@@ -42,7 +42,8 @@ class NormFirst(nn.Module):
         self.first, self.second = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.prelu(self.first(self.norm(x))))
+        out: Tensor = self.second(self.prelu(self.first(self.norm(x))))
+        return out
 
 
 FILES = {"cpu": "onnx", "android": "tflite", "jetson": "onnx", "iphone": "mlpackage", "rtx": "rtx-engine"}

@@ -220,8 +220,9 @@ def test_a_gate_restores_operators_until_it_holds(run: Path, tmp_path: Path) -> 
 def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, tmp_path: Path) -> None:
     write_calibration(run, CalibrationRequest(source=str(faces), samples=14), tmp_path / "table.json")
     table = CalibrationTable.load(tmp_path / "table.json")
-    for name, value in (("graph", "f" * 64), ("tools", {"torch": "1.0"})):
-        replace(table, origin=replace(table.origin, **{name: value})).save(tmp_path / "odd.json")
+    others = {"graph": replace(table.origin, graph="f" * 64), "tools": replace(table.origin, tools={"torch": "1.0"})}
+    for name, origin in others.items():
+        replace(table, origin=origin).save(tmp_path / "odd.json")
         request = ExportRequest(
             run=run, targets=["cpu"], out=tmp_path / "out", precisions=("int8",), calibration=str(tmp_path / "odd.json")
         )

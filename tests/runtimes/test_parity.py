@@ -123,7 +123,8 @@ def test_explicit_limits_take_precedence_and_always_apply() -> None:
 
 
 def kl_of(mean_kl: float, error: float, samples: int) -> list[str]:
-    parity = replace(compare(*[prediction([[1.0, 0.0], [0.0, 1.0]])] * 2), mean_kl=mean_kl, mean_kl_error=error)
+    same = prediction([[1.0, 0.0], [0.0, 1.0]])
+    parity = replace(compare(same, same), mean_kl=mean_kl, mean_kl_error=error)
     return violations(replace(parity, samples=samples), Thresholds(mean_kl=1e-3))
 
 

@@ -51,7 +51,12 @@ def test_the_cache_is_found_again_and_belongs_to_its_images(
     split = read_split(str(broken), "train")
     first = FaceDataset(split, 16, most_unreadable=0.5)
     decoded: list[object] = []
-    monkeypatch.setattr(loading, "decode_all", lambda *given: decoded.append(given) or {})
+
+    def decode_all(*given: object) -> dict[int, str]:
+        decoded.append(given)
+        return {}
+
+    monkeypatch.setattr(loading, "decode_all", decode_all)
     again = FaceDataset(split, 16, most_unreadable=0.5)
     assert not decoded
     assert [(s.file, reason) for s, reason in again.unreadable] == [(s.file, reason) for s, reason in first.unreadable]
@@ -67,7 +72,7 @@ def test_a_cache_without_room_is_refused_before_anything_is_decoded(
 ) -> None:
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(DataError, match="need 0.0 GB.*ARBEX_CACHE"):
         FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
 

@@ -31,7 +31,13 @@ OPTIONS: dict[str, MethodOptions] = {
 
 
 def request(
-    faces: Path, out: Path, method: str, runs: dict[str, Path], settings: TrainSettings = SETTINGS, **other: bool
+    faces: Path,
+    out: Path,
+    method: str,
+    runs: dict[str, Path],
+    settings: TrainSettings = SETTINGS,
+    *,
+    resume: bool = False,
 ) -> TrainRequest:
     teacher = runs["poster"] if method_class(method).needs_teacher else None
     options = OPTIONS.get(method)
@@ -43,7 +49,7 @@ def request(
         settings=settings,
         method_options=options,
         teacher=teacher,
-        **other,
+        resume=resume,
     )
 
 

@@ -123,6 +123,7 @@ def test_importance_scales_the_logits_and_at_one_is_a_linear_classifier() -> Non
 def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class() -> None:
     method = load_method("scn", ScnOptions(high_share=0.5, relabel_epoch=3))
     head = method.build_head(2, 3, anchors=0)
+    assert isinstance(head, ImportanceHead)
     torch.nn.init.zeros_(head.weigh.weight)
     head.weigh.weight.data[0, 0] = 1.0
     embedding = torch.tensor([[3.0, 0.0], [2.0, 0.0], [-3.0, 0.0], [-2.0, 0.0]])  # the last two are uncertain
@@ -189,6 +190,7 @@ def test_the_triplet_loss() -> None:
     # own: 1/2 (1 + 0) = .5; the negative (2, 2): 1/2 (4 + 4) = 4; with margin 5: .5 + 5 - 4 = 1.5, times .1
     method = load_method("tcl", TclOptions(attention=False))
     head = method.build_head(2, 3, anchors=0)
+    assert isinstance(head, CenterHead)
     head.centers.data.copy_(CENTERS)
     balance = balance_of([[0.2, 0.3, 0.5]], ORIGIN)
     losses = method.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))

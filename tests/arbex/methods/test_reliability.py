@@ -11,7 +11,7 @@ from arbex.errors import InputError, UnsupportedError
 from arbex.methods import METHODS, load_method, read_options
 from arbex.methods.base import Lesson, cross_entropy
 from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, center_loss
-from arbex.models.head import ReliabilityHead
+from arbex.models.head import LinearHead, ReliabilityHead
 from arbex.settings import TrainSettings, assign
 
 
@@ -108,6 +108,7 @@ def test_dropout_follows_the_settings() -> None:
 def test_poster_is_plain_cross_entropy() -> None:
     method = load_method("poster")
     head = method.build_head(8, 4, anchors=10)
+    assert isinstance(head, LinearHead)
     torch.nn.init.zeros_(head.classify.weight)
     torch.nn.init.zeros_(head.classify.bias)
     balance = head(torch.ones(2, 8))
@@ -128,6 +129,7 @@ def test_what_the_paper_leaves_open_are_options() -> None:
     options, others = assign(ReliabilityOptions(), ["tokens=16", "delta=2.5", "radius=3", "epochs=4"])
     assert others == ["epochs=4"]
     head = Reliability(options).build_head(8, 3, anchors=2)
+    assert isinstance(head, ReliabilityHead)
     assert (head.tokens, head.attention_heads, head.delta) == (16, 4, 2.5)
     assert torch.allclose(head.anchors.norm(dim=-1), torch.full((3, 2), 3.0))
     assert head.query_key_value.in_features == 128 // 16

@@ -101,6 +101,7 @@ def test_windows_smaller_than_the_map_equal_a_loop_over_windows() -> None:
 
 def test_the_last_block_computes_the_class_token_as_it_would_among_all() -> None:
     encoder = build("tiny").encoder
+    assert isinstance(encoder, Encoder)
     tokens = [torch.randn(2, encoder.num_tokens // 3, encoder.out_features) for _ in range(3)]
     with torch.no_grad():
         sequence = torch.cat([encoder.class_token.expand(2, -1, -1), *tokens], dim=1) + encoder.position

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
 from arbex.models import PRESETS, Encoder
+from arbex.models.encoder import CrossFusionLevel
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, encoder_config
@@ -62,6 +63,7 @@ def test_a_later_file_wins(faces: Path, run: Path, tmp_path: Path) -> None:
 def test_windows_are_configuration(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "run", windows=(4, 2, 4)))
     model = load_run(tmp_path / "run")
+    assert isinstance(model.encoder, Encoder)
     assert model.encoder.config.windows == (4, 2, 4)
     assert model(torch.zeros(1, 3, 64, 64)).corrected.shape == (1, 7)
     with pytest.raises(RunError, match="do not fit maps of"):
@@ -74,4 +76,6 @@ def test_windows_of_the_paper_are_smaller_than_the_map() -> None:
     encoder = Encoder(config).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, 3, 224, 224)).shape == (1, 768)
-    assert encoder.levels[0].attention.position.table.shape == (13**2, 2)
+    level = encoder.levels[0]
+    assert isinstance(level, CrossFusionLevel)
+    assert level.attention.position.table.shape == (13**2, 2)

@@ -37,6 +37,9 @@ def public() -> PlainPoster:
             nn.init.normal_(parameter, 0.5, 0.2)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            assert module.num_batches_tracked is not None
             nn.init.normal_(module.running_mean, std=0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             module.num_batches_tracked.fill_(7)
@@ -77,7 +80,7 @@ def script_class() -> Iterator[Any]:
     main = sys.modules["__main__"]
     main.RecorderMeter = RecorderMeter  # type: ignore[attr-defined]
     yield RecorderMeter
-    del main.RecorderMeter  # type: ignore[attr-defined]
+    del main.RecorderMeter
 
 
 def landmark_weights(public: PlainPoster) -> dict[str, Tensor]:
@@ -148,6 +151,7 @@ def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path) -> 
     without = [n for n, p in model.named_parameters() if p.grad is None and not n.startswith("encoder.landmarks.")]
     assert without == []
     called: set[str] = set()
+    assert isinstance(model.encoder, Encoder)
     for name, module in model.encoder.landmarks.named_modules():
         module.register_forward_hook(lambda *_, name=name: called.add(name))
     model(torch.randn(1, 3, 224, 224))
@@ -175,6 +179,7 @@ def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp
     assert not imported.trained
     assert open_run(tmp_path / "run").epoch == 0
     model, images = load_run(tmp_path / "run"), torch.randn(1, 3, 224, 224)
+    assert isinstance(model.encoder, Encoder)
     with torch.inference_mode():
         for ours, theirs in zip(model.encoder.image(images[:, :, ::2, ::2]), public.ir_back(images), strict=True):
             assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max()))
@@ -187,6 +192,7 @@ def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path) -> None
     imported = import_weights(path, tmp_path / "run")
     assert imported.matching.coverage == 1.0
     model, images = load_run(tmp_path / "run"), torch.randn(1, 3, 112, 112)
+    assert isinstance(model.encoder, Encoder)
     with torch.inference_mode():
         for ours, theirs in zip(model.encoder.landmarks(images), public.face_landback(images), strict=True):
             assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max()))
