@@ -61,17 +61,17 @@ def exists(dotted: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_work_on_github(page: str):
+def test_links_work_on_github(page: str) -> None:
     assert list(dead_links(page, PAGES[page])) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_files_and_modules_exist(page: str):
+def test_files_and_modules_exist(page: str) -> None:
     assert [file for file in FILE.findall(PAGES[page]) if not (ROOT / file).exists()] == []
     assert [name for name in NAME.findall(PAGES[page]) if not exists(name)] == []
 
 
-def test_what_does_not_exist_is_found():
+def test_what_does_not_exist_is_found() -> None:
     assert list(
         dead_links("docs/data.md", "[a](weights.md#no-code-in-a-file-is-run) [b](none.md) [c](weights.md#x)")
     ) == [
@@ -108,7 +108,7 @@ def keys(value: object) -> Iterator[str]:
 )
 def test_the_reference_names_every_key(
     command: str, bundles: Path, faces: Path, capfd: pytest.CaptureFixture[str], rendered: dict[str, str]
-):
+) -> None:
     assert invoke(command.format(bundles=bundles, faces=faces).split(), "arbex") == 0
     text = rendered["reference/json"] + rendered["reference/bundle"]
     found = set(keys(json.loads(capfd.readouterr().out)))
