@@ -6,7 +6,7 @@
     arbex.export(run, ["android"])
     print(arbex.verify("bundles/android", data="faces").passed)
 
-Everything here is loaded when it is used, so that ``import arbex`` costs nothing.
+The functions are imported on first use, so that ``import arbex`` itself is fast.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["bench", "calibrate", "classify", "evaluate", "export", "load_run", "
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what the library offers, at the first use."""
+    """Imports a public function on first use."""
     if name in __all__:
         return getattr(import_module("arbex.api"), name)
     raise AttributeError(f"module 'arbex' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Returns what the library offers, for completion."""
+    """Returns the public names, for completion."""
     return __all__

@@ -1,7 +1,7 @@
-"""The toolkit as a library: what the commands do, as functions with the same names and defaults.
+"""The toolkit as a library: a function for each command, with the same name and the same defaults.
 
-``import arbex`` offers them, and loads them when they are used. This module stands on top of all others, as the command
-line does, which calls it.
+``import arbex`` exposes these functions and imports them on first use. This module depends on all others; only the
+command line depends on it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 AnyPath: TypeAlias = "str | Path"
 
 SAMPLES = 256
-"""Images that calibrate, where nothing else is said."""
+"""Default number of calibration images."""
 
 
 def train(
@@ -64,21 +64,21 @@ def train(
         data: ``PATH`` or ``LAYOUT:PATH``.
         out: Folder of the run; by default a new one under ``runs/``.
         preset: ``tiny``, ``mobile`` or ``base``; ``tiny`` by default.
-        method: Name of a method.
-        epochs: Passes; the preset's by default, 0 writes the untrained model.
+        method: Name of the method.
+        epochs: Number of epochs; the preset's by default. 0 writes the untrained model.
         anchors: Anchors per class.
         image_size: Side of the input in pixels; the preset's by default.
-        seed: Of initial weights, choice of images and augmentation.
+        seed: Seed of the initial weights, the choice of images and the augmentation.
         windows: Side of the attention window at each level; the preset's by default.
-        init: Runs or files of published weights to start from.
-        new_head: Take only the encoder from them.
-        teacher: A run whose answers are learned too.
-        teacher_backbone: The teacher's own backbone, ``package.module:callable``, if it has one.
+        init: Runs, or files of published weights, to start from.
+        new_head: Whether to take only the encoder from ``init``.
+        teacher: Run whose answers the model learns as well.
+        teacher_backbone: Custom backbone of the teacher, ``package.module:callable``, if it has one.
         backbone: ``package.module:callable`` in place of the preset's encoder.
-        devices: Processes on this machine; by default what ``torchrun`` started, else one.
-        resume: Continue the run in ``out``.
-        settings: Further settings and options of the method, by name or as ``name=value`` texts.
-        report: Takes progress.
+        devices: Number of processes on this machine; by default as many as ``torchrun`` started, or one.
+        resume: Whether to continue the run in ``out``.
+        settings: Further settings and options of the method, by name or as ``name=value`` strings.
+        report: Receives progress.
 
     Returns:
         The folder of the run.
@@ -92,9 +92,11 @@ def train(
     from arbex.training.loop import train as run_training
 
     if preset and backbone:
-        raise InputError("A preset and a backbone exclude each other: a preset is a backbone.")
+        raise InputError(
+            "A preset and a backbone exclude each other.", remedy="Give one of them: a preset is a backbone."
+        )
     if new_head and not init:
-        raise InputError("--new-head says what to take from --init, and there is none.")
+        raise InputError("--new-head was given without --init.", remedy="Add --init, or leave --new-head out.")
     preset = preset or ("custom" if backbone else "tiny")
     texts = [f"{name}={value}" for name, value in settings.items()] if isinstance(settings, Mapping) else settings
     options, others = assign(method_class(method).options_type(), texts)
@@ -146,9 +148,9 @@ def evaluate(
         run: Folder of the run.
         data: ``PATH`` or ``LAYOUT:PATH``.
         split: ``train``, ``val`` or ``test``.
-        max_unreadable: Share of images that may be left out because they cannot be read.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
-        report: Takes progress.
+        max_unreadable: Share of images that may be left out because they cannot be read, in [0, 1].
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
 
     Raises:
         RunError, DataError: If run or data cannot be used or do not belong together.
@@ -170,21 +172,21 @@ def calibrate(
     backbone: Backbone | str | None = None,
     report: Reporter = SILENT,
 ) -> CalibrationTable:
-    """Writes a calibration table of a run, as ``arbex calibrate`` does.
+    """Calibrates a run and writes the table, as ``arbex calibrate`` does.
 
     Args:
         run: Folder of the run.
-        data: A data set, whose validation split calibrates.
-        out: The table to write, a ``.json`` file; histograms go beside it.
-        samples: How many images, in all shards.
+        data: Data set; its validation split is used.
+        out: Table to write, a ``.json`` file; the histograms are written next to it.
+        samples: Number of images over all shards.
         calibrator: ``minmax``, ``moving-average``, ``percentile``, ``mse`` or ``entropy``.
-        shard: Which part ``(i, n)`` of the images, counted from 1.
-        merge: Tables of other shards or data sets, which are added.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
-        report: Takes progress.
+        shard: Part ``(i, n)`` of the images to use, counted from 1.
+        merge: Tables of other shards or data sets to add.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
 
     Raises:
-        InputError: If something given cannot be used; nothing is written then.
+        InputError: If an argument cannot be used; nothing is written then.
     """
     from calibration.table_files import check_place
 
@@ -220,23 +222,23 @@ def export(
     Args:
         run: Folder of the run; by default the newest one under ``runs/``.
         targets: Names of targets, or ``all``.
-        out: Where the bundles go; ``bundles`` by default.
+        out: Folder of the bundles; ``bundles`` by default.
         precisions: ``fp32``, ``fp16`` or ``int8``; by default each target's usual ones.
         calibration: Images or a table for int8; by default the run's own validation images.
         calibrator: Observer; by default the table's, or ``mse``.
-        samples: How many images calibrate.
-        max_kl: Gate: operators go back to float until the mean KL of int8 to PyTorch holds, in nats.
-        min_agreement: Gate: the same for top-1 agreement, in [0, 1].
+        samples: Number of calibration images.
+        max_kl: Gate: operators are restored to float until the mean KL of int8 to PyTorch is at most this, in nats.
+        min_agreement: Gate: the same until the top-1 agreement is at least this, in [0, 1].
         builder: ``torch-tensorrt`` also compiles jetson's engines on this machine's GPU.
-        allow_untrained: Export random weights.
-        archive: Also write each bundle as one ``.zip`` file.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
-        report: Takes progress, and each default that was taken.
+        allow_untrained: Whether to export untrained weights.
+        archive: Whether to write each bundle as one ``.zip`` file too.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress, and each default that was chosen.
 
     Raises:
-        InputError: If something given cannot be used; nothing is written then.
-        BackendError: If a vendor's package is missing or refuses.
-        CheckFailed: If a bundle does not pass; it is not kept.
+        InputError: If an argument cannot be used; nothing is written then.
+        BackendError: If a vendor's package is missing or fails.
+        CheckFailed: If a bundle does not pass its checks; it is not kept.
     """
     from export.registry import choose_precisions, choose_targets
     from export.replacement import check_replaceable
@@ -288,22 +290,22 @@ def verify(
     backbone: Backbone | str | None = None,
     report: Reporter = SILENT,
 ) -> Verification:
-    """Checks bundles: every byte, golden vectors, distributions on images, as ``arbex verify`` does.
+    """Checks bundles, as ``arbex verify`` does: every byte, the golden vectors, the distributions on images.
 
     Args:
-        bundles: Folders of bundles, or one of them.
-        data: Images to compare on, a data set or any folder of cropped faces; None checks golden vectors only.
-        split: Which split of them, where there are any.
-        limit: Most images, chosen evenly; None takes all.
-        max_kl: Limit of the mean KL on them, in nats; by default the bundle's.
-        min_agreement: Limit of the top-1 agreement on them, in [0, 1]; by default the bundle's.
-        reference: The run to compare with; by default the one that was exported.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
-        report: Takes progress.
+        bundles: Folders of bundles, or one folder.
+        data: Images to compare on: a data set or any folder of cropped faces. None checks the golden vectors only.
+        split: Split of the data, if it has splits.
+        limit: Largest number of images, chosen evenly; None takes all.
+        max_kl: Largest mean KL on these images, in nats; by default the bundle's limit.
+        min_agreement: Smallest top-1 agreement on these images, in [0, 1]; by default the bundle's limit.
+        reference: Run to compare with; by default the one that was exported.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
 
     Raises:
         InputError: If a bundle does not exist, or images or run cannot be used.
-        MissingPackageError: If images are to be compared on without torch.
+        MissingPackageError: If ``data`` is given and torch is not installed.
     """
     from export.verification import VerificationRequest
     from export.verification import verify as check
@@ -334,14 +336,14 @@ def classify(
     Args:
         bundle: Folder of a bundle, or an opened one.
         images: Image files, folders or video files, or one of them.
-        artifact: File name or precision; by default the most exact one that runs here.
-        detector: A YuNet ONNX file that finds faces; without one every picture is a cropped face.
-        threads: How many the runtime uses; its own choice by default.
+        artifact: File name or precision; by default the most accurate one that runs on this machine.
+        detector: YuNet ONNX file that detects faces; without it, every image is taken as one cropped face.
+        threads: Number of threads of the runtime; by default its own choice.
 
     Raises:
         DataError: If an image cannot be read.
         BundleError: If the bundle is missing, incomplete, altered or damaged.
-        BackendError: If nothing here runs the artifact.
+        BackendError: If the artifact does not run on this machine.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     finder = Detector(Path(detector)) if detector else None
@@ -351,11 +353,11 @@ def classify(
 
 
 def bench(bundle: AnyPath | Bundle, *, threads: int = 1) -> list[Timing]:
-    """Times every artifact of a bundle that runs here, at batch 1, as ``arbex bench`` does.
+    """Times every artifact of a bundle that runs on this machine, at batch 1, as ``arbex bench`` does.
 
     Args:
         bundle: Folder of a bundle, or an opened one.
-        threads: How many the runtime uses.
+        threads: Number of threads of the runtime.
 
     Raises:
         BundleError: If the bundle is missing, incomplete, altered or damaged.

@@ -1,9 +1,11 @@
-"""A training run on disk, and the model in it. JSON and safetensors: nothing here can run code.
+"""A training run on disk, and the model in it.
+
+The files are JSON and safetensors, so that no code runs when they are read.
 
 RUN/config.json         what was trained, on what, with which settings
 RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
 RUN/last.safetensors    weights of the last epoch
-RUN/metrics.jsonl       a line an epoch
+RUN/metrics.jsonl       one line per epoch
 RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
 """
 
@@ -38,18 +40,18 @@ RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a run holds, enough to build its model.
+    """Configuration of a run, from which its model can be built.
 
     Attributes:
         preset: Name of the preset that the encoder came from.
         method: Name of the method.
         labels: Class names in the order of the outputs.
         encoder: Shape of the encoder.
-        anchors: Anchors a class.
+        anchors: Anchors per class.
         preprocessing: How images become its input.
-        settings: How it was trained.
+        settings: Settings of the training.
         method_options: Options of the method.
-        data: Where the training data was and what it was.
+        data: Path and identity of the training data.
     """
 
     preset: str
@@ -82,7 +84,11 @@ class RunConfig:
     def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
         """Builds the value from what ``to_json`` returned."""
         if value["schema"] != SCHEMA:
-            raise RunError(f"The run has schema {value['schema']}; this version reads schema {SCHEMA}.")
+            raise RunError(
+                f"The run has schema {value['schema']}.",
+                allowed=f"Allowed: {SCHEMA}.",
+                remedy="Install the version of arbex that wrote it, or train again.",
+            )
         return cls(
             preset=value["preset"],
             method=value["method"],
@@ -101,11 +107,11 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
 
     Args:
         config: What to build.
-        backbone: For a run with a backbone of its own: the callable that builds it, or its name, which must be the
-            one that the run remembers. A name in a file alone never makes code run.
+        backbone: Custom backbone of the run: the callable that builds it, or its name, which must be the one recorded
+            in the run. A name in a file alone never makes code run.
 
     Raises:
-        RunError: If the backbone is missing or another one.
+        RunError: If the backbone is missing, or is not the run's.
     """
     encoder = build_encoder(config.encoder, backbone)
     out_features = config.encoder.out_features
@@ -128,7 +134,7 @@ def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | s
     module, found = measure(config.backbone, factory, config.image_size)
     if found != config:
         raise RunError(
-            f"The backbone {config.backbone} returns vectors of {found.out_features}; the run has "
+            f"The backbone {config.backbone} returns vectors of {found.out_features} features; the run needs "
             f"{config.out_features}.",
             remedy="Use the code that the run was trained with.",
         )
@@ -150,7 +156,7 @@ def read_config(run: Path) -> RunConfig:
     """Reads ``config.json``.
 
     Raises:
-        RunError: If ``run`` is no run, or a file of it is missing or damaged.
+        RunError: If ``run`` is not a run, or one of its files is missing or damaged.
     """
     if not run.is_dir():
         raise RunError(
@@ -161,24 +167,24 @@ def read_config(run: Path) -> RunConfig:
     if missing:
         raise RunError(
             f"{run} is not a complete run: {missing[0]} is missing.",
-            remedy="Copy the whole folder again, finish the training with --resume, or train anew.",
+            remedy="Copy the whole folder again, finish the training with --resume, or train again.",
         )
     try:
         return RunConfig.from_json(json.loads((run / CONFIG).read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise RunError(
             f"{run / CONFIG} is damaged: {type(error).__name__}: {error}.",
-            remedy="Copy the run again, or train anew.",
+            remedy="Copy the run again, or train again.",
         ) from error
 
 
 def damaged(path: Path, error: Exception) -> RunError:
-    """Returns the error that says that a weights file cannot be read."""
-    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train anew.")
+    """Returns the error for a damaged file of weights."""
+    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train again.")
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads the metadata of a safetensors file, and nothing else of it.
+    """Reads only the metadata of a safetensors file.
 
     Raises:
         RunError: If the file is damaged.
@@ -205,14 +211,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk.
+    """A run on disk.
 
     Attributes:
         path: Its folder.
         config: Its configuration.
-        epoch: Epoch of the weights, 0 for untrained ones.
-        digest: sha-256 of ``best.safetensors``.
-        accuracy: Of that epoch on validation, in [0, 1]; NaN where none was measured.
+        epoch: Epoch of the weights; 0 if they are untrained.
+        digest: SHA-256 of ``best.safetensors``.
+        accuracy: Validation accuracy of that epoch, in [0, 1]; NaN if it was not measured.
     """
 
     path: Path
@@ -223,7 +229,7 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """Reads everything about a run but its weights.
+    """Reads everything about a run except its weights.
 
     Raises:
         RunError: If it is missing, incomplete or damaged.
@@ -240,7 +246,7 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
 
     Args:
         path: Folder of the run.
-        backbone: For a run on a backbone of its own: the callable that builds it, or its name.
+        backbone: Custom backbone of the run: the callable that builds it, or its name.
 
     Raises:
         RunError: If the run is missing, incomplete or damaged, or the weights do not fit its configuration.
@@ -261,12 +267,12 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
 
 
 def newest_run(root: Path = Path("runs")) -> Path:
-    """Returns the run under ``root`` that was written last.
+    """Returns the most recently written run under ``root``.
 
     Raises:
         RunError: If there is none.
     """
-    # Hidden folders are what killed processes left half done.
+    # Hidden folders are leftovers of processes that were killed.
     runs = [p.parent for p in root.glob(f"[!.]*/{CONFIG}") if (p.parent / BEST).is_file()]
     if not runs:
         raise RunError(

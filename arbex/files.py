@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever left behind. Standard library only."""
+"""Writing files and folders completely or not at all. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arbex.replacing import clear_leftovers, make_stage, put_in_place, release
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces ``path`` by ``content`` in one step; a reader sees the old file or the new one.
+    """Writes ``content`` to ``path`` in one step; a reader sees the old file or the new one.
 
     Raises:
         InputError: If the folder does not exist or cannot be written to.
@@ -37,10 +37,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def refuse_file(folder: Path) -> None:
-    """Refuses a folder to be made where a file lies, or below a file.
+    """Refuses the path of a folder that is a file or lies below one.
 
     Raises:
-        InputError: If it, or what lies above it, is a file.
+        InputError: If the path, or one above it, is a file.
     """
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
@@ -48,10 +48,10 @@ def refuse_file(folder: Path) -> None:
 
 
 def refuse_content(folder: Path) -> None:
-    """Refuses a folder that holds anything.
+    """Refuses a folder that is not empty.
 
     Raises:
-        InputError: If it does.
+        InputError: If it holds anything.
     """
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} already holds something.", remedy="Give another folder, or remove this one first.")
@@ -59,14 +59,14 @@ def refuse_content(folder: Path) -> None:
 
 @contextmanager
 def staged_folder(out: Path, *, check: Callable[[Path], None] = refuse_content) -> Iterator[Path]:
-    """Yields a folder beside ``out`` that takes its name when the block succeeds and vanishes when it does not.
+    """Yields a folder next to ``out`` that gets its name if the block succeeds and is removed if it fails.
 
-    An older folder is replaced in one step: whenever this process is killed, the whole old folder or the whole new one
-    bears the name.
+    An older folder is replaced in one step: even if this process is killed, ``out`` is the complete old folder or the
+    complete new one.
 
     Args:
-        out: The wanted folder, or a link to it. Its parents are made.
-        check: Raises where ``out``, as it is, must not be replaced. It is called before the block and after it.
+        out: Folder to write, or a link to it. Missing parents are created.
+        check: Raises an error if ``out`` must not be replaced. It is called before the block and after it.
 
     Raises:
         InputError: If ``out`` is a file, or must not be replaced, or cannot be made.
@@ -88,19 +88,19 @@ def staged_folder(out: Path, *, check: Callable[[Path], None] = refuse_content) 
         except OSError as error:
             raise unwritable(out, error) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)  # the unfinished folder, or the old one under its name
+        shutil.rmtree(stage, ignore_errors=True)  # the unfinished folder, or the old one, which now has its name
         release(held)
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:
-    """Returns the error that says that a folder cannot be written."""
-    return InputError(f"{folder} cannot be written: {error.strerror}.", remedy="Give a folder you may write to.")
+    """Returns the error for a folder that cannot be written."""
+    return InputError(f"{folder} cannot be written: {error.strerror}.", remedy="Give a folder that you may write to.")
 
 
-def hand_over(source: str | Path, target: str | Path) -> None:
-    """Puts a file that was made in a work folder where it belongs: by name alone at first, as a copy after that.
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Puts a file from a work folder where it belongs: as a hard link the first time, as a copy after that.
 
-    Two bundles never share a file: what is changed in one is not changed in the other.
+    Two bundles never share a file, so that a change in one does not reach the other.
     """
     if os.stat(source).st_nlink == 1:
         try:

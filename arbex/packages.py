@@ -1,4 +1,4 @@
-"""Packages that parts of the toolkit need, each described once: for errors, for the doctor. Standard library only."""
+"""Third-party packages, each described once for error messages and ``arbex doctor``. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from arbex.errors import BackendError, MissingPackageError
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A package of somebody else that one part of the toolkit needs.
+    """A third-party package that one part of the toolkit needs.
 
     Attributes:
         module: Import name of the package.
         distribution: Name in the package registry.
         purpose: What needs it, as a phrase: ``running .onnx files``.
-        extra: Extra of this project that brings it, or an empty string.
-        remedy: How to get it where the extra alone is not the answer.
+        extra: Extra of this project that installs it, or an empty string.
+        remedy: How to install it, if the extra alone is not enough.
     """
 
     module: str
@@ -32,7 +32,7 @@ class Package:
 
     @property
     def installation(self) -> str:
-        """How to get it: the remedy, or the ``pip install`` line."""
+        """How to install it: the remedy, or the ``pip install`` line."""
         return self.remedy or f"pip install {repr(f'arbex[{self.extra}]') if self.extra else self.distribution}"
 
     @property
@@ -41,11 +41,11 @@ class Package:
         return find_spec(self.module) is not None
 
     def missing(self) -> MissingPackageError:
-        """Returns the error that says that it is not installed."""
+        """Returns the error for a package that is not installed."""
         return MissingPackageError(self.module, self.purpose, extra=self.extra, remedy=self.remedy)
 
     def require(self) -> None:
-        """Makes sure that it is installed, without importing it.
+        """Checks that it is installed, without importing it.
 
         Raises:
             MissingPackageError: If it is not.
@@ -61,14 +61,14 @@ class Package:
 
         Raises:
             MissingPackageError: If it is not installed.
-            BackendError: If it is installed and cannot be imported; the cause is chained.
+            BackendError: If it is installed but cannot be imported; the cause is chained.
         """
         self.require()
         try:
             return import_module(f"{self.module}.{submodule}" if submodule else self.module)
         except ImportError as error:
             raise BackendError(
-                f"The package '{self.module}' is installed and cannot be imported: {error}.",
+                f"The package '{self.module}' is installed but cannot be imported: {error}.",
                 remedy=f"Install it again: {self.installation}.",
             ) from error
 
@@ -77,12 +77,12 @@ TRAINING = (
     Package(module="torch", distribution="torch", purpose="training and export", extra="train"),
     Package(module="lightning_fabric", distribution="lightning-fabric", purpose="arbex train", extra="train"),
 )
-"""What training needs beyond the core."""
+"""Packages that training needs beyond the core."""
 
 
 def tool_versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Returns the versions of this toolkit and of those distributions that are installed."""
-    from importlib import metadata  # which takes a while to load
+    """Returns the versions of this toolkit and of the given distributions; those not installed are left out."""
+    from importlib import metadata  # slow to import
 
     versions = {"arbex": __version__}
     for name in distributions:

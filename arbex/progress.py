@@ -1,4 +1,4 @@
-"""How long work reports where it is. Standard library only."""
+"""Progress of long work, from the code that does it to whatever shows it. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 Step: TypeAlias = Callable[[int], None]
-"""Called with how much is done so far."""
+"""Called with the number of steps done so far."""
 
 
 class Reporter:
-    """Takes messages and progress; this one drops them, the command line shows them."""
+    """Receives messages and progress. This class discards them; the one of the command line shows them."""
 
     def line(self, text: str) -> None:
-        """Takes one line for people."""
+        """Receives a message of one line."""
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
-        """Yields a function that takes how many of ``total`` steps are done."""
+        """Yields a function that receives how many of ``total`` steps are done."""
         yield lambda done: None
 
 

@@ -1,4 +1,4 @@
-"""What a bundle remembers of how it was made, as frozen values that every stage shares. Standard library only."""
+"""How a bundle was made, as frozen values that all stages share. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ class Recipe:
     """An INT8 recipe: which operators are quantized, and how.
 
     Attributes:
-        name: Identifies it; ``w8a8`` is 8-bit weights and activations.
+        name: Name of the recipe; ``w8a8`` stands for 8-bit weights and activations.
         operators: Operators whose inputs and weights are quantized, by ATen name.
-        outputs: Those among them whose outputs are quantized too.
-        min_channels: Convolutions of fewer input channels compute in float; their outputs are quantized all the same.
-        fused: Activations that belong to the operator before them: the tensor after them is quantized.
-        additions: Operators that are quantized where all of their inputs already are.
+        outputs: Operators among these whose outputs are quantized too.
+        min_channels: Fewest input channels of a convolution in int8. One with fewer computes in float, but its output
+            is still quantized.
+        fused: Activation functions that are fused with the operator before them: the tensor after them is quantized.
+        additions: Operators that are quantized if all of their inputs are.
         movements: Operators that pass quantized values on unchanged.
-        biases: Attentions whose constant position biases are stored in 8 bits.
-        float_operators: Operators that stay in float32, by their name in the traced program: what a gate restored.
-        activation: Scheme of activations, by its name in torch: ``per_tensor_symmetric`` has zero point 0 and leaves
-            an activation after a ReLU 7 bits; ``per_tensor_affine`` gives it all 8.
+        biases: Attention operators whose constant position biases are stored in 8 bits.
+        float_operators: Operators that stay in float32, by name in the traced program: those that a gate restored.
+        activation: Scheme of activations, by its name in torch. ``per_tensor_symmetric`` has zero point 0 and leaves
+            7 bits to an activation after a ReLU; ``per_tensor_affine`` gives it all 8.
         weight: Scheme of weights, by its name in torch: symmetric, one scale per output channel.
     """
 
@@ -45,11 +46,11 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRecord:
-    """Which calibration the ranges of INT8 came from.
+    """The calibration that the ranges of INT8 came from.
 
     Attributes:
-        digest: Of the calibration table.
-        images: How many images were seen.
+        digest: Digest of the calibration table.
+        images: Number of images.
         calibrator: Name of the observer.
         samples: Digests of the sets of images.
     """
@@ -68,7 +69,7 @@ class OperatorCost:
         operator: Name in the traced program.
         module: Dotted path of the module it came from.
         macs: Multiply-adds per image.
-        kl: Predicted mean KL in nats where this operator alone is in int8; the larger one of several recipes.
+        kl: Predicted mean KL in nats with this operator alone in int8; the largest over the recipes.
     """
 
     operator: str
@@ -82,7 +83,7 @@ class PredictedPoint:
     """A predicted point of the trade-off.
 
     Attributes:
-        int8_share: Share of all multiply-adds that is left in int8.
+        int8_share: Share of all multiply-adds in int8.
         kl: Mean KL in nats.
     """
 
@@ -95,11 +96,11 @@ class Trial:
     """A measured point of the trade-off.
 
     Attributes:
-        restored: How many operators were in float, the most sensitive first.
-        int8_share: Share of all multiply-adds that was left in int8.
+        restored: Number of operators restored to float.
+        int8_share: Share of all multiply-adds in int8.
         predicted_kl: Mean KL in nats that the sensitivity table predicted.
-        mean_kl: Mean KL in nats that was measured.
-        agreement: Top-1 agreement that was measured, in [0, 1].
+        mean_kl: Measured mean KL in nats.
+        agreement: Measured top-1 agreement, in [0, 1].
     """
 
     restored: int
@@ -115,8 +116,8 @@ class Tradeoff:
 
     Attributes:
         restored: Names of the operators that stay in float.
-        trials: What was measured, by number of restored operators.
-        predicted: Points with none, one, two, … operators restored.
+        trials: Measured points, in the order of the number of restored operators.
+        predicted: Predicted points with 0, 1, 2, … operators restored.
         operators: The sensitivity table, the most sensitive operator first.
     """
 
@@ -131,16 +132,16 @@ class Provenance:
     """Where the artifacts of a bundle came from.
 
     Attributes:
-        checkpoint: sha-256 of the weights.
+        checkpoint: SHA-256 of the weights.
         preset: Name of the preset of the encoder.
         method: Name of the method.
-        epoch: Epoch of the weights, 0 for untrained ones.
+        epoch: Epoch of the weights; 0 if they are untrained.
         data: Name of the training data, or an empty string.
         preprocessing: Digest of the preprocessing.
         tools: Versions of this toolkit and of the packages that shape an artifact.
         run: Path of the run, relative to the bundle.
-        calibration: Where INT8 came from; None without INT8.
-        recipe: How INT8 is placed; None without INT8.
+        calibration: Calibration of INT8; None without INT8.
+        recipe: Recipe of INT8; None without INT8.
         sensitivity: What the accuracy gate measured; None without a gate.
     """
 
@@ -162,10 +163,10 @@ class Island:
     """Multiply-adds of an INT8 file that stay in float.
 
     Attributes:
-        reason: Why.
-        operators: How many convolutions, linear layers and products.
+        reason: Why they stay in float.
+        operators: Number of convolutions, linear layers and products.
         macs: Their multiply-adds per image.
-        modules: Where they come from.
+        modules: Dotted paths of the modules they come from.
     """
 
     reason: str
@@ -179,10 +180,10 @@ class Elementwise:
     """Operators without weights that an INT8 file computes in float.
 
     Attributes:
-        operator: What they compute, by its name in ATen.
-        operators: How many they are.
-        values: How many values they put out per image.
-        reason: Why in float.
+        operator: Name of the operator in ATen.
+        operators: How often it occurs.
+        values: Number of values that these operators output per image.
+        reason: Why they compute in float.
     """
 
     operator: str
@@ -193,13 +194,13 @@ class Elementwise:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What an INT8 file computes in integers, and what not.
+    """How much of its work an INT8 file does in integers.
 
     Attributes:
         macs: Multiply-adds per image.
-        int8_macs: Those in integer kernels.
-        islands: The others, most multiply-adds first.
-        elementwise: What computes in float between the layers, most values first.
+        int8_macs: Multiply-adds per image in integer kernels.
+        islands: Multiply-adds in float, the largest island first.
+        elementwise: Operators in float between the layers, most values first.
     """
 
     macs: int

@@ -1,9 +1,9 @@
-"""Putting a folder in the place of another so that nobody sees anything in between. Standard library only.
+"""Replacing one folder with another in a single step. Standard library only.
 
-The new folder is staged under a hidden name beside the old one. Linux and macOS exchange the two names in one step,
-whatever instant a process is killed at; where the system or the file system cannot, the old folder is moved aside for
-an instant. A process that dies leaves its hidden folder behind, which the next one removes: each holds a lock on its
-own, and the system releases the lock of a process that is gone.
+The new folder is staged under a hidden name next to the old one. Linux and macOS exchange the two names in one step, so
+that a process may be killed at any time; where the system or the file system cannot, the old folder is moved aside for
+a moment. A process that dies leaves its hidden folder behind, and the next process removes it: each process locks its
+own folder, and the system releases the lock when the process ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 EXCHANGING = {"linux": "renameat2", "darwin": "renameatx_np"}
-"""Functions of the C library that rename files relative to open folders, and can exchange two of them."""
+"""Functions of the C library that can exchange the names of two files."""
 
 WORKING_FOLDER = {"linux": -100, "darwin": -2}
 """``AT_FDCWD``: paths are relative to the working folder."""
@@ -31,13 +31,13 @@ ASIDE = ".old"
 
 
 def put_in_place(stage: Path, out: Path) -> None:
-    """Gives a folder the name of another, which afterwards is gone or bears the first one's name.
+    """Gives ``stage`` the name ``out``; a folder that had this name is then gone or has the name of ``stage``.
 
     Raises:
-        OSError: If that is not possible; ``out`` is what it was then.
+        OSError: If that is not possible; ``out`` is then unchanged.
     """
     try:
-        os.rename(stage, out)  # nothing is there, or an empty folder
+        os.rename(stage, out)  # succeeds if nothing or an empty folder is there
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
@@ -49,7 +49,7 @@ def exchange(one: Path, other: Path) -> bool:
     """Exchanges the names of two folders in one step.
 
     Returns:
-        Whether it was done; nothing has changed where the system, the file system or the rights do not allow it.
+        Whether they were exchanged; nothing has changed if the system, the file system or the permissions forbid it.
     """
     if sys.platform not in EXCHANGING:
         return False
@@ -64,15 +64,15 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def move_aside(stage: Path, out: Path) -> None:
-    """Gives a folder the name of another in two steps, between which there is none of that name.
+    """Gives ``stage`` the name ``out`` in two steps, between which no folder has that name.
 
     Raises:
-        OSError: If that is not possible; ``out`` is what it was then.
+        OSError: If that is not possible; ``out`` is then unchanged.
     """
     aside = stage.with_name(stage.name + ASIDE)
     held = None
-    with suppress(BlockingIOError):  # a process that has just put it there holds it still
-        held = hold(out)  # else another one could take it for a leftover in between
+    with suppress(BlockingIOError):  # the process that has just put it there may still hold its lock
+        held = hold(out)  # otherwise another process could take it for a leftover
     try:
         os.rename(out, aside)
         os.rename(stage, out)
@@ -82,17 +82,17 @@ def move_aside(stage: Path, out: Path) -> None:
         raise
     finally:
         release(held)
-    os.rename(aside, stage)  # it must not come back once it is half removed
+    os.rename(aside, stage)  # under this name it is not restored, should its removal be interrupted
 
 
 def make_stage(out: Path) -> tuple[Path, int | None]:
-    """Makes an empty folder that is to take the name ``out``.
+    """Creates an empty folder that is to get the name ``out``.
 
     Returns:
         The folder, and the lock on it for ``release``.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If it cannot be created.
     """
     while True:
         stage = Path(tempfile.mkdtemp(prefix=prefix_of(out), dir=out.parent))
@@ -107,23 +107,23 @@ def make_stage(out: Path) -> tuple[Path, int | None]:
 
 
 def prefix_of(out: Path) -> str:
-    """Returns how the hidden names of this machine's stages begin."""
+    """Returns the prefix of the hidden names of this machine's stages."""
     return f".{out.name}.{machine()}."
 
 
 def machine() -> str:
-    """Identifies this machine: on a shared disk, locks do not always tell whether a process of another one lives."""
+    """Identifies this machine: on a shared disk, locks do not always show whether a process of another one lives."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def hold(folder: Path) -> int | None:
-    """Locks a folder until ``release``, or until this process ends, however it does.
+    """Locks a folder until ``release``, or until this process ends in whatever way.
 
     Returns:
-        The lock, or None where the system or the file system has no such locks.
+        The lock, or None if the system or the file system does not support it.
 
     Raises:
-        BlockingIOError: If another process holds it.
+        BlockingIOError: If another process holds the lock.
     """
     try:
         import fcntl
@@ -142,24 +142,24 @@ def hold(folder: Path) -> int | None:
 
 
 def release(held: int | None) -> None:
-    """Gives a lock back."""
+    """Releases a lock."""
     if held is not None:
         os.close(held)
 
 
 def clear_leftovers(out: Path) -> None:
-    """Removes what processes of this machine left beside ``out`` when they died.
+    """Removes what processes of this machine left next to ``out`` when they died.
 
-    An old folder that was moved aside, and for which no new one came, gets its name back.
+    An old folder that was moved aside but never replaced gets its name back.
     """
     try:
         names = [name for name in os.listdir(out.parent) if name.startswith(prefix_of(out))]
-    except OSError:  # there is no such folder yet
+    except OSError:  # the parent does not exist yet
         return
     for folder in sorted(out.parent / name for name in names):
-        with suppress(OSError):  # held by a process that lives, or gone by now
+        with suppress(OSError):  # locked by a live process, or gone by now
             held = hold(folder)
-            if held is None:  # it cannot be told whether its process lives
+            if held is None:  # whether its process is alive cannot be determined
                 continue
             try:
                 if folder.name.endswith(ASIDE) and not out.exists():

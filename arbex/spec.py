@@ -1,6 +1,6 @@
 """Value types and names that every stage shares. Standard library only.
 
-What crosses a stage is frozen and round-trips through JSON; what changes an output is named by a digest.
+Values that pass between stages are frozen and round-trip through JSON; a digest identifies what changes an output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 PRECISIONS = ("fp32", "fp16", "int8")
 
 ECE_BINS = 15
-"""Bins of equal width that the expected calibration error is computed from."""
+"""Number of equal-width bins of the expected calibration error."""
 
 PROBABILITY_FLOOR = 1e-12
 """Smaller probabilities are raised to this value before their logarithm is taken."""
@@ -42,12 +42,12 @@ def canonical_json(value: Any) -> str:
 
 
 def digest_json(value: Any) -> str:
-    """Returns the sha-256 of the canonical JSON of ``value``, as 64 hexadecimal digits."""
+    """Returns the SHA-256 of the canonical JSON of ``value``, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Returns the sha-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Returns the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -56,8 +56,8 @@ def digest_file(path: Path) -> str:
 
 
 def digest_files(paths: Iterable[Path]) -> list[str]:
-    """Returns the sha-256 of each file, computed on all processors."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets go of the interpreter's lock
+    """Returns the SHA-256 of each file, computed on all cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib releases the interpreter's lock
         return list(pool.map(digest_file, paths))
 
 

@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from arbex.files import hand_over
+from arbex.files import link_or_copy
 from arbex.packages import tool_versions
 from arbex.spec import digest_files
 from export.readme import render_licenses, render_readme
@@ -31,9 +31,9 @@ def copy_artifact(made: Path, folder: Path) -> Path:
     copy = folder / "artifacts" / made.name
     copy.parent.mkdir(exist_ok=True)
     if made.is_dir():
-        shutil.copytree(made, copy, copy_function=hand_over)
+        shutil.copytree(made, copy, copy_function=link_or_copy)
     else:
-        hand_over(made, copy)
+        link_or_copy(made, copy)
     return copy
 
 

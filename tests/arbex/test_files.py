@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from arbex.errors import InputError
-from arbex.files import hand_over, staged_folder, write_atomically
+from arbex.files import link_or_copy, staged_folder, write_atomically
 
 
 def test_an_atomic_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_file_is_handed_over_by_name_and_then_as_copies(tmp_path: Path) -> Non
     made, targets = tmp_path / "made", [tmp_path / "first", tmp_path / "second"]
     made.write_bytes(b"weights")
     for target in targets:
-        hand_over(made, target)
+        link_or_copy(made, target)
     made.unlink()
     assert [t.read_bytes() for t in targets] == [b"weights"] * 2
     assert [t.stat().st_nlink for t in targets] == [1, 1]
@@ -116,5 +116,5 @@ def test_a_file_is_copied_where_it_cannot_be_linked(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("os.link", refuse)
     (tmp_path / "made").write_bytes(b"weights")
-    hand_over(tmp_path / "made", tmp_path / "first")
+    link_or_copy(tmp_path / "made", tmp_path / "first")
     assert (tmp_path / "first").read_bytes() == b"weights"

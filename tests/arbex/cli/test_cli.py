@@ -199,7 +199,7 @@ def test_bad_images_exit_with_2_and_one_paragraph(
             2,
             "give its run with --teacher",
         ),
-        (["train", "--data", "{faces}", "--out", "{out}", "--new-head"], 2, "--init, and there is none"),
+        (["train", "--data", "{faces}", "--out", "{out}", "--new-head"], 2, "--new-head was given without --init"),
         (["train", "--data", "{faces}", "--out", "{out}", "--set", "tokens=7"], 2, "must divide 128"),
         (["nonsense"], 2, "nonsense"),
         (["synth"], 2, "OUT"),

@@ -31,7 +31,7 @@ def test_run_does_not_leave_out_a_folder_in_silence(here: Path) -> None:
     (here / "faces" / "closed").chmod(0)
     said = run_unprivileged(command, here)
     (here / "faces" / "closed").chmod(0o755)
-    assert "Error: faces/closed cannot be read: Permission denied. Give this user the right" in said
+    assert "Error: faces/closed cannot be read: Permission denied. Give this user permission" in said
     assert said.endswith("exit 2\n")
 
 
