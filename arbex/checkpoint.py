@@ -1,9 +1,9 @@
-"""A training run on disk, and the model in it. JSON and safetensors: nothing here can run code.
+"""A training run on disk and the model in it, as JSON and safetensors: reading them runs no code.
 
-RUN/config.json         what was trained, on what, with which settings
+RUN/config.json         model, method, settings and data of the training
 RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
 RUN/last.safetensors    weights of the last epoch
-RUN/metrics.jsonl       a line an epoch
+RUN/metrics.jsonl       one line per epoch
 RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
 """
 
@@ -37,18 +37,18 @@ RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a run holds, enough to build its model.
+    """Everything that is needed to build the model of a run, and how it was trained.
 
     Attributes:
-        preset: Name of the preset that the encoder came from.
+        preset: Name of the encoder's preset, ``custom`` for a backbone of the user's own.
         method: Name of the method.
         labels: Class names in the order of the outputs.
-        encoder: Shape of the encoder.
-        anchors: Anchors a class.
-        preprocessing: How images become its input.
-        settings: How it was trained.
+        encoder: Widths and depths of the encoder.
+        anchors: Number of anchors per class.
+        preprocessing: How images become the input of the encoder.
+        settings: Settings of the training.
         method_options: Options of the method.
-        data: Where the training data was and what it was.
+        data: Path and digest of the training data, and digests of the weights that the run started from.
     """
 
     preset: str
@@ -79,7 +79,11 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
-        """Builds the value from what ``to_json`` returned."""
+        """Builds the value from what ``to_json`` returned.
+
+        Raises:
+            RunError: If another version wrote it, with another schema.
+        """
         if value["schema"] != SCHEMA:
             raise RunError(f"The run has schema {value['schema']}; this version reads schema {SCHEMA}.")
         return cls(
@@ -99,12 +103,12 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
     """Returns a freshly initialized model.
 
     Args:
-        config: What to build.
-        backbone: For a run with a backbone of its own: the callable that builds it, or its name, which must be the
-            one that the run remembers. A name in a file alone never makes code run.
+        config: Configuration of the run.
+        backbone: For a run on a custom backbone: the callable that builds it, or its name, which must be the one in
+            the configuration. A name that stands only in a file is never imported.
 
     Raises:
-        RunError: If the backbone is missing or another one.
+        RunError: If the backbone is not given, or is not the one in the configuration.
     """
     encoder = build_encoder(config.encoder, backbone)
     out_features = config.encoder.out_features
@@ -114,13 +118,18 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
 
 
 def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
-    """Returns the encoder of a run, or the user's backbone in its place."""
+    """Returns the encoder of a run, or the custom backbone in its place.
+
+    Raises:
+        RunError: If the backbone is not given, or is not the one in the configuration.
+        InputError: If it cannot be imported, or does not map images to vectors.
+    """
     if isinstance(config, EncoderConfig):
         return Encoder(config)
     if backbone is None or (isinstance(backbone, str) and backbone != config.backbone):
         named = f", not {backbone}" if backbone else ""
         raise RunError(
-            f"The run was trained on the backbone {config.backbone}{named}, whose code is needed to load it.",
+            f"The run was trained on the backbone {config.backbone}{named}; loading it needs that code.",
             remedy=f"If you trust that code, add: --backbone {config.backbone} (in Python: load_run(…, backbone=…)).",
         )
     factory = import_backbone(backbone) if isinstance(backbone, str) else backbone
@@ -140,7 +149,7 @@ def write_config(run: Path, config: RunConfig) -> None:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes tensors and metadata in one step, so that an interruption leaves the old file or the new one."""
+    """Writes tensors and metadata in one step: an interruption leaves either the old file or the new one."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, dict(metadata)))
 
@@ -149,35 +158,35 @@ def read_config(run: Path) -> RunConfig:
     """Reads ``config.json``.
 
     Raises:
-        RunError: If ``run`` is no run, or a file of it is missing or damaged.
+        RunError: If the run does not exist, or one of its files is missing or damaged.
     """
     if not run.is_dir():
         raise RunError(
             f"The run {run} does not exist.",
-            remedy="Make one with: arbex train --data DATA --out RUN, or give another path.",
+            remedy="Train one with: arbex train --data DATA --out RUN, or give another path.",
         )
     missing = [name for name in (CONFIG, BEST) if not (run / name).is_file()]
     if missing:
         raise RunError(
             f"{run} is not a complete run: {missing[0]} is missing.",
-            remedy="Copy the whole folder again, finish the training with --resume, or train anew.",
+            remedy="Copy the whole folder again, finish the training with --resume, or train a new run.",
         )
     try:
         return RunConfig.from_json(json.loads((run / CONFIG).read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise RunError(
             f"{run / CONFIG} is damaged: {type(error).__name__}: {error}.",
-            remedy="Copy the run again, or train anew.",
+            remedy="Copy the run again, or train a new one.",
         ) from error
 
 
 def damaged(path: Path, error: Exception) -> RunError:
-    """Returns the error that says that a weights file cannot be read."""
-    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train anew.")
+    """Returns the error for a weights file that cannot be read."""
+    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train a new one.")
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads the metadata of a safetensors file, and nothing else of it.
+    """Reads the metadata of a safetensors file, without its tensors.
 
     Raises:
         RunError: If the file is damaged.
@@ -204,13 +213,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk.
+    """A run on disk, without its weights.
 
     Attributes:
-        path: Its folder.
-        config: Its configuration.
-        epoch: Epoch of the weights, 0 for untrained ones.
-        digest: sha-256 of ``best.safetensors``.
+        path: Folder of the run.
+        config: Configuration of the run.
+        epoch: Epoch of the best weights; 0 if they are untrained.
+        digest: SHA-256 of ``best.safetensors``.
     """
 
     path: Path
@@ -220,10 +229,10 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """Reads everything about a run but its weights.
+    """Reads everything about a run except its weights.
 
     Raises:
-        RunError: If it is missing, incomplete or damaged.
+        RunError: If the run is missing, incomplete or damaged.
     """
     run = Path(path)
     config = read_config(run)
@@ -236,7 +245,7 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
 
     Args:
         path: Folder of the run.
-        backbone: For a run on a backbone of its own: the callable that builds it, or its name.
+        backbone: For a run on a custom backbone: the callable that builds it, or its name.
 
     Raises:
         RunError: If the run is missing, incomplete or damaged, or the weights do not fit its configuration.
@@ -244,7 +253,7 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
     run = Path(path)
     config = read_config(run)
     tensors = read_weights(run / BEST)
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights; the caller's generator stays put
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn; the caller's generator stays as it is
         model = build_model(config, backbone)
     try:
         model.load_state_dict(tensors)
@@ -257,15 +266,15 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
 
 
 def newest_run(root: Path = Path("runs")) -> Path:
-    """Returns the run under ``root`` that was written last.
+    """Returns the run directly below ``root`` whose weights were written last.
 
     Raises:
-        RunError: If there is none.
+        RunError: If there is no complete run.
     """
     runs = [p.parent for p in root.glob(f"*/{CONFIG}") if (p.parent / BEST).is_file()]
     if not runs:
         raise RunError(
-            f"No RUN was given and there is none under {root}/.",
+            f"No RUN was given, and there is no complete run under {root}/.",
             remedy="Train one with: arbex train --data DATA, or give its path.",
         )
     return max(runs, key=lambda run: (run / BEST).stat().st_mtime)

@@ -1,4 +1,4 @@
-"""How long work reports where it is. Standard library only."""
+"""Progress of long work. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 Step: TypeAlias = Callable[[int], None]
-"""Called with how much is done so far."""
+"""Takes the number of finished steps."""
 
 
 class Reporter:
-    """Takes messages and progress; this one drops them, the command line shows them."""
+    """Takes messages and progress. This one drops them; the command line has one that shows them."""
 
     def line(self, text: str) -> None:
-        """Takes one line for people."""
+        """Takes one line of text for the user."""
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
-        """Yields a function that takes how many of ``total`` steps are done."""
+        """Yields a function that takes the number of finished steps out of ``total``."""
         yield lambda done: None
 
 

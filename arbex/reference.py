@@ -30,7 +30,7 @@ class Answers(NamedTuple):
 
 
 def answer(model: ExpressionClassifier, images: NDArray[np.uint8], *, report: Reporter = SILENT) -> Answers:
-    """Returns a model's answers for images in the form in which a device holds them.
+    """Returns a model's answers for images in the layout of a device, channels last.
 
     Args:
         model: The model.

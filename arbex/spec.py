@@ -1,6 +1,7 @@
-"""Value types and names that every stage shares. Standard library only.
+"""Names and values that every stage shares. Standard library only.
 
-What crosses a stage is frozen and round-trips through JSON; what changes an output is named by a digest.
+A value that passes from one stage to another is frozen and can be stored as JSON; whatever changes an output has a
+digest.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
-"""The seven classes in the order of Aff-Wild2; an eighth (``contempt`` or ``other``) may follow."""
+"""The seven basic classes in the order of Aff-Wild2; an eighth, ``contempt`` or ``other``, may follow."""
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("corrected", "primary", "confidence")
@@ -25,6 +26,7 @@ SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 """Folder names of each split of a data set."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
+"""Names of the precisions of exported artifacts."""
 
 ECE_BINS = 15
 """Bins of equal width that the expected calibration error is computed from."""
@@ -37,17 +39,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def canonical_json(value: Any) -> str:
-    """Returns JSON with sorted keys and no spaces, so that equal values give equal text."""
+    """Returns JSON with sorted keys and without spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def digest_json(value: Any) -> str:
-    """Returns the sha-256 of the canonical JSON of ``value``, as 64 hexadecimal digits."""
+    """Returns the SHA-256 of the canonical JSON of ``value``, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Returns the sha-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Returns the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -56,8 +58,8 @@ def digest_file(path: Path) -> str:
 
 
 def digest_files(paths: Iterable[Path]) -> list[str]:
-    """Returns the sha-256 of each file, computed on all processors."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets go of the interpreter's lock
+    """Returns the SHA-256 of each file, computed on all processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib releases the interpreter's lock
         return list(pool.map(digest_file, paths))
 
 
@@ -70,15 +72,15 @@ def size_of_tree(path: Path) -> int:
 class Preprocessing:
     """How a decoded face becomes the network's input.
 
-    Images are decoded to RGB, resized to ``image_size`` squared with antialiased bilinear interpolation,
-    and kept as uint8. ``(x / 255 - mean) / std`` follows: in the training code for PyTorch, inside the
-    graph in every exported artifact.
+    Images are decoded to RGB, resized to ``image_size`` squared with antialiased bilinear interpolation, and kept as
+    uint8. The normalization ``(x / 255 - mean) / std`` is part of the training code in PyTorch and part of the graph in
+    every exported artifact.
 
     Attributes:
         image_size: Side of the square input, in pixels.
-        mean: Per-channel mean in RGB order, in units of [0, 1].
-        std: Per-channel standard deviation in RGB order, in units of [0, 1].
-        resize: Name of the interpolation; ``bilinear`` is the only one.
+        mean: Mean of each channel in RGB order, for values in [0, 1].
+        std: Standard deviation of each channel in RGB order, for values in [0, 1].
+        resize: Name of the interpolation; only ``bilinear`` is supported.
     """
 
     image_size: int
@@ -103,5 +105,5 @@ class Preprocessing:
 
     @property
     def digest(self) -> str:
-        """Identifies this preprocessing, as 64 hexadecimal digits."""
+        """Identifies the preprocessing, as 64 hexadecimal digits."""
         return digest_json(self.to_json())
