@@ -11,10 +11,10 @@ def check_name(kind: str, name: str, known: Iterable[str], *, of: str = "") -> N
     """Refuses a name that is not known.
 
     Args:
-        kind: What the name is of, such as ``method``.
+        kind: What is named, such as ``method``.
         name: The given name.
-        known: The names there are.
-        of: What they belong to, such as ``the method 'nla'``, if that is not obvious.
+        known: All known names.
+        of: What the names belong to, such as ``the method 'nla'``, where ``kind`` alone is ambiguous.
 
     Raises:
         UnsupportedError: If ``name`` is not one of ``known``.
@@ -32,7 +32,7 @@ def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
     Args:
         name: Name of the value, for the error.
         value: The given value.
-        allowed: The words there are.
+        allowed: The allowed words.
 
     Raises:
         UnsupportedError: If ``value`` is not one of ``allowed``.

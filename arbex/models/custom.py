@@ -1,7 +1,7 @@
-"""Any backbone in place of the encoder: a module from images to a vector.
+"""Custom backbones: any module from images to vectors in place of the encoder.
 
-A run names the callable that builds its backbone. Reading a run never imports what it names: whoever loads it names
-the callable again, or passes it, and so decides which code runs.
+A run stores the name of the callable that builds its backbone. Reading a run never imports that name: whoever loads the
+run gives the callable or its name again, and so decides which code runs.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Backbone: TypeAlias = Callable[[], nn.Module]
 """Returns a module from normalized images ``[B, 3, S, S]`` to vectors ``[B, F]``."""
 
 PRESET = "custom"
-"""What stands for the preset of a run with such a backbone."""
+"""Name that stands for the preset in a run on a custom backbone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """A backbone as a run remembers it.
+    """The shape of a custom backbone, as a run stores it.
 
     Attributes:
-        backbone: ``package.module:callable``.
+        backbone: Name of the callable that builds it, ``package.module:callable``.
         image_size: Side of the input in pixels.
-        out_features: Width of its vector.
+        out_features: Width of the vectors.
     """
 
     backbone: str
@@ -56,10 +56,12 @@ class BackboneConfig:
 
 
 def import_backbone(name: str) -> Backbone:
-    """Imports ``package.module:callable``, also from the working folder. Call it with what the user named only.
+    """Imports ``package.module:callable``, also from the working folder.
+
+    The name must come from the user, never from a file.
 
     Raises:
-        InputError: If it cannot be imported or called.
+        InputError: If the name cannot be imported, or is not that of a callable.
     """
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
@@ -102,14 +104,19 @@ def importable(folder: str) -> Iterator[None]:
 
 
 def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, BackboneConfig]:
-    """Builds a backbone and measures its vector.
+    """Builds a backbone and measures the width of its vectors.
+
+    Args:
+        name: Name of the backbone, for its configuration and for errors.
+        factory: Callable that builds it.
+        image_size: Side of the input in pixels.
 
     Raises:
-        InputError: If it is no module from images to vectors.
+        InputError: If it cannot be built, or is not a module from images to vectors.
     """
     try:
         module = factory()
-    except Exception as error:  # whatever foreign code raises
+    except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"The backbone {name!r} cannot be built: {type(error).__name__}: {error}.",
             allowed="Expected: a callable without arguments.",
@@ -121,7 +128,7 @@ def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, B
     try:
         with torch.no_grad():
             vector = module.eval()(images)
-    except Exception as error:  # whatever a foreign module raises
+    except Exception as error:  # so may its module
         raise InputError(
             f"The backbone {name!r} cannot take images {list(images.shape)}: {str(error).splitlines()[0]}",
             remedy="Give the size that it needs with --image-size.",

@@ -76,7 +76,7 @@ def test_the_newest_complete_run_is_found(copy: Path) -> None:
     (root / "unfinished").mkdir()
     (root / "unfinished" / CONFIG).write_text("{}")
     assert newest_run(root) == copy
-    with pytest.raises(RunError, match="there is none under"):
+    with pytest.raises(RunError, match="there is no complete run under"):
         newest_run(root / "unfinished")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from arbex.errors import InputError, UnsupportedError
 from arbex.methods import load_method, read_options
-from arbex.methods.base import Lesson, cross_entropies, strongest_other
+from arbex.methods.base import TrainingBatch, cross_entropies, strongest_other
 from arbex.methods.nla import NlaOptions, covariance_right, jensen_shannon, noise_aware_weight
 from arbex.methods.ran import RegionHead, Regions, region_loss
 from arbex.methods.rul import UncertaintyHead, mix
@@ -27,11 +27,13 @@ def balance_of(p: list[list[float]], embedding: Tensor | None = None) -> Balance
     return Balance(log_p, log_p, log_p, log_p, log_p, torch.zeros(len(p), 2) if embedding is None else embedding)
 
 
-def lesson(name: str, balance: Balance, labels: list[int], *, epoch: int = 1, **options: object) -> dict[str, Tensor]:
+def losses_of(
+    name: str, balance: Balance, labels: list[int], *, epoch: int = 1, **options: object
+) -> dict[str, Tensor]:
     method = load_method(name, read_options(name, options))
     targets = torch.eye(balance.primary.shape[1])[labels]
     head = method.build_head(2, balance.primary.shape[1], anchors=0)
-    return method.losses(Lesson(head, balance, targets, PLAIN, torch.arange(len(labels)), epoch=epoch))
+    return method.losses(TrainingBatch(head, balance, targets, PLAIN, torch.arange(len(labels))))
 
 
 def test_the_strongest_other_class() -> None:
@@ -83,10 +85,10 @@ def test_both_forms_of_nla() -> None:
     views = balance_of([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])  # an image, and its mirror image
     ce, w, density = -math.log(0.6), 0.96923, 0.19282
     jsd = jensen_shannon(views.primary[:1], views.primary[1:]).item()
-    paper = lesson("nla", views, [0])
+    paper = losses_of("nla", views, [0])
     assert paper["class"].item() == pytest.approx(0.5 * (1 + w) * ce, abs=1e-4)
     assert paper["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
-    code = lesson("nla", views, [0], form="code")
+    code = losses_of("nla", views, [0], form="code")
     assert code["class"].item() == pytest.approx(0.5 * ce + 0.5 * density * ce, abs=1e-4)
     assert code["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
 
@@ -131,9 +133,9 @@ def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class(
     balance = balance_of([[0.2, 0.6, 0.2], [0.35, 0.5, 0.15], [0.2, 0.6, 0.2], [0.35, 0.5, 0.15]], embedding)
     targets, positions = torch.eye(3)[[0, 0, 0, 0]], torch.tensor([40, 41, 42, 43])
     for epoch in (1, 2):
-        method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch=epoch))
+        method.losses(TrainingBatch(head, balance, targets, PLAIN, positions, epoch=epoch))
         assert method.state() == {}
-    method.losses(Lesson(head, balance, targets, PLAIN, positions, epoch=3))
+    method.losses(TrainingBatch(head, balance, targets, PLAIN, positions, epoch=3))
     assert method.state()["relabeled"].tolist() == [[42, 1]]
     again = load_method("scn")
     again.restore(method.state())
@@ -158,7 +160,7 @@ def test_mixing_equal_samples_is_plain_cross_entropy_twice() -> None:
     assert isinstance(head, UncertaintyHead)
     features = torch.randn(1, 4).repeat(6, 1)
     balance, targets = head(features), torch.eye(3)[[2] * 6]
-    loss = method.losses(Lesson(head, balance, targets, PLAIN, torch.arange(6)))["class"]
+    loss = method.losses(TrainingBatch(head, balance, targets, PLAIN, torch.arange(6)))["class"]
     assert loss.item() == pytest.approx(2 * cross_entropies(balance.primary, targets).mean().item(), rel=1e-5)
 
 
@@ -193,11 +195,11 @@ def test_the_triplet_loss() -> None:
     assert isinstance(head, CenterHead)
     head.centers.data.copy_(CENTERS)
     balance = balance_of([[0.2, 0.3, 0.5]], ORIGIN)
-    losses = method.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))
+    losses = method.losses(TrainingBatch(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))
     assert losses["triplet"].item() == pytest.approx(0.15)
     assert losses["class"].item() == pytest.approx(-math.log(0.2))
     far = load_method("tcl", TclOptions(attention=False, margin=3.0))  # the negative is far enough
-    assert far.losses(Lesson(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))["triplet"].item() == 0
+    assert far.losses(TrainingBatch(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))["triplet"].item() == 0
 
 
 def test_selective_attention_weights_the_distance() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from arbex.errors import InputError, UnsupportedError
 from arbex.methods import METHODS, load_method, read_options
-from arbex.methods.base import Lesson, cross_entropy
+from arbex.methods.base import TrainingBatch, cross_entropy
 from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, center_loss
 from arbex.models.head import LinearHead, ReliabilityHead
 from arbex.settings import TrainSettings, assign
@@ -56,9 +56,9 @@ def test_losses_are_weighted_and_named() -> None:
     targets = torch.eye(3)[torch.tensor([0, 1, 2, 0])]
     method = load_method("arbex")
     positions = torch.arange(4)
-    one = method.losses(Lesson(head, balance, targets, TrainSettings(), positions))
+    one = method.losses(TrainingBatch(head, balance, targets, TrainSettings(), positions))
     doubled = TrainSettings(lambda_anchor=0.2, lambda_parts=1.0)
-    two = method.losses(Lesson(head, balance, targets, doubled, positions))
+    two = method.losses(TrainingBatch(head, balance, targets, doubled, positions))
     assert set(one) == {"class", "anchor", "center"}
     assert set(two) == {"class", "anchor", "center", "parts"}
     assert two["anchor"].item() == pytest.approx(2 * one["anchor"].item())
@@ -73,7 +73,7 @@ def test_without_anchors_attention_alone_corrects() -> None:
     assert torch.allclose(balance.corrected.exp().sum(1), torch.ones(4))
     assert not torch.equal(balance.corrected, balance.primary)
     settings = TrainSettings(lambda_parts=1.0)
-    losses = method.losses(Lesson(head, balance, torch.eye(3)[[0, 1, 2, 0]], settings, torch.arange(4)))
+    losses = method.losses(TrainingBatch(head, balance, torch.eye(3)[[0, 1, 2, 0]], settings, torch.arange(4)))
     assert set(losses) == {"class", "parts"}
     each = sum(cross_entropy(part, torch.eye(3)[[0, 1, 2, 0]], 0.11) for part in (balance.primary, balance.attentive))
     assert torch.isclose(losses["parts"], torch.as_tensor(each))
@@ -113,7 +113,7 @@ def test_poster_is_plain_cross_entropy() -> None:
     torch.nn.init.zeros_(head.classify.bias)
     balance = head(torch.ones(2, 8))
     settings = TrainSettings(label_smoothing=0.0)
-    loss = method.losses(Lesson(head, balance, torch.eye(4)[:2], settings, torch.arange(2)))
+    loss = method.losses(TrainingBatch(head, balance, torch.eye(4)[:2], settings, torch.arange(2)))
     assert loss["class"].item() == pytest.approx(math.log(4))
     assert torch.equal(balance.corrected, balance.primary)
 

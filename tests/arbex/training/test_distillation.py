@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
-from arbex.methods.base import Answer
+from arbex.methods.base import StudentOutput
 from arbex.models.head import log_softmax
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
@@ -59,7 +59,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path) -> None:
     images = torch.rand(4, 3, 64, 64) * 255
     student = load_run(run)
     balance = student.balance(teacher.normalize(images))
-    losses = teacher.losses(images, [Answer(balance.corrected, 1.0)], balance.embedding)
+    losses = teacher.losses(images, [StudentOutput(balance.corrected, 1.0)], balance.embedding)
     assert set(losses) == {"distil", "distil_embedding"}
     assert all(abs(value.item()) < 1e-5 for value in losses.values())
 
@@ -70,7 +70,9 @@ def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path) -> Non
     balance = teacher.balance(images)
     uniform = torch.full((4, 7), 1 / 7).log()
     distance = divergence(balance.corrected, uniform).item()
-    losses = teacher.losses(images, [Answer(uniform, 1.0), Answer(uniform, 0.25)], balance.embedding.roll(1, 0))
+    losses = teacher.losses(
+        images, [StudentOutput(uniform, 1.0), StudentOutput(uniform, 0.25)], balance.embedding.roll(1, 0)
+    )
     assert losses["distil"].item() == pytest.approx(1.25 * distance, rel=1e-4)
     apart = divergence(neighbors(balance.embedding), neighbors(balance.embedding.roll(1, 0))).item()
     assert losses["distil_embedding"].item() == pytest.approx(0.5 * apart, rel=1e-4)
