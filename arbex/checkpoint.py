@@ -2,7 +2,7 @@
 
 The files are JSON and safetensors, so that no code runs when they are read.
 
-RUN/config.json         what was trained, on what, with which settings
+RUN/config.json         model, method, settings and data of the training
 RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
 RUN/last.safetensors    weights of the last epoch
 RUN/metrics.jsonl       one line per epoch
@@ -43,7 +43,7 @@ class RunConfig:
     """Configuration of a run, from which its model can be built.
 
     Attributes:
-        preset: Name of the preset that the encoder came from.
+        preset: Name of the encoder's preset, ``custom`` for a backbone of the user's own.
         method: Name of the method.
         labels: Class names in the order of the outputs.
         encoder: Shape of the encoder.
@@ -82,7 +82,11 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
-        """Builds the value from what ``to_json`` returned."""
+        """Builds the value from what ``to_json`` returned.
+
+        Raises:
+            RunError: If another version wrote it, with another schema.
+        """
         if value["schema"] != SCHEMA:
             raise RunError(
                 f"The run has schema {value['schema']}.",
@@ -121,13 +125,18 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
 
 
 def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
-    """Returns the encoder of a run, or the user's backbone in its place."""
+    """Returns the encoder of a run, or the custom backbone in its place.
+
+    Raises:
+        RunError: If the backbone is not given, or is not the one in the configuration.
+        InputError: If it cannot be imported, or does not map images to vectors.
+    """
     if isinstance(config, EncoderConfig):
         return Encoder(config)
     if backbone is None or (isinstance(backbone, str) and backbone != config.backbone):
         named = f", not {backbone}" if backbone else ""
         raise RunError(
-            f"The run was trained on the backbone {config.backbone}{named}, whose code is needed to load it.",
+            f"The run was trained on the backbone {config.backbone}{named}; loading it needs that code.",
             remedy=f"If you trust that code, add: --backbone {config.backbone} (in Python: load_run(…, backbone=…)).",
         )
     factory = import_backbone(backbone) if isinstance(backbone, str) else backbone
@@ -147,7 +156,7 @@ def write_config(run: Path, config: RunConfig) -> None:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes tensors and metadata in one step, so that an interruption leaves the old file or the new one."""
+    """Writes tensors and metadata in one step: an interruption leaves either the old file or the new one."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, dict(metadata)))
 
@@ -161,7 +170,7 @@ def read_config(run: Path) -> RunConfig:
     if not run.is_dir():
         raise RunError(
             f"The run {run} does not exist.",
-            remedy="Make one with: arbex train --data DATA --out RUN, or give another path.",
+            remedy="Train one with: arbex train --data DATA --out RUN, or give another path.",
         )
     missing = [name for name in (CONFIG, BEST) if not (run / name).is_file()]
     if missing:
@@ -232,7 +241,7 @@ def open_run(path: str | Path) -> Run:
     """Reads everything about a run except its weights.
 
     Raises:
-        RunError: If it is missing, incomplete or damaged.
+        RunError: If the run is missing, incomplete or damaged.
     """
     run = Path(path)
     config = read_config(run)
@@ -254,7 +263,7 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
     run = Path(path)
     config = read_config(run)
     tensors = read_weights(run / BEST)
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights; the caller's generator stays put
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn; the caller's generator stays as it is
         model = build_model(config, backbone)
     try:
         model.load_state_dict(tensors)
@@ -270,13 +279,13 @@ def newest_run(root: Path = Path("runs")) -> Path:
     """Returns the most recently written run under ``root``.
 
     Raises:
-        RunError: If there is none.
+        RunError: If there is no complete run.
     """
     # Hidden folders are leftovers of processes that were killed.
     runs = [p.parent for p in root.glob(f"[!.]*/{CONFIG}") if (p.parent / BEST).is_file()]
     if not runs:
         raise RunError(
-            f"No RUN was given and there is none under {root}/.",
+            f"No RUN was given, and there is no complete run under {root}/.",
             remedy="Train one with: arbex train --data DATA, or give its path.",
         )
     return max(runs, key=lambda run: (run / BEST).stat().st_mtime)

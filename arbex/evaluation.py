@@ -1,4 +1,4 @@
-"""How good a model's distributions are: accuracy, calibration, likelihood, spread (section 4.4)."""
+"""Accuracy, calibration, likelihood and spread of a model's distributions (section 4.4)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a model is worth on one split of a data set.
+    """Scores of both distributions of a model on one split of a data set.
 
     Attributes:
         corrected: Scores of the corrected distribution.
@@ -177,12 +177,19 @@ def evaluate(
     most_unreadable: float = MOST_UNREADABLE,
     report: Reporter = SILENT,
 ) -> Evaluation:
-    """Measures a run on one split of a data set; ``backbone`` as for ``load_run``.
+    """Measures a run on one split of a data set.
 
-    Images that cannot be read are left out, up to a share of ``most_unreadable``, and named in a file in the run.
+    Args:
+        run: Folder of the run.
+        data: ``PATH`` or ``LAYOUT:PATH``.
+        split: ``train``, ``val`` or ``test``.
+        backbone: As for :func:`~arbex.checkpoint.load_run`.
+        most_unreadable: Share of images that may be left out because they cannot be read; a file in the run lists them.
+        report: Takes progress.
 
     Raises:
-        RunError, DataError: If run or data cannot be used or do not belong together.
+        RunError: If the run cannot be used.
+        DataError: If the data cannot be used, or has other classes than the run.
     """
     model = load_run(run, backbone=backbone)
     faces = read_split(data, split, labels=model.labels)

@@ -1,4 +1,4 @@
-"""A model's answers for many images: the one loop that evaluation, experiments and export share."""
+"""A model's answers for many images, for evaluation, experiments and export alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that name what is imported only when it is asked for. Standard library only."""
+"""Tables of objects that are imported only when they are needed. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from arbex.checks import check_name
 
 
 def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
-    """Imports and returns what a table holds under a name.
+    """Imports and returns an object that a table names.
 
     Args:
         kind: What the table holds, such as ``method``.
-        name: The wanted name.
-        table: ``module:attribute`` by name.
+        name: Name of the object.
+        table: ``module:attribute`` of each object by its name.
 
     Raises:
         UnsupportedError: If the table has no such name.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
-from arbex.checks import check_name, check_range
+from arbex.checks import check_choice, check_name, check_range
 from arbex.errors import InputError
 
 Options = TypeVar("Options")
@@ -135,7 +135,7 @@ class TrainSettings:
         for name, low, high in RANGES:
             check_range(name, getattr(self, name), low, high)
         for name, allowed in CHOICES.items():
-            check_name(name, getattr(self, name), allowed)
+            check_choice(name, getattr(self, name), allowed)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""

@@ -1,4 +1,4 @@
-"""Value types and names that every stage shares. Standard library only.
+"""Names and values that every stage shares. Standard library only.
 
 Values that pass between stages are frozen and round-trip through JSON; a digest identifies what changes an output.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 EXPRESSIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
-"""The seven classes in the order of Aff-Wild2; an eighth (``contempt`` or ``other``) may follow."""
+"""The seven basic classes in the order of Aff-Wild2; an eighth, ``contempt`` or ``other``, may follow."""
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("corrected", "primary", "confidence")
@@ -25,6 +25,7 @@ SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 """Folder names of each split of a data set."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
+"""Names of the precisions of exported artifacts."""
 
 ECE_BINS = 15
 """Number of equal-width bins of the expected calibration error."""
@@ -37,7 +38,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def canonical_json(value: Any) -> str:
-    """Returns JSON with sorted keys and no spaces, so that equal values give equal text."""
+    """Returns JSON with sorted keys and without spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -70,15 +71,15 @@ def size_of_tree(path: Path) -> int:
 class Preprocessing:
     """How a decoded face becomes the network's input.
 
-    Images are decoded to RGB, resized to ``image_size`` squared with antialiased bilinear interpolation,
-    and kept as uint8. ``(x / 255 - mean) / std`` follows: in the training code for PyTorch, inside the
-    graph in every exported artifact.
+    Images are decoded to RGB, resized to ``image_size`` squared with antialiased bilinear interpolation, and kept as
+    uint8. The normalization ``(x / 255 - mean) / std`` is part of the training code in PyTorch and part of the graph in
+    every exported artifact.
 
     Attributes:
         image_size: Side of the square input, in pixels.
-        mean: Per-channel mean in RGB order, in units of [0, 1].
-        std: Per-channel standard deviation in RGB order, in units of [0, 1].
-        resize: Name of the interpolation; ``bilinear`` is the only one.
+        mean: Mean of each channel in RGB order, for values in [0, 1].
+        std: Standard deviation of each channel in RGB order, for values in [0, 1].
+        resize: Name of the interpolation; only ``bilinear`` is supported.
     """
 
     image_size: int
@@ -103,5 +104,5 @@ class Preprocessing:
 
     @property
     def digest(self) -> str:
-        """Identifies this preprocessing, as 64 hexadecimal digits."""
+        """Identifies the preprocessing, as 64 hexadecimal digits."""
         return digest_json(self.to_json())

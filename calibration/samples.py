@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.data.samples import FaceSet, Sample, load_sample
+from arbex.data.samples import FaceSet, Sample, SampleReader
 from arbex.data.splits import read_split
 from arbex.errors import DataError, InputError
 from arbex.progress import SILENT, Reporter
@@ -36,12 +36,14 @@ class CalibrationSet:
 
     def batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """Yields uint8 RGB ``[B, S, S, 3]`` with B at most ``size``."""
+        reader = SampleReader(self.samples, self.side)
         for i in range(0, len(self.samples), size):
-            yield np.stack([load_sample(sample, self.side) for sample in self.samples[i : i + size]])
+            yield np.stack([reader.read(sample) for sample in self.samples[i : i + size]])
 
     def first(self, count: int) -> NDArray[np.uint8]:
         """Returns the first images, uint8 RGB ``[n, S, S, 3]``: as balanced over classes as the whole."""
-        return np.stack([load_sample(sample, self.side) for sample in self.samples[:count]])
+        reader = SampleReader(self.samples[:count], self.side)
+        return np.stack([reader.read(sample) for sample in self.samples[:count]])
 
 
 def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
@@ -127,9 +129,10 @@ def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sam
     """Decodes each sample; returns those that show anything, and the digest of their pixels."""
     kept: list[Sample] = []
     digest = hashlib.sha256()
+    reader = SampleReader(chosen, side)
     with report.bar("reading calibration images", len(chosen)) as step:
         for i, sample in enumerate(chosen):
-            pixels = load_sample(sample, side)
+            pixels = reader.read(sample)
             if pixels.min() == pixels.max():
                 report.line(f"warning: {sample} is of one color throughout and does not calibrate")
             else:

@@ -10,6 +10,7 @@ from arbex.packages import TRAINING, Package
 from arbex.spec import PRECISIONS
 from export.formats.base import Writer
 from export.formats.coreml_writer import CoreMlWriter
+from export.formats.executorch_program import ExecuTorchProgram
 from export.formats.litert_model import LiteRtModel
 from export.formats.onnx_graph import OnnxGraph
 from export.formats.rtx_engine import RtxEngine
@@ -99,4 +100,4 @@ def register_all(writers: Iterable[Writer]) -> None:
 
 
 # In the order in which help and ``all`` name their targets.
-register_all((OnnxGraph(), CoreMlWriter(), LiteRtModel(), RtxEngine(), TorchTensorRtEngine()))
+register_all((OnnxGraph(), CoreMlWriter(), LiteRtModel(), RtxEngine(), TorchTensorRtEngine(), ExecuTorchProgram()))

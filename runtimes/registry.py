@@ -6,6 +6,7 @@ from arbex.checks import check_name
 from arbex.errors import UnsupportedError
 from arbex.packages import Package
 from runtimes.coreml_package import MLPACKAGE
+from runtimes.executorch_runtime import PTE
 from runtimes.formats import Format
 from runtimes.litert_runtime import TFLITE
 from runtimes.onnx_runtime import ONNX
@@ -43,5 +44,5 @@ def runtime_packages() -> list[Package]:
     return [package for known in FORMATS.values() for package in known.packages]
 
 
-for builtin in (ONNX, TFLITE, MLPACKAGE, RTX_ENGINE, TENSORRT_ENGINE):
+for builtin in (ONNX, TFLITE, MLPACKAGE, RTX_ENGINE, TENSORRT_ENGINE, PTE):
     register_format(builtin)

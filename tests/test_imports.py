@@ -70,7 +70,7 @@ def modules() -> list[tuple[str, str, Path]]:
 
 
 @pytest.mark.parametrize(("package", "module", "file"), modules(), ids=lambda v: v if isinstance(v, str) else "")
-def test_imports_point_against_the_flow(package: str, module: str, file: Path):
+def test_imports_point_against_the_flow(package: str, module: str, file: Path) -> None:
     assert violations(package, module, ast.parse(file.read_text())) == []
 
 
@@ -83,7 +83,7 @@ def test_imports_point_against_the_flow(package: str, module: str, file: Path):
         ("quantize", "import export"),
     ],
 )
-def test_the_rule_can_fail(package: str, code: str):
+def test_the_rule_can_fail(package: str, code: str) -> None:
     assert violations(package, f"{package}.x", ast.parse(code))
 
 
@@ -93,13 +93,13 @@ HEAVY = {"torch", "onnx", "onnxruntime", "coremltools", "ai_edge_litert", "tenso
 @pytest.mark.parametrize(
     "module", ["runtimes", "runtimes.verification", "arbex", "arbex.api", "arbex.cli", "arbex.synth", "export.registry"]
 )
-def test_light_modules_load_nothing_heavy(module: str):
+def test_light_modules_load_nothing_heavy(module: str) -> None:
     code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_light_modules_of_arbex_import_only_light_ones():
+def test_light_modules_of_arbex_import_only_light_ones() -> None:
     for name in LIGHT:
         tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
         ours = {n for n in imported(tree) if n.startswith("arbex.")} - {"arbex.__version__"}

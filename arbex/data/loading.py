@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from arbex.data.cache import Unreadable, open_pixels
-from arbex.data.samples import FaceSet, Sample, check_every_class, load_sample
+from arbex.data.samples import FaceSet, Sample, SampleReader, check_every_class
 from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.files import write_atomically
@@ -37,6 +37,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
         side: Side to which images are resized.
         soft: Use the annotators' votes as targets where there are any.
         most_unreadable: Share of images that may be left out.
+        memory_limit: Bytes up to which decoded images stay in memory; a larger set goes into a file.
         progress: Called with the number of decoded images.
 
     Attributes:
@@ -54,6 +55,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
         *,
         soft: bool = False,
         most_unreadable: float = MOST_UNREADABLE,
+        memory_limit: int = MEMORY_LIMIT,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         """Decodes all images, into memory or a file."""
@@ -63,7 +65,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
         def decode(out: NDArray[np.uint8]) -> Unreadable:
             return decode_all(faces.samples, side, out, progress)
 
-        if np.prod(shape, dtype=np.int64) <= MEMORY_LIMIT:
+        if np.prod(shape, dtype=np.int64) <= memory_limit:
             pixels = np.empty(shape, dtype=np.uint8)
             unreadable = decode(pixels)
         else:
@@ -116,10 +118,11 @@ def decode_all(
     samples: tuple[Sample, ...], side: int, out: NDArray[np.uint8], progress: Callable[[int], None] | None
 ) -> Unreadable:
     """Decodes images into uint8 ``[n, 3, side, side]`` and returns why some cannot be read."""
+    reader = SampleReader(samples, side)
 
     def read(sample: Sample) -> NDArray[np.uint8] | str:
         try:
-            return load_sample(sample, side)
+            return reader.read(sample)
         except DataError as error:
             return error.problem
 

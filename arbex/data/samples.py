@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -81,23 +80,27 @@ class FaceSet:
         return out
 
 
-@lru_cache(maxsize=1)
-def read_pixel_table(file: Path) -> tuple[NDArray[np.uint8] | None, ...]:
-    """Reads a table like ``fer2013.csv``: a square gray image a row, as numbers with spaces in its column ``pixels``.
+def read_table_rows(file: Path, wanted: Container[int]) -> dict[int, NDArray[np.uint8] | None]:
+    """Reads rows of a table like ``fer2013.csv``, whose column ``pixels`` holds a square gray image in each row.
+
+    Args:
+        file: The table.
+        wanted: Numbers of the rows, counted from 0.
 
     Returns:
-        uint8 ``[S, S]`` for every row, or nothing where its numbers are no such image.
+        uint8 ``[S, S]`` by row, or None where the numbers in a row are not a square image.
 
     Raises:
         DataError: If the table cannot be read or lacks the column.
     """
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            return tuple(square(row["pixels"]) for row in csv.DictReader(stream))
+            rows = enumerate(csv.DictReader(stream))
+            return {number: square(row["pixels"]) for number, row in rows if number in wanted}
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise DataError(
             f"{file} cannot be read as a table of pixels: {type(error).__name__}: {error}.",
-            allowed="Expected is a CSV file with a column 'pixels', such as fer2013.csv.",
+            allowed="Expected: a CSV file with a column 'pixels', such as fer2013.csv.",
         ) from error
 
 
@@ -113,18 +116,40 @@ def square(text: str | None) -> NDArray[np.uint8] | None:
     return values.astype(np.uint8).reshape(side, side)
 
 
-def load_sample(sample: Sample, side: int) -> NDArray[np.uint8]:
-    """Reads a sample as the network sees it: uint8 RGB ``[side, side, 3]``.
+class SampleReader:
+    """Reads samples as the network sees them.
+
+    Those that are rows of a table are read when the reader is made, and kept as long as the reader lives.
+
+    Args:
+        samples: All samples that will be asked for.
+        side: Side in pixels to which images are resized.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: If a table cannot be read.
     """
-    if sample.row is None:
-        return images.load(sample.file, side)
-    gray = read_pixel_table(sample.file)[sample.row]
-    if gray is None:
-        raise DataError(f"The pixels in {sample} are no square image.", remedy="Get the table again.")
-    return images.resize(np.repeat(gray[:, :, None], 3, axis=2), side)
+
+    def __init__(self, samples: Iterable[Sample], side: int) -> None:
+        """Reads the rows of tables."""
+        self.side = side
+        wanted: dict[Path, set[int]] = {}
+        for sample in samples:
+            if sample.row is not None:
+                wanted.setdefault(sample.file, set()).add(sample.row)
+        self.rows = {file: read_table_rows(file, rows) for file, rows in wanted.items()}
+
+    def read(self, sample: Sample) -> NDArray[np.uint8]:
+        """Returns uint8 RGB ``[side, side, 3]``.
+
+        Raises:
+            DataError: If the sample cannot be read.
+        """
+        if sample.row is None:
+            return images.load(sample.file, self.side)
+        gray = self.rows[sample.file].get(sample.row)
+        if gray is None:
+            raise DataError(f"The pixels in {sample} are not a square image.", remedy="Get the table again.")
+        return images.resize(np.repeat(gray[:, :, None], 3, axis=2), self.side)
 
 
 def held_out(samples: Sequence[Sample]) -> Iterator[bool]:

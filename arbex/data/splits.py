@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from arbex.checks import check_name
 from arbex.data.layouts import open_layout
 from arbex.data.layouts.base import ANY, Layout
 from arbex.data.samples import FaceSet, check_every_class, held_out
 from arbex.errors import DataError
+from arbex.spec import SPLITS
 
 
 def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, hold_out: bool = False) -> FaceSet:
@@ -20,8 +22,10 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
         hold_out: For training: where no validation split exists, ``train`` and ``val`` are disjoint.
 
     Raises:
+        UnsupportedError: If there is no split of that name, or no such layout or option.
         DataError: If folder, split, classes or images are missing or do not fit.
     """
+    check_name("split", split, SPLITS)
     layout = open_layout(data)
     source, held = locate(layout, split, hold_out)
     found = layout.labels(source)
@@ -31,7 +35,7 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
     if len(labels) < 2:
         raise DataError(
             f"{layout.root} holds {len(labels)} classes; a classifier needs at least 2.",
-            allowed="Expected is <class>/<image>.",
+            allowed="Expected: <class>/<image>.",
         )
     samples = layout.samples(source, labels)
     where = f"the split {source!r} of {layout.root}" if source else str(layout.root)
@@ -67,7 +71,7 @@ def check_labels(layout: Layout, found: tuple[str, ...], expected: tuple[str, ..
         DataError: If there is no class, one is missing or unknown, or it declares another order.
     """
     if not found:
-        raise DataError(f"{layout.root} holds no class folders.", allowed="Expected is <split>/<class>/<image>.")
+        raise DataError(f"{layout.root} holds no class folders.", allowed="Expected: <split>/<class>/<image>.")
     if set(found) != set(expected):
         raise DataError(
             f"The classes of {layout.root} are {', '.join(found)}; the model was trained on {', '.join(expected)}.",

@@ -8,8 +8,8 @@ from pathlib import Path
 from arbex.experiments.paper import TABLE_2, TABLE_2_NOISE
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars
-from arbex.experiments.statistics import Estimate, estimate, paired
-from arbex.experiments.tables import PERCENT, markdown_table, percent
+from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
+from arbex.experiments.tables import markdown_table, percent
 
 HEAD = (
     *("noise", "corrected %", "primary %", "poster %"),

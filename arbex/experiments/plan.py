@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from arbex.checks import check_name
 from arbex.evaluation import Evaluation
+from arbex.models import PRESETS
 from arbex.models.head import ANCHORS
 from arbex.spec import digest_json
 
@@ -55,6 +56,14 @@ class Budget:
     assignments: tuple[str, ...] = ()
     image_size: int | None = None
     init: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the preset.
+
+        Raises:
+            UnsupportedError: If it is not known.
+        """
+        check_name("preset", self.preset, PRESETS)
 
     @property
     def name(self) -> str:

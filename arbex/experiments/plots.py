@@ -1,4 +1,4 @@
-"""Plots of experiments."""
+"""Plots of experiments, drawn without a screen."""
 
 from __future__ import annotations
 
@@ -7,40 +7,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from arbex.experiments.statistics import Estimate
-
-matplotlib.use("Agg")  # no screen is needed
+from arbex.experiments.statistics import PERCENT, Estimate
 
 INCH = 5.0
+"""Height of a plot in inches."""
+
 DPI = 110
 
 
 @contextmanager
-def figure(path: Path, width: float = INCH * 1.6, height: float = INCH) -> Iterator[Any]:
-    """Yields axes and writes them to a file."""
-    made, axes = plt.subplots(figsize=(width, height), layout="constrained")
-    try:
-        yield axes
-        made.savefig(path, dpi=DPI)
-    finally:
-        plt.close(made)
+def grid(path: Path, rows: int, columns: int, size: tuple[float, float], **options: Any) -> Iterator[NDArray[Any]]:
+    """Yields axes ``[rows, columns]`` and writes them to a file of ``size`` inches."""
+    # A figure of its own: pyplot would choose a backend for the whole process.
+    figure = Figure(figsize=size, layout="constrained")
+    yield figure.subplots(rows, columns, squeeze=False, **options)
+    figure.savefig(path, dpi=DPI)
 
 
-def margins(values: Sequence[Estimate], scale: float) -> list[float]:
-    """Returns the margins of estimates, 0 where there is none."""
-    return [scale * (value.margin or 0.0) for value in values]
+@contextmanager
+def plot(path: Path) -> Iterator[Any]:
+    """Yields one pair of axes and writes it to a file."""
+    with grid(path, 1, 1, (1.6 * INCH, INCH)) as axes:
+        yield axes[0, 0]
+
+
+def margins(values: Sequence[Estimate]) -> list[float]:
+    """Returns the margins of estimates in per cent, 0 where there is none."""
+    return [PERCENT * (value.margin or 0.0) for value in values]
+
+
+def means(values: Sequence[Estimate]) -> list[float]:
+    """Returns the means of estimates in per cent."""
+    return [PERCENT * value.mean for value in values]
 
 
 def bars(path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, y: str) -> str:
-    """Draws shares in per cent with their intervals as points, and returns the file's name."""
-    with figure(path) as axes:
+    """Draws shares in per cent as points with their intervals; returns the file's name."""
+    with plot(path) as axes:
         places = np.arange(len(labels))
-        axes.errorbar(places, [100 * v.mean for v in values], margins(values, 100), fmt="o", capsize=4)
+        axes.errorbar(places, means(values), margins(values), fmt="o", capsize=4)
         axes.set_xticks(places, labels)
         axes.tick_params(axis="x", labelsize="small")
         axes.set_xlabel(x)
@@ -52,8 +61,16 @@ def bars(path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, 
 def heat_map(
     path: Path, cells: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str], names: tuple[str, ...]
 ) -> str:
-    """Draws a table of numbers in colors, with the names of rows, columns and values; returns the file's name."""
-    with figure(path) as axes:
+    """Draws a table of numbers in colors; returns the file's name.
+
+    Args:
+        path: The file to write.
+        cells: Numbers by row and column.
+        rows: Labels of the rows.
+        columns: Labels of the columns.
+        names: What rows, columns and numbers are.
+    """
+    with plot(path) as axes:
         image = axes.imshow(np.asarray(cells), aspect="auto", cmap="viridis")
         middle = (np.min(cells) + np.max(cells)) / 2
         for i, row in enumerate(cells):
@@ -69,13 +86,13 @@ def heat_map(
 
 
 def lines(path: Path, curves: Mapping[str, Sequence[Estimate]], x: str, y: str) -> str:
-    """Draws curves with their intervals over 1, 2, …; returns the file's name."""
-    with figure(path) as axes:
+    """Draws curves of shares in per cent over 1, 2, …, with their intervals; returns the file's name."""
+    with plot(path) as axes:
         for name, values in curves.items():
             places = np.arange(1, len(values) + 1)
-            means, apart = np.array([v.mean for v in values]), np.array(margins(values, 1.0))
-            axes.plot(places, 100 * means, label=name)
-            axes.fill_between(places, 100 * (means - apart), 100 * (means + apart), alpha=0.12)
+            middle, apart = np.array(means(values)), np.array(margins(values))
+            axes.plot(places, middle, label=name)
+            axes.fill_between(places, middle - apart, middle + apart, alpha=0.12)
         axes.set_xlabel(x)
         axes.set_ylabel(f"{y} %, 95 % interval")
         axes.legend()
@@ -87,8 +104,7 @@ def scatter(
     path: Path, maps: Mapping[str, NDArray[np.float32]], classes: NDArray[np.int64], names: Sequence[str]
 ) -> str:
     """Draws points ``[n, 2]`` of several maps side by side, colored by class; returns the file's name."""
-    made, row = plt.subplots(1, len(maps), figsize=(INCH * len(maps), INCH), layout="constrained", squeeze=False)
-    try:
+    with grid(path, 1, len(maps), (INCH * len(maps), INCH)) as row:
         for axes, (title, points) in zip(row[0], maps.items(), strict=True):
             for i, name in enumerate(names):
                 own = points[classes == i]
@@ -96,10 +112,7 @@ def scatter(
             axes.set_title(title)
             axes.set_xticks([])
             axes.set_yticks([])
-        row[0][-1].legend(fontsize="small", markerscale=2)
-        made.savefig(path, dpi=DPI)
-    finally:
-        plt.close(made)
+        row[0, -1].legend(fontsize="small", markerscale=2)
     return path.name
 
 
@@ -110,12 +123,8 @@ def faces(
     truth: Sequence[int],
     names: Sequence[str],
 ) -> str:
-    """Draws images ``[n, S, S, 3]`` with their primary and corrected distributions; returns the file's name."""
-    count = len(images)
-    made, rows = plt.subplots(
-        count, 2, figsize=(INCH * 1.7, 1.5 * count), layout="constrained", squeeze=False, width_ratios=(1, 4)
-    )
-    try:
+    """Draws images ``[n, S, S, 3]`` beside their primary and corrected distributions; returns the file's name."""
+    with grid(path, len(images), 2, (1.7 * INCH, 1.5 * len(images)), width_ratios=(1, 4)) as rows:
         for (left, right), image, (primary, corrected), label in zip(rows, images, pairs, truth, strict=True):
             left.imshow(image)
             left.set_axis_off()
@@ -124,8 +133,5 @@ def faces(
             right.bar(places + 0.2, corrected, 0.4, label="corrected")
             right.set_ylim(0, 1)
             right.set_xticks(places, [f"{n} *" if i == label else n for i, n in enumerate(names)], fontsize="x-small")
-        rows[0][1].legend(fontsize="x-small")
-        made.savefig(path, dpi=DPI)
-    finally:
-        plt.close(made)
+        rows[0, 1].legend(fontsize="x-small")
     return path.name

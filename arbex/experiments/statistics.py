@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LEVEL = 0.95
+PERCENT = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)

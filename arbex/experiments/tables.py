@@ -18,10 +18,9 @@ from arbex.experiments.paper import (
 )
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars, heat_map, lines
-from arbex.experiments.statistics import Estimate, estimate, paired
+from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
 from arbex.methods import METHODS, method_class
 
-PERCENT = 100.0
 PUBLISHED = (
     "The paper's columns are on Aff-Wild2 with the full-size model: they are here to compare the trend, not the level."
 )

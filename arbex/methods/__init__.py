@@ -1,6 +1,6 @@
-"""Training methods: what each adds to the model, its loss, and what it remembers.
+"""Training methods: the head that each needs, its losses, and its state.
 
-A method is one file with one class; ``METHODS`` names it, and it is imported when it is asked for.
+A method is one file with one class. ``METHODS`` names it; it is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ METHODS = {
     "ran": "arbex.methods.ran:RegionAttention",
     "efficientface": "arbex.methods.efficientface:LabelDistribution",
 }
-"""From the name on the command line to ``module:class``."""
+"""``module:class`` of each method by its name on the command line."""
 
 
 def method_class(name: str) -> type[Method[Any]]:
-    """Returns the class of the method of that name.
+    """Returns the class of a method.
 
     Raises:
-        UnsupportedError: If there is none.
+        UnsupportedError: If there is no method of that name.
     """
     found: type[Method[Any]] = load("method", name, METHODS)
     return found
@@ -43,7 +43,7 @@ def read_options(name: str, values: Mapping[str, Any]) -> MethodOptions:
 
     Args:
         name: Name of the method.
-        values: Options by name; those left out have the values of the method's publication.
+        values: Options by name. The others have the values of the method's publication.
 
     Raises:
         UnsupportedError: If there is no such method, or the method has no such option.
@@ -56,7 +56,7 @@ def read_options(name: str, values: Mapping[str, Any]) -> MethodOptions:
 
 
 def load_method(name: str, options: MethodOptions | None = None) -> Method[Any]:
-    """Returns the method of that name.
+    """Returns a method.
 
     Args:
         name: Name of the method.

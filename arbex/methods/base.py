@@ -1,4 +1,4 @@
-"""What every method offers."""
+"""The interface of every method, and the losses that several of them use."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def cross_entropy(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
 
 
 def strongest_other(values: Tensor, labels: Tensor) -> Tensor:
-    """Returns the class of the largest value [B, N] that is not the given label [B], as [B]."""
+    """Returns, for values [B, N], the class of the largest one other than the label [B], as [B]."""
     return values.scatter(1, labels[:, None], float("-inf")).argmax(1)
 
 
-class Answer(NamedTuple):
-    """A distribution that learns classes.
+class StudentOutput(NamedTuple):
+    """A distribution that a teacher trains.
 
     Attributes:
         log_p: Log-probabilities [B, N].
-        weight: Of its loss.
+        weight: Weight of its loss.
     """
 
     log_p: Tensor
@@ -43,18 +43,18 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a method sees of a training step, for B images in V views each.
+class TrainingBatch:
+    """Everything that a method needs to compute the losses of one step, for B images in V views each.
 
     Attributes:
         head: The head that ``build_head`` returned.
-        balance: What it made of the views, V * B rows: all images in the first view, then all in the second.
-        targets: float32 [B, N], rows summing to 1.
-        settings: Weights and smoothing.
-        positions: Which images of the training split they are, [B].
+        balance: Output of the head, V * B rows: first all images in the first view, then all in the second.
+        targets: Target distributions, float32 [B, N].
+        settings: Settings of the training.
+        positions: Positions of the images in the training split [B].
         epoch: Number of the epoch, from 1.
-        maps: The encoder's last feature map as tokens [V * B, T, D], where it has one.
-        features: What the head saw: [V * B, D], or [V * B, R, D] where images are cut into regions.
+        maps: The encoder's last feature map as tokens [V * B, T, D], or None if it has no such map.
+        features: Input of the head: [V * B, D], or [V * B, R, D] for a method with regions.
     """
 
     head: nn.Module
@@ -69,21 +69,21 @@ class Lesson:
 
     @property
     def labels(self) -> Tensor:
-        """The largest target's class [B]."""
+        """Class of the largest target [B]."""
         return self.targets.argmax(-1)
 
 
-def primary_loss(lesson: Lesson) -> Tensor:
+def primary_loss(batch: TrainingBatch) -> Tensor:
     """Returns the mean cross-entropy of the primary distribution, for methods that train it alone."""
-    return cross_entropy(lesson.balance.primary, lesson.targets, lesson.settings.label_smoothing)
+    return cross_entropy(batch.balance.primary, batch.targets, batch.settings.label_smoothing)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions:
-    """Options of a method by name. This class itself serves methods that have none."""
+    """Base class of a method's options, and the options of a method that has none."""
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the options as a dictionary."""
+        """Returns a dictionary that :func:`~arbex.methods.read_options` reads back."""
         return asdict(self)
 
 
@@ -91,16 +91,16 @@ Options = TypeVar("Options", bound=MethodOptions)
 
 
 class Method(ABC, Generic[Options]):
-    """A way to train: the head it needs, the loss it minimizes, and what it remembers.
+    """A way to train: the head that it needs, the losses that it minimizes, and its state.
 
     Args:
-        options: Its options; by default those of its publication.
+        options: Options of the method; by default those of its publication.
     """
 
     name: ClassVar[str]
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
     needs_teacher: ClassVar[bool] = False
-    """Whether it learns from another run's answers, and from nothing without them."""
+    """Whether the method learns from another run's answers alone."""
 
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
@@ -109,16 +109,16 @@ class Method(ABC, Generic[Options]):
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
         """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`.
 
-        It is a linear classifier unless a method has a head of its own. Only a head with anchors reads ``anchors``.
+        Methods without a head of their own have a linear classifier. Heads without anchors ignore ``anchors``.
         """
         return LinearHead(in_features, num_classes)
 
     def build_regions(self) -> nn.Module | None:
-        """Returns a module from images ``[B, 3, S, S]`` to regions ``[B, R, 3, S, S]``, for a method that has them."""
+        """Returns a module from images ``[B, 3, S, S]`` to regions ``[B, R, 3, S, S]``, if the method uses regions."""
         return None
 
     def adapt(self, settings: TrainSettings) -> TrainSettings:
-        """Returns the settings that a run of this method has, whatever was asked for."""
+        """Returns the settings with the values that the method prescribes."""
         return settings
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
@@ -128,27 +128,27 @@ class Method(ABC, Generic[Options]):
                 module.p = settings.dropout
 
     def views(self, images: Tensor) -> Tensor:
-        """Returns what the model sees of augmented images ``[B, 3, S, S]``: V views each, ``[V * B, 3, S, S]``."""
+        """Returns V views ``[V * B, 3, S, S]`` of augmented images ``[B, 3, S, S]``, which the model is trained on."""
         return images
 
     def corrected_targets(self, targets: Tensor, positions: Tensor) -> Tensor:
-        """Returns the targets [B, N] that a method trains on where it has found labels to be wrong."""
+        """Returns targets [B, N] in which labels that the method found to be wrong are replaced."""
         return targets
 
-    def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
-        """Returns the distributions that a teacher shows its own answers to."""
-        return (Answer(balance.corrected, settings.lambda_class),)
+    def student_outputs(self, balance: Balance, settings: TrainSettings) -> tuple[StudentOutput, ...]:
+        """Returns the distributions that a teacher trains."""
+        return (StudentOutput(balance.corrected, settings.lambda_class),)
 
     @abstractmethod
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns weighted scalar losses by name; their sum is minimized."""
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns weighted scalar losses by name; training minimizes their sum."""
 
     def state(self) -> dict[str, Tensor]:
-        """Returns what it has to remember when training is resumed."""
+        """Returns the state that a resumed training restores."""
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Remembers what ``state`` returned."""
+        """Restores what ``state`` returned."""
 
 
 def flipped(images: Tensor) -> Tensor:

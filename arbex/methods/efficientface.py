@@ -6,24 +6,24 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
 from arbex.settings import TrainSettings
 
 
 class LabelDistribution(Method[MethodOptions]):
-    """The distributions of a trained generator, the teacher, take the place of the labels.
+    """The label distributions of a trained generator, the teacher, replace the labels.
 
-    ``L = -sum_i d_i log p_i`` with ``d`` the generator's answer for the very image that the model sees, and no label.
-    The publication's lightweight network is another matter: here the encoder is the preset's.
+    ``L = -sum_i d_i log p_i``, where ``d`` is the generator's answer for the augmented image. The publication's
+    lightweight network is not part of this method: the encoder is that of the preset.
     """
 
     name = "efficientface"
     needs_teacher = True
 
     def adapt(self, settings: TrainSettings) -> TrainSettings:
-        """Returns settings in which the teacher's distribution, as it is, makes the whole loss."""
+        """Returns settings in which the teacher's unsoftened distribution is the only target."""
         return replace(settings, distil_share=1.0, distil_temperature=1.0, distil_embedding=0.0)
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns the cross-entropy with the labels, of which the settings leave nothing."""
-        return {"class": primary_loss(lesson)}
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the cross-entropy with the labels, to which the adapted settings give no weight."""
+        return {"class": primary_loss(batch)}

@@ -1,8 +1,8 @@
 """NLA: ambiguous samples count more, noisy ones less (Navigating Label Ambiguity, arXiv 2502.09993).
 
-Two forms are public and differ. ``paper`` is what the publication says: ``lambda (1 + w) CE + (1 - lambda) JSD`` with a
-weight of at most 1. ``code`` is what its authors published: half the mean cross-entropy, half the mean cross-entropy
-weighted by the density itself, and half the consistency.
+Two forms of the loss are public, and they differ. ``paper`` is that of the publication,
+``lambda (1 + w) CE + (1 - lambda) JSD`` with a weight w of at most 1. ``code`` is that of its authors' code: half the
+mean cross-entropy, half the mean cross-entropy weighted by the density itself, and half the consistency.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arbex.checks import check_name, check_range
-from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropies, flipped, strongest_other
+from arbex.checks import check_choice, check_range
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, cross_entropies, flipped, strongest_other
 
 MEAN_RIGHT, MEAN_WRONG = (0.5, 0.5), (0.30, 0.15)
-"""Where the weight is largest: (probability of the label, probability of the strongest other class)."""
+"""Points of the largest weight: (probability of the label, probability of the strongest other class)."""
 
 VARIANCE_RIGHT = 0.80
 COVARIANCE_WRONG = ((0.8511, 0.8051), (0.8051, 0.8511))
@@ -29,8 +29,8 @@ class NlaOptions(MethodOptions):
     """Options of NLA.
 
     Attributes:
-        form: ``paper`` or ``code``.
-        class_share: lambda of the form ``paper``: share of the classification loss.
+        form: Form of the loss: ``paper`` or ``code``.
+        class_share: Share of the classification loss in the form ``paper`` (its ``lambda``).
     """
 
     form: str = "paper"
@@ -38,17 +38,17 @@ class NlaOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        check_name("form", self.form, FORMS)
+        check_choice("form", self.form, FORMS)
         check_range("class_share", self.class_share, 0.0, 1.0)
 
 
 def covariance_right(progress: float) -> float:
-    """Returns the covariance b of right predictions after a share of training: from 0 to -0.48."""
+    """Returns the covariance b of right predictions, from 0 to -0.48, after a share of the training."""
     return -0.48 * (1 - math.exp(-15 * progress))
 
 
 def gaussian(x: Tensor, mean: tuple[float, float], covariance: Tensor) -> Tensor:
-    """Returns the bivariate Gaussian with peak 1 at points ``[B, 2]``, as ``[B]``."""
+    """Returns a bivariate Gaussian with a peak of 1 at points ``[B, 2]``, as ``[B]``."""
     away = x - torch.tensor(mean, dtype=x.dtype, device=x.device)
     return torch.exp(-0.5 * (away @ torch.linalg.inv(covariance) * away).sum(-1))
 
@@ -59,11 +59,11 @@ def noise_aware_weight(p: Tensor, labels: Tensor, progress: float, *, density: b
     Args:
         p: Probabilities ``[B, N]``.
         labels: ``[B]``.
-        progress: Share of training that is done, in [0, 1].
-        density: Scale it as a density, instead of to a peak of 1.
+        progress: Share of the training that is done, in [0, 1].
+        density: Whether the weight is a density instead of having a peak of 1.
 
     Returns:
-        ``[B]``, without gradient.
+        Weights ``[B]``, without gradient.
     """
     p = p.detach()
     rows = torch.arange(len(p), device=p.device)
@@ -97,13 +97,13 @@ class NavigatingLabelAmbiguity(Method[NlaOptions]):
         """Returns images and their mirror images."""
         return torch.cat([images, flipped(images)])
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns classification and consistency; the mirror images have no part in the first."""
-        plain, mirrored = lesson.balance.primary.chunk(2)
-        each = cross_entropies(plain, lesson.targets, lesson.settings.label_smoothing)
-        progress = (lesson.epoch - 1) / max(lesson.settings.epochs, 1)
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the classification loss of the images and their consistency with the mirror images."""
+        plain, mirrored = batch.balance.primary.chunk(2)
+        each = cross_entropies(plain, batch.targets, batch.settings.label_smoothing)
+        progress = (batch.epoch - 1) / max(batch.settings.epochs, 1)
         is_code = self.options.form == "code"
-        weight = noise_aware_weight(plain.exp(), lesson.labels, progress, density=is_code)
+        weight = noise_aware_weight(plain.exp(), batch.labels, progress, density=is_code)
         consistency = jensen_shannon(plain, mirrored).mean()
         if is_code:
             return {"class": 0.5 * each.mean() + 0.5 * (weight * each).mean(), "consistency": 0.5 * consistency}

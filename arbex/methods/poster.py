@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
 
 
 class Poster(Method[MethodOptions]):
-    """No correction: corrected and primary distribution are the same."""
+    """Training without correction: the corrected distribution is the primary one."""
 
     name = "poster"
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Returns the cross-entropy."""
-        return {"class": primary_loss(lesson)}
+        return {"class": primary_loss(batch)}

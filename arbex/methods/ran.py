@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arbex.checks import check_range
-from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
 from arbex.models.head import Balance, uncorrected
 
 CROPS = (
-    # size, left, top; as shares of the side
+    # size, left and top as shares of the side
     (0.75, 0.0, 0.0),
     (0.75, 0.25, 0.0),
     (0.75, 0.125, 0.25),
     (0.9, 0.05, 0.05),
     (0.85, 0.075, 0.075),
 )
-"""The publication's fixed positions: both upper corners, the middle of the lower edge, and two about the center."""
+"""Fixed positions of the publication: both upper corners, the middle of the lower edge, and two around the center."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class RanOptions(MethodOptions):
     """Options of RAN; the defaults are the publication's.
 
     Attributes:
-        region_margin: By how much the best crop must weigh more than the whole face (its ``alpha``).
-        region_weight: Weight of that loss.
+        region_margin: Margin by which the best crop must outweigh the whole face (its ``alpha``).
+        region_weight: Weight of the region loss.
     """
 
     region_margin: float = 0.02
@@ -42,7 +42,7 @@ class RanOptions(MethodOptions):
 
 
 class Regions(nn.Module):
-    """Cuts each image into regions of its own size: the whole face first."""
+    """Cuts each image into regions and scales them to the size of the image; the whole face is the first."""
 
     count = 1 + len(CROPS)
 
@@ -72,7 +72,7 @@ class RegionHead(nn.Module):
         return torch.sigmoid(self.attend(features))
 
     def summary(self, features: Tensor) -> Tensor:
-        """Returns one vector ``[B, 2 in_features]`` for the regions ``[B, R, in_features]`` of each image."""
+        """Returns one vector per image ``[B, 2 in_features]`` for regions ``[B, R, in_features]``."""
         own = self.weights(features)  # [B, R, 1]
         whole = (own * features).sum(1, keepdim=True) / own.sum(1, keepdim=True)  # [B, 1, F]
         joined = torch.cat([features, whole.expand_as(features)], dim=-1)  # [B, R, 2F]
@@ -80,7 +80,7 @@ class RegionHead(nn.Module):
         return (both * joined).sum(1) / both.sum(1)
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps ``[B, R, in_features]`` to a balance whose four distributions are one; its embedding is the summary."""
+        """Maps regions ``[B, R, in_features]`` to a balance without correction, whose embedding is the summary."""
         summary = self.summary(features.float())
         return uncorrected(self.classify(summary), summary)
 
@@ -90,31 +90,31 @@ def region_loss(weights: Tensor, margin: float) -> Tensor:
 
     Args:
         weights: ``[B, R]``, the whole face first.
-        margin: By how much the best crop must weigh more.
+        margin: Margin by which the best crop must outweigh the whole face.
     """
     return F.relu(margin - (weights[:, 1:].amax(1) - weights[:, 0])).mean()
 
 
 class RegionAttention(Method[RanOptions]):
-    """The encoder sees six regions of every image, which costs six times as much, on the device too."""
+    """The encoder runs on six regions of every image, which costs six times as much, on the device too."""
 
     name = "ran"
     options_type = RanOptions
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns the head; ``anchors`` has no meaning here."""
+        """Returns a head with attention among regions."""
         return RegionHead(in_features, num_classes)
 
     def build_regions(self) -> nn.Module:
-        """Returns what cuts images into regions."""
+        """Returns the module that cuts images into regions."""
         return Regions()
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns classification and region loss."""
-        assert isinstance(lesson.head, RegionHead)
-        assert lesson.features is not None
-        weights = lesson.head.weights(lesson.features).squeeze(-1)
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the classification loss and the region loss."""
+        assert isinstance(batch.head, RegionHead)
+        assert batch.features is not None
+        weights = batch.head.weights(batch.features).squeeze(-1)
         return {
-            "class": primary_loss(lesson),
+            "class": primary_loss(batch),
             "region": self.options.region_weight * region_loss(weights, self.options.region_margin),
         }

@@ -1,4 +1,4 @@
-"""ARBEx: reliability balancing with class, anchor and center loss (section 3.5)."""
+"""ARBEx: reliability balancing with class, anchor and center losses (section 3.5)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from arbex.checks import check_range
-from arbex.methods.base import Answer, Lesson, Method, MethodOptions, cross_entropy
+from arbex.methods.base import Method, MethodOptions, StudentOutput, TrainingBatch, cross_entropy
 from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead, check_tokens
 from arbex.settings import TrainSettings
 
 
 def anchor_distances(anchors: Tensor) -> Tensor:
-    """Returns squared distances between anchors of different classes, as ``[P]``, from ``[N, K, D]``."""
+    """Returns the squared distances ``[P]`` between anchors ``[N, K, D]`` of different classes."""
     classes, per_class, dim = anchors.shape
     flat = anchors.reshape(-1, dim)  # [N*K, D]
     label = torch.arange(classes, device=anchors.device).repeat_interleave(per_class)
@@ -23,13 +23,13 @@ def anchor_distances(anchors: Tensor) -> Tensor:
 
 
 def anchor_loss(anchors: Tensor, *, bounded: bool) -> Tensor:
-    """Pushes anchors of different classes apart.
+    """Returns the loss that pushes anchors of different classes apart.
 
     Args:
         anchors: ``[N, K, D]``.
-        bounded: ``False`` is the form as printed, minus the mean squared distance, divided by D: it has no lower
-            bound. ``True`` stops at the distance at which independent standard normal vectors lie: the mean of
-            ``max(0, 1 - d^2 / 2D)``, in [0, 1].
+        bounded: ``False`` is the form as printed, minus the mean squared distance divided by D, which has no lower
+            bound. ``True`` is the mean of ``max(0, 1 - d^2 / 2D)``, in [0, 1]: it pushes no farther than the usual
+            distance of independent standard normal vectors.
     """
     dim = anchors.shape[-1]
     squared = anchor_distances(anchors)
@@ -39,11 +39,11 @@ def anchor_loss(anchors: Tensor, *, bounded: bool) -> Tensor:
 
 
 def center_loss(distances: Tensor, targets: Tensor) -> Tensor:
-    """Returns the mean squared distance to the nearest anchor of the own class.
+    """Returns the mean squared distance to the nearest anchor of the target class.
 
     Args:
-        distances: From embeddings to anchors ``[B, N, K]``.
-        targets: ``[B, N]``; the own class is the largest entry.
+        distances: Distances from embeddings to anchors ``[B, N, K]``.
+        targets: Target distributions ``[B, N]``; their largest entry is the target class.
     """
     own = targets.argmax(-1)  # [B]
     to_own = distances[torch.arange(len(own), device=own.device), own]  # [B, K]
@@ -52,13 +52,13 @@ def center_loss(distances: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityOptions(MethodOptions):
-    """What the paper leaves open in the head.
+    """Options of the head that the paper leaves open.
 
     Attributes:
-        tokens: Into how many tokens the embedding is cut for the attentive correction.
-        attention_heads: Heads of that attention; they must divide a token.
-        delta: Steepness of the similarity to anchors (3.4.1), in units of distance.
-        radius: Initial length of anchors, in the same unit.
+        tokens: Number of tokens that the embedding is cut into for the attentive correction.
+        attention_heads: Number of heads of that attention; it must divide the width of a token.
+        delta: Scale of the distances to anchors (3.4.1): the larger, the flatter the correction.
+        radius: Initial length of anchors, in the unit of the distances.
     """
 
     tokens: int = 8
@@ -76,29 +76,30 @@ class ReliabilityOptions(MethodOptions):
 
 
 class Reliability(Method[ReliabilityOptions]):
-    """The seed method: learnable anchors, attentive correction, confidence-weighted mixture."""
+    """The method of the paper: learnable anchors, attentive correction, confidence-weighted mixture."""
 
     name = "arbex"
     options_type = ReliabilityOptions
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a reliability head with ``anchors`` anchors a class; without any, attention alone corrects."""
+        """Returns a reliability head with ``anchors`` anchors per class; without anchors, attention alone corrects."""
         return ReliabilityHead(in_features, num_classes, anchors, **asdict(self.options))
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
-        """Applies dropout, and chooses which parts of the head train the encoder."""
+        """Applies the dropout, and chooses which parts of the head train the encoder."""
         super().set_up(head, settings)
         assert isinstance(head, ReliabilityHead)
-        head.lend_encoder = settings.encoder_gradient == "anchors" and head.num_anchors > 0
+        head.only_anchors_train_encoder = settings.encoder_gradient == "anchors" and head.num_anchors > 0
 
-    def answers(self, balance: Balance, settings: TrainSettings) -> tuple[Answer, ...]:
-        """Returns the corrected distribution and, where they learn each for itself, its parts."""
+    def student_outputs(self, balance: Balance, settings: TrainSettings) -> tuple[StudentOutput, ...]:
+        """Returns the corrected distribution and, if its parts have losses of their own, the parts."""
         parts = parts_of(balance) if settings.lambda_parts else ()
-        return (*super().answers(balance, settings), *(Answer(part, settings.lambda_parts) for part in parts))
+        outputs = (StudentOutput(part, settings.lambda_parts) for part in parts)
+        return (*super().student_outputs(balance, settings), *outputs)
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns class, anchor and center loss, each with its weight; the center loss is divided by D."""
-        head, balance, targets, settings = lesson.head, lesson.balance, lesson.targets, lesson.settings
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the weighted class, anchor and center losses; the center loss is divided by D."""
+        head, balance, targets, settings = batch.head, batch.balance, batch.targets, batch.settings
         assert isinstance(head, ReliabilityHead)
         smoothing = settings.label_smoothing
         losses = {"class": settings.lambda_class * cross_entropy(balance.corrected, targets, smoothing)}
@@ -114,6 +115,6 @@ class Reliability(Method[ReliabilityOptions]):
 
 
 def parts_of(balance: Balance) -> tuple[Tensor, ...]:
-    """Returns the log-distributions [B, N] that are mixed: without anchors, the two that there are."""
+    """Returns the log-distributions [B, N] that are mixed: three, or two without anchors."""
     parts = (balance.primary, balance.geometric, balance.attentive)
     return (parts[0], parts[2]) if balance.geometric is balance.attentive else parts

@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.methods.base import Lesson, Method, MethodOptions, cross_entropy
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, cross_entropy
 from arbex.models.head import Balance, log_softmax, uncorrected
 
 WIDTH = 64
-"""Of the vector that is mixed."""
+"""Width of the vectors that are mixed."""
 
 
 class UncertaintyHead(nn.Module):
-    """A linear classifier on a mean vector; training knows of a standard deviation too."""
+    """A linear classifier on a mean vector; training uses an uncertainty vector as well."""
 
     def __init__(self, in_features: int, num_classes: int, width: int = WIDTH) -> None:
         """Builds the head with fresh weights."""
@@ -28,42 +28,42 @@ class UncertaintyHead(nn.Module):
         return F.softplus(self.deviation(features))
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one; its embedding is theirs."""
+        """Maps vectors ``[B, in_features]`` to a balance without correction, whose embedding is the vectors."""
         features = features.float()
         return uncorrected(self.classify(self.mean(features)), features)
 
 
 def mix(mean: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:
-    """Returns mixtures ``[B, D]`` of each vector with another, weighted by relative uncertainty.
+    """Returns mixtures ``[B, D]`` of each vector with its partner, weighted by relative uncertainty.
 
-    The less certain of the two has the larger share: only so can both labels be read from the mixture, and to have
-    them read is what the uncertainties learn from.
+    The less certain of the two has the larger share. Only then are both labels recognizable in the mixture, which is
+    what trains the uncertainties.
 
     Args:
-        mean: ``[B, D]``.
-        uncertainty: Positive, ``[B, D]``.
-        partner: Position of the other ``[B]``.
+        mean: Vectors ``[B, D]``.
+        uncertainty: Positive uncertainties ``[B, D]``.
+        partner: Position of each vector's partner ``[B]``.
     """
     share = uncertainty / (uncertainty + uncertainty[partner])
     return share * mean + (1 - share) * mean[partner]
 
 
 class RelativeUncertainty(Method[MethodOptions]):
-    """Pairs of images are mixed by their relative uncertainty, and the mixture has both labels."""
+    """Pairs of images are mixed by their relative uncertainty; the mixture is trained on both labels."""
 
     name = "rul"
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns the head; ``anchors`` has no meaning here."""
+        """Returns a head with uncertainties."""
         return UncertaintyHead(in_features, num_classes)
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns the cross-entropy of mixtures with either label."""
-        head, features = lesson.head, lesson.balance.embedding
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the sum of the cross-entropies of the mixtures with both labels."""
+        head, features = batch.head, batch.balance.embedding
         assert isinstance(head, UncertaintyHead)
         partner = torch.randperm(len(features)).to(features.device)
         mixture = mix(head.mean(features), head.uncertainty(features), partner)
         log_p = log_softmax(head.classify(mixture))
-        smoothing = lesson.settings.label_smoothing
-        both = cross_entropy(log_p, lesson.targets, smoothing), cross_entropy(log_p, lesson.targets[partner], smoothing)
+        smoothing = batch.settings.label_smoothing
+        both = cross_entropy(log_p, batch.targets, smoothing), cross_entropy(log_p, batch.targets[partner], smoothing)
         return {"class": both[0] + both[1]}

@@ -1,4 +1,4 @@
-"""SCN: uncertain samples count less, and some labels are corrected (Wang et al., Suppressing Uncertainties, 2020)."""
+"""SCN: uncertain samples count less, and some are relabeled (Wang et al., Suppressing Uncertainties, CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arbex.checks import check_range
-from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
 from arbex.models.head import Balance, uncorrected
 
 
@@ -20,9 +20,10 @@ class ScnOptions(MethodOptions):
 
     Attributes:
         high_share: Share of a batch that counts as certain (its ``beta``).
-        rank_margin: By how much the certain ones must be more important on average (its ``delta 1``).
-        rank_weight: Weight of that loss (its ``gamma``, which leaves the rest to the classification).
-        relabel_margin: How much more probable than its label an answer must be to replace it (its ``delta 2``).
+        rank_margin: Margin by which the mean importance of the certain samples must exceed that of the others (its
+            ``delta 1``).
+        rank_weight: Weight of the rank loss (its ``gamma``); the classification loss has the rest.
+        relabel_margin: Margin by which an answer must be more probable than the label to replace it (its ``delta 2``).
         relabel_epoch: First epoch in which labels are replaced.
     """
 
@@ -55,13 +56,13 @@ class ImportanceHead(nn.Module):
         return torch.sigmoid(self.weigh(features))
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
+        """Maps vectors ``[B, in_features]`` to a balance without correction."""
         features = features.float()
         return uncorrected(self.importance(features) * self.classify(features), features)
 
 
 def split_by_importance(importance: Tensor, high_share: float) -> tuple[Tensor, Tensor]:
-    """Returns the positions of the certain and of the other samples, by importance ``[B]``; neither is empty."""
+    """Returns the positions of the certain and of the other samples by importance ``[B]``; neither is empty."""
     order = importance.argsort(descending=True)
     count = min(max(round(len(order) * high_share), 1), len(order) - 1)
     return order[:count], order[count:]
@@ -74,22 +75,22 @@ def rank_loss(importance: Tensor, high_share: float, margin: float) -> Tensor:
 
 
 class SelfCure(Method[ScnOptions]):
-    """Self-attention importance weighting, rank regularization, relabeling of what is uncertain."""
+    """Importance weighting by self-attention, rank regularization, relabeling of uncertain samples."""
 
     name = "scn"
     options_type = ScnOptions
 
     def __init__(self, options: ScnOptions | None = None) -> None:
-        """Starts with all labels as they are."""
+        """Starts without replaced labels."""
         super().__init__(options)
         self.relabeled: dict[int, int] = {}
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns the head; ``anchors`` has no meaning here."""
+        """Returns a head with importance weights."""
         return ImportanceHead(in_features, num_classes)
 
     def corrected_targets(self, targets: Tensor, positions: Tensor) -> Tensor:
-        """Returns the targets with the labels that were replaced."""
+        """Returns the targets, in which replaced labels are one-hot."""
         if not self.relabeled:
             return targets
         targets = targets.clone()
@@ -98,35 +99,35 @@ class SelfCure(Method[ScnOptions]):
                 targets[row] = F.one_hot(torch.tensor(self.relabeled[position]), targets.shape[1])
         return targets
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns classification and rank loss, and replaces labels for the epochs to come."""
-        assert isinstance(lesson.head, ImportanceHead)
-        importance = lesson.head.importance(lesson.balance.embedding).squeeze(-1)
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the classification loss and the rank loss, and replaces labels for the next epochs."""
+        assert isinstance(batch.head, ImportanceHead)
+        importance = batch.head.importance(batch.balance.embedding).squeeze(-1)
         weight = self.options.rank_weight
-        if lesson.epoch >= self.options.relabel_epoch:
-            self.relabel(lesson, importance.detach())
+        if batch.epoch >= self.options.relabel_epoch:
+            self.relabel(batch, importance.detach())
         return {
-            "class": (1 - weight) * primary_loss(lesson),
+            "class": (1 - weight) * primary_loss(batch),
             "rank": weight * rank_loss(importance, self.options.high_share, self.options.rank_margin),
         }
 
     @torch.no_grad()
-    def relabel(self, lesson: Lesson, importance: Tensor) -> None:
-        """Replaces labels of uncertain samples that another class beats by the margin."""
+    def relabel(self, batch: TrainingBatch, importance: Tensor) -> None:
+        """Replaces the labels of uncertain samples for which another class is more probable by the margin."""
         _, low = split_by_importance(importance, self.options.high_share)
-        p = lesson.balance.primary[low].exp()
+        p = batch.balance.primary[low].exp()
         best, guess = p.max(1)
-        own = p.gather(1, lesson.labels[low, None]).squeeze(1)
+        own = p.gather(1, batch.labels[low, None]).squeeze(1)
         for row in torch.nonzero(best - own > self.options.relabel_margin).flatten().tolist():
-            self.relabeled[int(lesson.positions[low[row]])] = int(guess[row])
+            self.relabeled[int(batch.positions[low[row]])] = int(guess[row])
 
     def state(self) -> dict[str, Tensor]:
-        """Returns the labels that were replaced."""
+        """Returns the replaced labels."""
         if not self.relabeled:
             return {}
         return {"relabeled": torch.tensor(sorted(self.relabeled.items()))}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Remembers the labels that were replaced."""
+        """Restores the replaced labels."""
         pairs = state["relabeled"].tolist() if "relabeled" in state else []
         self.relabeled = {int(position): int(label) for position, label in pairs}

@@ -1,6 +1,6 @@
 """TCL: triplet-center loss with three choices of negatives and selective attention (arXiv 2302.04108).
 
-The publication's formulas were not available: this is the project's reading of its abstract and of what is known of it.
+The formulas of the publication were not available: this is the project's reading of its abstract.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.checks import check_name, check_range
-from arbex.methods.base import Lesson, Method, MethodOptions, primary_loss, strongest_other
+from arbex.checks import check_choice, check_range
+from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss, strongest_other
 from arbex.models.head import Balance, uncorrected
 
 NEGATIVES = ("predicted", "semi-synthesized", "synthesized")
@@ -23,13 +23,13 @@ class TclOptions(MethodOptions):
     """Options of TCL.
 
     Attributes:
-        negatives: ``predicted`` takes the center of the strongest wrong class; ``synthesized`` takes, for each
-            dimension, the coordinate of that wrong class's center which is nearest; ``semi-synthesized`` takes some
-            dimensions from the first and the others from the second.
-        predicted_share: How many dimensions that is.
-        margin: By how much the negative must be farther away, in the unit of the squared distance.
-        triplet_weight: Weight of the loss.
-        attention: Weight the distance by selective attention.
+        negatives: Choice of negatives: ``predicted`` takes the center of the strongest wrong class; ``synthesized``
+            takes, in each dimension, the nearest coordinate of the centers of wrong classes; ``semi-synthesized`` takes
+            some dimensions from the first and the others from the second.
+        predicted_share: Share of the dimensions that ``semi-synthesized`` takes from ``predicted``.
+        margin: Margin by which the negative must be farther away, in the unit of the squared distance.
+        triplet_weight: Weight of the triplet-center loss.
+        attention: Whether selective attention weights the distances.
     """
 
     negatives: str = "predicted"
@@ -40,14 +40,14 @@ class TclOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        check_name("negatives", self.negatives, NEGATIVES)
+        check_choice("negatives", self.negatives, NEGATIVES)
         check_range("predicted_share", self.predicted_share, 0.0, 1.0)
         check_range("margin", self.margin, 0.0, 1e6)
         check_range("triplet_weight", self.triplet_weight, 0.0, 1e6)
 
 
 class CenterHead(nn.Module):
-    """A linear classifier; training knows of a center for each class and of attention over dimensions."""
+    """A linear classifier; training uses a center for each class and attention over dimensions as well."""
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         """Builds the head with fresh weights."""
@@ -58,14 +58,15 @@ class CenterHead(nn.Module):
         self.gate_places = nn.Linear(in_features, 1)
 
     def attention(self, features: Tensor, maps: Tensor | None) -> Tensor:
-        """Returns how much each dimension counts, in [0, 1].
+        """Returns the weight of each dimension ``[B, D]``, in [0, 1].
 
-        The element-wise gate looks at the vector. The spatial gate looks at every place of the last feature map; a
-        dimension gets the gates of the places where it is active.
+        The element-wise gate is predicted from the vector, the spatial gate from each place of the last feature map;
+        a dimension has the gates of the places where it is active. Without a map of width D, the first gate is used
+        alone.
 
         Args:
             features: ``[B, D]``.
-            maps: ``[B, T, D]``, or nothing for a backbone without such a map, or with one of another width.
+            maps: ``[B, T, F]``, or None for a backbone without such a map.
         """
         gate = torch.sigmoid(self.gate_dimensions(features))  # [B, D]
         if maps is None or maps.shape[-1] != features.shape[-1]:
@@ -74,13 +75,13 @@ class CenterHead(nn.Module):
         return gate * (places * maps.softmax(dim=1)).sum(1)
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
+        """Maps vectors ``[B, in_features]`` to a balance without correction."""
         features = features.float()
         return uncorrected(self.classify(features), features)
 
 
 def nearest_coordinates(features: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
-    """Returns, for each dimension, the nearest coordinate of the centers of wrong classes, ``[B, D]``.
+    """Returns the nearest coordinate of the centers of wrong classes in each dimension, ``[B, D]``.
 
     Args:
         features: ``[B, D]``.
@@ -93,7 +94,7 @@ def nearest_coordinates(features: Tensor, centers: Tensor, labels: Tensor) -> Te
 
 
 def choose_negatives(features: Tensor, centers: Tensor, log_p: Tensor, labels: Tensor, options: TclOptions) -> Tensor:
-    """Returns the negative of each sample, ``[B, D]``, as the options say."""
+    """Returns the negative of each sample ``[B, D]``, as the options choose it."""
     predicted = centers[strongest_other(log_p, labels)]
     if options.negatives == "predicted":
         return predicted
@@ -110,23 +111,23 @@ def half_squared(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
 
 
 class TripletCenter(Method[TclOptions]):
-    """Cross-entropy and triplet-center loss."""
+    """Training with cross-entropy and triplet-center loss."""
 
     name = "tcl"
     options_type = TclOptions
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns the head; ``anchors`` has no meaning here."""
+        """Returns a head with centers."""
         return CenterHead(in_features, num_classes)
 
-    def losses(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Returns classification and triplet loss."""
-        head, features, labels = lesson.head, lesson.balance.embedding, lesson.labels
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Returns the classification loss and the triplet-center loss."""
+        head, features, labels = batch.head, batch.balance.embedding, batch.labels
         assert isinstance(head, CenterHead)
-        weight: Tensor | float = head.attention(features, lesson.maps) if self.options.attention else 1.0
-        negatives = choose_negatives(features, head.centers, lesson.balance.primary.detach(), labels, self.options)
+        weight: Tensor | float = head.attention(features, batch.maps) if self.options.attention else 1.0
+        negatives = choose_negatives(features, head.centers, batch.balance.primary.detach(), labels, self.options)
         own, other = (half_squared(features, c, weight) for c in (head.centers[labels], negatives))
         return {
-            "class": primary_loss(lesson),
+            "class": primary_loss(batch),
             "triplet": self.options.triplet_weight * F.relu(own + self.options.margin - other).mean(),
         }

@@ -1,8 +1,8 @@
 """The two convolutional backbones: IR50 for the image, MobileFaceNet for the landmarks.
 
-Sources: ArcFace's improved residual network (arXiv 1801.07698) and MobileFaceNets (arXiv 1804.07573), in the
-form that POSTER++ (arXiv 2301.12149) uses them. Each returns the feature maps of three levels; neither keeps
-its classifier or its landmark regressor.
+Sources: the improved residual network of ArcFace (arXiv 1801.07698) and MobileFaceNets (arXiv 1804.07573), in the form
+that POSTER++ (arXiv 2301.12149) uses. Each returns the feature maps of three levels, without a classifier or a landmark
+regressor.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from arbex.models.presets import EncoderConfig
 
 
 def activation(channels: int, prelu: bool) -> nn.Module:
-    """Returns a PReLU with one slope a channel, or a ReLU."""
+    """Returns a PReLU with one slope per channel, or a ReLU."""
     return nn.PReLU(channels) if prelu else nn.ReLU(inplace=True)
 
 
 class ImageBlock(nn.Module):
-    """Improved residual block: two 3x3 convolutions, the second with the stride, plus a shortcut."""
+    """Improved residual block: two 3x3 convolutions, the second one strided, and a shortcut."""
 
     def __init__(self, channels_in: int, channels: int, stride: int, *, norm_first: bool, prelu: bool) -> None:
         """Builds a block from ``[B, channels_in, H, W]`` to ``[B, channels, H/stride, W/stride]``."""
@@ -41,7 +41,7 @@ class ImageBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``[B, C_in, H, W]`` to ``[B, C, H/s, W/s]``."""
-        # A max-pool with a 1x1 window only skips pixels: the slice is the same and every exporter knows it.
+        # A max-pool with a 1x1 window only skips pixels; unlike it, every exporter supports the slice.
         shortcut = x[:, :, :: self.stride, :: self.stride] if self.shortcut is None else self.shortcut(x)
         out: Tensor = self.residual(x) + shortcut
         return out
@@ -51,7 +51,7 @@ class ImageBackbone(nn.Module):
     """IR50 without its last stage: maps at 1/2, 1/4 and 1/8 of the input."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        """Builds the stem and three stages with the widths of ``config``."""
+        """Builds the stem and the three stages that ``config`` describes."""
         super().__init__()
         width = config.stem_channels
         self.stem = nn.Sequential(
@@ -84,7 +84,7 @@ class ConvNormAct(nn.Sequential):
     def __init__(
         self, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, prelu: bool
     ) -> None:
-        """Builds the three layers; ``kernel // 2`` pixels of padding keep the size at stride 1."""
+        """Builds the three layers; with a padding of ``kernel // 2`` pixels, stride 1 keeps the size."""
         super().__init__(
             nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False),
             nn.BatchNorm2d(channels),
@@ -93,12 +93,12 @@ class ConvNormAct(nn.Sequential):
 
 
 class DepthwiseUnit(nn.Module):
-    """MobileFaceNet unit: 1x1 expansion, 3x3 depth-wise convolution, 1x1 projection without activation."""
+    """MobileFaceNet unit: 1x1 expansion, 3x3 depthwise convolution, 1x1 projection without activation."""
 
     def __init__(
         self, channels_in: int, channels: int, expansion: int, stride: int, *, prelu: bool, residual: bool
     ) -> None:
-        """Builds a unit from ``channels_in`` to ``channels`` with ``expansion`` channels inside."""
+        """Builds a unit from ``channels_in`` to ``channels``; the depthwise convolution has ``expansion`` channels."""
         super().__init__()
         self.expand = ConvNormAct(channels_in, expansion, 1, prelu=prelu)
         self.depthwise = ConvNormAct(expansion, expansion, 3, stride, expansion, prelu=prelu)
@@ -115,7 +115,7 @@ class LandmarkBackbone(nn.Module):
     """MobileFaceNet up to its last 1x1 convolution: maps at 1/4, 1/8 and 1/16 of the input."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        """Builds the stem and three levels with the widths of ``config``."""
+        """Builds the stem and the three levels that ``config`` describes."""
         super().__init__()
         prelu, width = config.prelu, config.stem_channels
         self.stem = nn.Sequential(
@@ -136,7 +136,7 @@ class LandmarkBackbone(nn.Module):
         self.requires_grad_(not self.frozen)
 
     def train(self, mode: bool = True) -> LandmarkBackbone:
-        """Switches the mode; a frozen backbone stays in eval mode, so that its batch norms do not move."""
+        """Sets the mode; a frozen backbone stays in eval mode, so that its batch norms keep their statistics."""
         return super().train(mode and not self.frozen)
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Encoder and head as one module: what a run holds, what export traces."""
+"""Encoder and head as one module, which a run stores and the export traces."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from arbex.spec import Preprocessing
 
 
 class Output(NamedTuple):
-    """Answers for a batch of B images and N classes.
+    """Outputs for a batch of B images and N classes.
 
     Attributes:
         corrected: Probabilities after reliability balancing [B, N].
         primary: Probabilities before it [B, N].
-        confidence: ``C(corrected)`` in [0, 1] [B].
-        logits: The values behind ``primary`` [B, N].
-        embedding: The vector in which the anchors lie [B, D].
+        confidence: Confidence of the corrected distribution, ``C(corrected)`` [B], in [0, 1].
+        logits: Logits of the primary distribution [B, N].
+        embedding: Vectors in the space of the anchors [B, D].
     """
 
     corrected: Tensor
@@ -29,14 +29,15 @@ class Output(NamedTuple):
 
 
 class ExpressionClassifier(nn.Module):
-    """Images to distributions.
+    """A model from images to distributions.
 
     Args:
         encoder: Maps normalized images ``[B, 3, S, S]`` to vectors.
         head: Maps those vectors to a :class:`~arbex.models.head.Balance`.
         labels: Class names in the order of the outputs.
-        preprocessing: How images become the encoder's input.
-        regions: Cuts images into regions ``[B, R, 3, S, S]`` that the encoder sees one by one, for a method with such.
+        preprocessing: How images become the input of the encoder.
+        regions: Module that cuts images into regions ``[B, R, 3, S, S]``, each of which the encoder sees; None for a
+            method without regions.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class ExpressionClassifier(nn.Module):
         self.labels, self.preprocessing = labels, preprocessing
 
     def encode(self, images: Tensor) -> Tensor:
-        """Maps normalized float32 images ``[B, 3, S, S]`` to what the head sees: a vector each (768 wide in ``base``).
+        """Maps normalized float32 images ``[B, 3, S, S]`` to the input of the head.
 
-        With regions, a vector a region: ``[B, R, D]``.
+        Returns:
+            One vector per image ``[B, D]`` (D is 768 in preset ``base``); with regions, one per region ``[B, R, D]``.
         """
         if self.regions is None:
             vector: Tensor = self.encoder(images)
@@ -65,7 +67,7 @@ class ExpressionClassifier(nn.Module):
         return vectors.reshape(-1, regions.shape[1], vectors.shape[-1])
 
     def balance(self, images: Tensor) -> Balance:
-        """Maps normalized images to log-distributions and embedding, for the losses."""
+        """Maps normalized images to the output of the head, for the losses."""
         balance: Balance = self.head(self.encode(images))
         return balance
 

@@ -1,4 +1,4 @@
-"""What a model costs: parameters and operations by part, memory of one answer."""
+"""Cost of a model: parameters and operations of each part, and memory of one forward pass."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class PartCost:
     """Cost of one part of a model.
 
     Attributes:
-        part: Its name in the model, such as ``encoder.image``.
-        parameters: Number of weights.
-        macs: Multiply-accumulate operations of one image, in convolutions, linear layers and attention.
+        part: Name in the model, such as ``encoder.image``.
+        parameters: Number of parameters.
+        macs: Multiply-accumulate operations per image in convolutions, linear layers and attention.
     """
 
     part: str
@@ -37,9 +37,9 @@ class Cost:
     """Cost of a model at batch 1.
 
     Attributes:
-        parts: By part, in the order of the model.
-        weight_bytes: Weights and buffers as they are.
-        activation_bytes: Most memory that intermediate values take at once.
+        parts: Cost of each part, in the order of the model.
+        weight_bytes: Memory of parameters and buffers.
+        activation_bytes: Peak memory of intermediate values.
     """
 
     parts: tuple[PartCost, ...]
@@ -48,7 +48,7 @@ class Cost:
 
     @property
     def parameters(self) -> int:
-        """Number of weights of the whole model."""
+        """Number of parameters of the whole model."""
         return sum(part.parameters for part in self.parts)
 
     @property
@@ -58,24 +58,24 @@ class Cost:
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the memory of every tensor that is made while it is active."""
+    """Tracks the memory of all tensors that are created while it is active."""
 
     def __init__(self) -> None:
-        """Starts with nothing."""
+        """Starts at zero."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.live: dict[int, int] = {}
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Runs an operation and counts what it made."""
+        """Runs an operation and counts its results."""
         out = func(*args, **(kwargs or {}))
         for value in tree_leaves(out):
             if isinstance(value, Tensor):
-                self.follow(value.untyped_storage())
+                self.track(value.untyped_storage())
         self.peak = max(self.peak, sum(self.live.values()))
         return out
 
-    def follow(self, storage: torch.UntypedStorage) -> None:
+    def track(self, storage: torch.UntypedStorage) -> None:
         """Counts a storage until it is freed."""
         key = storage._cdata
         if key not in self.live:
@@ -91,7 +91,7 @@ def parts_of(model: ExpressionClassifier) -> Iterator[tuple[str, nn.Module]]:
 
 
 def macs_of(name: str, module: nn.Module, counts: Mapping[str, int]) -> int:
-    """Returns the operations of a module; a list of modules is never called itself, but its members are."""
+    """Returns the operations of a module; those of a module list are the sum over its members."""
     if isinstance(module, nn.ModuleList):
         return sum(macs_of(f"{name}.{i}", child, counts) for i, child in enumerate(module))
     return counts.get(name, 0)
@@ -99,11 +99,11 @@ def macs_of(name: str, module: nn.Module, counts: Mapping[str, int]) -> int:
 
 @torch.no_grad()
 def measure_cost(model: ExpressionClassifier) -> Cost:
-    """Measures a model with one image of zeros; it stays in eval mode."""
+    """Measures a model on an image of zeros, and leaves it in eval mode."""
     model.eval()
     side = model.preprocessing.image_size
     image = torch.zeros(1, 3, side, side)
-    # The counter sees attention only in its plain form.
+    # The counter does not see fused attention.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(image)
     counts = {name: sum(by_operation.values()) // 2 for name, by_operation in counter.get_flop_counts().items()}

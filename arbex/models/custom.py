@@ -1,15 +1,17 @@
-"""Any backbone in place of the encoder: a module from images to a vector.
+"""Custom backbones: any module from images to vectors in place of the encoder.
 
-A run names the callable that builds its backbone. Reading a run never imports what it names: whoever loads it names
-the callable again, or passes it, and so decides which code runs.
+A run stores the name of the callable that builds its backbone. Reading a run never imports that name: whoever loads the
+run gives the callable or its name again, and so decides which code runs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,17 +24,17 @@ Backbone: TypeAlias = Callable[[], nn.Module]
 """Returns a module from normalized images ``[B, 3, S, S]`` to vectors ``[B, F]``."""
 
 PRESET = "custom"
-"""What stands for the preset of a run with such a backbone."""
+"""Name that stands for the preset in a run on a custom backbone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """A backbone as a run remembers it.
+    """The shape of a custom backbone, as a run stores it.
 
     Attributes:
-        backbone: ``package.module:callable``.
+        backbone: Name of the callable that builds it, ``package.module:callable``.
         image_size: Side of the input in pixels.
-        out_features: Width of its vector.
+        out_features: Width of the vectors.
     """
 
     backbone: str
@@ -54,63 +56,89 @@ class BackboneConfig:
 
 
 def import_backbone(name: str) -> Backbone:
-    """Imports ``package.module:callable``, also from the working folder. Call it with what the user named only.
+    """Imports ``package.module:callable``, also from the working folder.
+
+    The name must come from the user, never from a file.
 
     Raises:
-        InputError: If it cannot be imported or called.
+        InputError: If the name cannot be imported, or is not that of a callable.
     """
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
-        raise InputError(f"The backbone {name!r} is not known.", allowed="Expected is package.module:callable.")
+        raise InputError(
+            f"The backbone {name!r} is not of the form package.module:callable.",
+            remedy="Name the callable that builds it, such as mynets.vit:build.",
+        )
     here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        factory = import_module(module)
-        for part in attribute.split("."):
-            factory = getattr(factory, part)
+        with importable(here):
+            factory = attrgetter(attribute)(import_module(module))
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"The backbone {name!r} cannot be imported: {error}.",
             remedy="Install its package, or call arbex from the folder that holds the module.",
         ) from error
     if not callable(factory):
-        raise InputError(f"The backbone {name!r} is {type(factory).__name__}, not a callable.")
-    return factory
+        raise InputError(f"The backbone {name!r} is of type {type(factory).__name__}, not a callable.")
+
+    def build() -> nn.Module:
+        with importable(here):  # the callable may import more modules of the user's
+            module: nn.Module = factory()
+        return module
+
+    return build
+
+
+@contextmanager
+def importable(folder: str) -> Iterator[None]:
+    """Makes the modules in a folder importable while the block runs."""
+    if folder in sys.path:
+        yield
+        return
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # what was imported may have changed the path itself
+            sys.path.remove(folder)
 
 
 def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, BackboneConfig]:
-    """Builds a backbone and measures its vector.
+    """Builds a backbone and measures the width of its vectors.
+
+    Args:
+        name: Name of the backbone, for its configuration and for errors.
+        factory: Callable that builds it.
+        image_size: Side of the input in pixels.
 
     Raises:
-        InputError: If it is no module from images to vectors.
+        InputError: If it cannot be built, or is not a module from images to vectors.
     """
     try:
         module = factory()
-    except Exception as error:  # whatever foreign code raises
+    except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"The backbone {name!r} cannot be built: {type(error).__name__}: {error}.",
-            allowed="Expected is a callable without arguments.",
+            allowed="Expected: a callable without arguments.",
         ) from error
     if not isinstance(module, nn.Module):
-        raise InputError(
-            f"The backbone {name!r} returned {type(module).__name__}.", allowed="Expected is an nn.Module."
-        )
+        raise InputError(f"The backbone {name!r} returned {type(module).__name__}.", allowed="Expected: an nn.Module.")
     images = torch.zeros(2, 3, image_size, image_size)
     training = module.training
     try:
         with torch.no_grad():
             vector = module.eval()(images)
-    except Exception as error:  # whatever a foreign module raises
+    except Exception as error:  # so may its module
         raise InputError(
             f"The backbone {name!r} cannot take images {list(images.shape)}: {str(error).splitlines()[0]}",
-            remedy="Give the side it wants with --image-size.",
+            remedy="Give the size that it needs with --image-size.",
         ) from error
     module.train(training)
     if not isinstance(vector, Tensor) or vector.dim() != 2 or len(vector) != len(images):
         found = list(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
         raise InputError(
             f"The backbone {name!r} returned {found} for images {list(images.shape)}.",
-            allowed="Expected is one vector an image, [B, F]. Wrap the module if it returns more.",
+            allowed="Expected: one vector per image, [B, F].",
+            remedy="Wrap the module if it returns more.",
         )
     return module, BackboneConfig(backbone=name, image_size=image_size, out_features=vector.shape[1])

@@ -1,7 +1,8 @@
 """The encoder: window cross-attention between landmark and image maps, fused by a small transformer.
 
-Section 3.2 of ARBEx; POSTER++ (arXiv 2301.12149) with preset ``base``. B is the batch, C a level's width,
-H = W its map's side, w its window's side, n the number of windows in a map, D the embedding width, T tokens.
+Section 3.2 of ARBEx; preset ``base`` is POSTER++ (arXiv 2301.12149). In shapes, B is the batch size, C the width of a
+level, H = W the side of its map, w the side of its windows, n the number of windows per map, D the width of the
+embedding and T the number of tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NORM_EPSILON = 1e-6
 
 
 def drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
-    """Zeroes whole samples of ``x`` [B, ...] with ``probability`` and rescales the others, in training."""
+    """In training, zeroes each sample of ``x`` [B, ...] with a probability and rescales the others."""
     if not training or probability == 0.0:
         return x
     keep = torch.empty(x.shape[0], *[1] * (x.dim() - 1), device=x.device).bernoulli_(1 - probability)
@@ -34,18 +35,18 @@ class FeedForward(nn.Sequential):
 
 
 def conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, norm: bool) -> nn.Sequential:
-    """Returns a convolution with bias, and a batch norm behind it where ``norm``."""
+    """Returns a convolution with bias, followed by a batch norm if ``norm``."""
     layers: list[nn.Module] = [nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2)]
     return nn.Sequential(*layers, nn.BatchNorm2d(channels)) if norm else nn.Sequential(*layers)
 
 
 class RelativePositionBias(nn.Module):
-    """A learned value for every head and every offset between two cells of a window."""
+    """A learned bias for each head and each offset between two cells of a window."""
 
     index: Tensor
 
     def __init__(self, window: int, heads: int) -> None:
-        """Builds the table of ``(2w - 1)^2`` offsets by ``heads``."""
+        """Builds the table ``[(2w - 1)^2, heads]`` of all offsets."""
         super().__init__()
         self.table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.table, std=0.02)
@@ -61,13 +62,13 @@ class RelativePositionBias(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention inside one window: landmarks ask, the image answers.
+    """Attention inside one window, from landmarks to the image.
 
-    The landmark tokens are the queries as they come; keys and values are one linear layer of the image tokens.
+    The landmark tokens are the queries, without a projection; a linear layer maps the image tokens to keys and values.
     """
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
-        """Builds the projections for ``dim`` channels and the position bias of a ``window``."""
+        """Builds the projections for ``dim`` channels and the position bias for the side of a window."""
         super().__init__()
         self.heads = heads
         self.key_value = nn.Linear(dim, 2 * dim)
@@ -121,12 +122,12 @@ class CrossFusionLevel(nn.Module):
         return x.reshape(-1, side, side, dim)
 
     def queries(self, landmarks: Tensor) -> Tensor:
-        """Maps ``[B, C, H, W]`` to queries ``[B*n, w*w, C]``: its average over windows, the same for each of them."""
+        """Maps ``[B, C, H, W]`` to queries ``[B*n, w*w, C]``: pooled to one window, repeated for each window."""
         ratio = landmarks.shape[-1] // self.window
         if ratio == 1:
             return landmarks.flatten(2).transpose(1, 2)
         query = F.avg_pool2d(landmarks, ratio).flatten(2).transpose(1, 2)  # [B, w*w, C]
-        copies = torch.stack([query] * ratio**2, dim=1)  # [B, n, w*w, C]; phones have no kernel that repeats
+        copies = torch.stack([query] * ratio**2, dim=1)  # [B, n, w*w, C]; phones have no kernel for a repeat
         return copies.flatten(0, 1)
 
     def forward(self, landmarks: Tensor, image: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ class FusionBlock(nn.Module):
         self.mlp = FeedForward(dim, ratio, gelu=gelu)
 
     def attend(self, x: Tensor, first: int) -> Tensor:
-        """Maps tokens ``[B, T, D]`` to what the first of them see of all, ``[B, first, D]``."""
+        """Returns the attention output ``[B, first, D]`` of the first tokens over all tokens ``[B, T, D]``."""
         batch, tokens, dim = x.shape
         qkv = self.query_key_value(x).reshape(batch, tokens, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, T, D/heads] each
@@ -163,7 +164,7 @@ class FusionBlock(nn.Module):
         return self.project(out.transpose(1, 2).reshape(batch, first, dim))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, first: int | None = None) -> Tensor:
-        """Maps tokens ``[B, T, D]`` to the first of them, ``[B, first, D]``; to all by default."""
+        """Maps tokens ``[B, T, D]`` to the outputs ``[B, first, D]`` of the first of them; by default, of all."""
         first = x.shape[1] if first is None else first
         x = x[:, :first] + self.attend(self.norm_attention(x), first)
         out: Tensor = x + self.mlp(self.norm_mlp(x))
@@ -171,7 +172,7 @@ class FusionBlock(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Gates every channel of a vector by a sigmoid of all of them."""
+    """Scales each channel of a vector by a gate that is predicted from all channels."""
 
     def __init__(self, dim: int) -> None:
         """Builds two linear layers of equal width."""
@@ -185,7 +186,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images to one vector: backbones, three cross-fusion levels, token embedding, fusion transformer."""
+    """Maps images to vectors: backbones, three cross-fusion levels, token embedding, fusion transformer."""
 
     def __init__(self, config: EncoderConfig) -> None:
         """Builds the encoder that ``config`` describes, with fresh weights."""
@@ -212,7 +213,7 @@ class Encoder(nn.Module):
         self.num_tokens = tokens = 3 * config.level_sizes[2] ** 2
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.position = nn.Parameter(torch.empty(1, tokens + 1, dim))
-        # Wide enough to tell places apart from the first step on: where an eyebrow is matters as much as what it does.
+        # Wide enough to tell places apart from the first step on: where an eyebrow is matters as much as its shape.
         nn.init.trunc_normal_(self.position, std=1.0)
         nn.init.trunc_normal_(self.class_token, std=0.02)
         self.fusion = nn.ModuleList(
@@ -225,7 +226,7 @@ class Encoder(nn.Module):
     def tokens(self, images: Tensor) -> list[Tensor]:
         """Maps normalized images ``[B, 3, S, S]`` to the tokens of the three levels, ``[B, T/3, D]`` each."""
         step = self.config.subsample
-        x = images[:, :, ::step, ::step]  # equals nearest interpolation by 1/step exactly
+        x = images[:, :, ::step, ::step]  # exactly nearest interpolation by 1/step
         landmarks = self.landmarks(x)  # three maps, S/4, S/8, S/16
         landmarks[2] = self.landmark_last(landmarks[2])
         tokens = []
@@ -239,11 +240,12 @@ class Encoder(nn.Module):
         batch = tokens[0].shape[0]
         first, *places = torch.split(self.position, [1, *(level.shape[1] for level in tokens)], dim=1)
         cls = (self.class_token + first).expand(batch, -1, -1)  # [B, 1, D]
-        # Summed before they are joined: levels that are quantized each with a scale of their own are joined in float.
+        # Positions are added before the levels are joined: levels with quantization scales of their own would be
+        # joined in float.
         sequence = torch.cat([cls, *(level + place for level, place in zip(tokens, places, strict=True))], dim=1)
         for block in self.fusion[:-1]:
             sequence = block(sequence)  # [B, T + 1, D]
-        # Only the class token is read, so the last block computes it alone: half of the transformer's work.
+        # Only the class token is read, so the last block computes no other: that halves the transformer's work.
         sequence = self.fusion[-1](sequence, first=1)  # [B, 1, D]
         out: Tensor = self.gate(self.norm(sequence).squeeze(1))
         return out

@@ -1,7 +1,8 @@
 """Reliability balancing: anchors and attention correct the primary distribution, weighted by confidence.
 
-Sections 3.3 and 3.4 of ARBEx. B batch, N classes, K anchors a class, D embedding width. Everything is computed
-on log-probabilities: ``p log p`` at p = 0 and ``log`` of a clamped value are how such heads die in half precision.
+Sections 3.3 and 3.4 of ARBEx. In shapes, B is the batch size, N the number of classes, K the number of anchors per
+class and D the width of the embedding. Everything is computed on log-probabilities, because ``p log p`` at p = 0 and
+``log`` of a clamped value fail in half precision.
 """
 
 from __future__ import annotations
@@ -16,33 +17,36 @@ from torch import Tensor, nn
 from arbex.errors import InputError
 
 EPSILON = 1e-7
-"""A confidence below this is float32 rounding; added to both weights, it makes their limit the plain mean."""
+"""Added to both weights of a mixture: where both confidences are 0, the mixture is the plain mean.
+
+Smaller confidences are rounding errors of float32.
+"""
 
 
 EMBEDDING = 128
-"""Width of the space in which the anchors lie."""
+"""Width of the embedding, the space of the anchors."""
 
 ANCHORS = 10
 """Usual number of anchors per class: Table 1 favors 8 to 10."""
 
 RADIUS = 5.0
-"""Initial length of anchors: at delta = 1, an embedding on an anchor is then about 80 % sure of it."""
+"""Initial length of anchors: with delta = 1, an embedding on an anchor is then corrected to near certainty."""
 
 
 SMALLEST_SQUARE = 1e-12
-"""Added to squared distances, so that the gradient of their root is finite at zero."""
+"""Added to squared distances, so that the gradient of the square root is finite at zero."""
 
 
 class Balance(NamedTuple):
-    """What the head computes; distributions as natural logarithms, all float32.
+    """Output of a head, float32; distributions are natural logarithms of probabilities.
 
     Attributes:
-        corrected: ``log L`` [B, N].
-        primary: ``log l`` [B, N].
-        geometric: ``log t_g`` [B, N], the anchor correction; without anchors, ``attentive`` itself.
-        attentive: ``log t_a`` [B, N], the attentive correction.
-        logits: The values behind ``primary`` [B, N].
-        embedding: ``e`` [B, D].
+        corrected: Corrected distribution ``log L`` [B, N].
+        primary: Primary distribution ``log l`` [B, N].
+        geometric: Anchor correction ``log t_g`` [B, N]; without anchors, the same tensor as ``attentive``.
+        attentive: Attentive correction ``log t_a`` [B, N].
+        logits: Logits of the primary distribution [B, N].
+        embedding: Embedding ``e`` [B, D].
     """
 
     corrected: Tensor
@@ -56,7 +60,7 @@ class Balance(NamedTuple):
 def logsumexp(z: Tensor) -> Tensor:
     """Returns ``log sum exp z`` over the last dimension, ``[..., 1]``.
 
-    Written out with the maximum taken off: not every runtime's own operator does that.
+    The maximum is subtracted explicitly: the operator of some runtimes does not do so.
     """
     top = z.amax(-1, keepdim=True)
     return top + (z - top).exp().sum(-1, keepdim=True).log()
@@ -65,15 +69,16 @@ def logsumexp(z: Tensor) -> Tensor:
 def log_softmax(z: Tensor) -> Tensor:
     """Returns the logarithm of the softmax over the last dimension; finite for every finite ``z``.
 
-    One of the exporters turns torch's own into ``log(softmax(z))``, which is minus infinity where it matters.
+    One of the exporters turns torch's own operator into ``log(softmax(z))``, which is minus infinity for small
+    probabilities.
     """
     return z - logsumexp(z)
 
 
 def certainty(log_p: Tensor) -> Tensor:
-    """Returns ``1 - H(p) / log N`` for log-probabilities ``[B, N]``, as ``[B, 1]``; rounding may leave [0, 1]."""
+    """Returns ``1 - H(p) / log N`` for log-probabilities ``[B, N]``, as ``[B, 1]``, up to rounding in [0, 1]."""
     scale = math.log(log_p.shape[-1])
-    # Written as the mean of (log p + log N) / log N: near the uniform distribution nothing cancels.
+    # As the mean of (log p + log N) / log N, in which nothing cancels near the uniform distribution.
     return (log_p.exp() * (log_p + scale)).sum(-1, keepdim=True) / scale
 
 
@@ -85,10 +90,10 @@ def confidence(log_p: Tensor) -> Tensor:
 def mix(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Returns ``log((c_p p + c_q q) / (c_p + c_q))`` for log-probabilities ``[B, N]``, weighted by confidence.
 
-    The weights carry no gradient: with one, the cheapest way to lower the loss is to become unsure of everything,
-    and training stays at the uniform distribution (docs/decisions/0004).
+    The weights have no gradient: with one, the easiest way to lower the loss is to become unsure of everything, and
+    training stays at the uniform distribution (docs/decisions/0004).
     """
-    # A weight must not fall below 0, but may be 1 + 1e-7: phones have a kernel for ReLU and none for a clamp to [0, 1].
+    # A weight of 1 + 1e-7 is harmless, a negative one is not; phones have a kernel for ReLU and none for the clamp.
     c_p, c_q = (F.relu(certainty(p.detach() if p.requires_grad else p)) + EPSILON for p in (log_p, log_q))  # [B, 1]
     total = c_p + c_q
     a, b = log_p + (c_p / total).log(), log_q + (c_q / total).log()  # [B, N] each
@@ -97,10 +102,10 @@ def mix(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def spread_anchors(num_classes: int, anchors: int, dim: int, radius: float = RADIUS) -> Tensor:
-    """Returns initial anchors ``[N, K, D]``: spread over a sphere, those of a class around a common direction.
+    """Returns initial anchors ``[N, K, D]`` on a sphere; those of a class lie around a common direction.
 
-    Spread, because distances between coinciding anchors have no gradient that could part them; on a sphere,
-    because anchors of unequal length make the first corrections confident before anything is learned.
+    They are apart because the distance between coinciding anchors has no gradient, and of equal length because unequal
+    lengths would make the first corrections confident before anything is learned.
     """
     centers = torch.randn(num_classes, 1, dim)
     directions = F.normalize(
@@ -111,7 +116,7 @@ def spread_anchors(num_classes: int, anchors: int, dim: int, radius: float = RAD
 
 
 def uncorrected(logits: Tensor, embedding: Tensor) -> Balance:
-    """Returns the balance of a head that corrects nothing: its four distributions are one.
+    """Returns a balance without correction: the primary distribution stands for all four.
 
     Args:
         logits: ``[B, N]``.
@@ -129,25 +134,25 @@ def check_tokens(embedding: int, tokens: int, attention_heads: int) -> None:
     """
     if embedding % (tokens * attention_heads):
         raise InputError(
-            f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the width "
-            f"of the embedding, {embedding}.",
+            f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the "
+            f"{embedding} dimensions of the embedding.",
         )
 
 
 class ReliabilityHead(nn.Module):
-    """Turns a backbone's vector into a primary and a corrected distribution.
+    """Maps the vectors of a backbone to a primary and a corrected distribution.
 
     Args:
-        in_features: Width of the backbone's vector.
-        num_classes: N.
-        anchors: K, anchors a class (Table 1 favors 8 to 10); with 0, attention alone corrects.
-        embedding: D, width of the space in which the anchors lie.
+        in_features: Width of the vectors.
+        num_classes: N, the number of classes.
+        anchors: K, the number of anchors per class; with 0, attention alone corrects.
+        embedding: D, the width of the embedding.
         hidden: Width of the two hidden layers of the primary classifier.
-        dropout: Probability in those layers, in training.
-        tokens: Into how many tokens the embedding is cut for the attentive correction.
-        attention_heads: Heads of that attention; must divide ``embedding / tokens``.
-        delta: Steepness of the similarity to anchors, in units of distance.
-        radius: Initial length of anchors, in the same unit.
+        dropout: Dropout probability in those layers.
+        tokens: Number of tokens that the embedding is cut into for the attentive correction.
+        attention_heads: Number of heads of that attention; it must divide ``embedding / tokens``.
+        delta: Scale of the distances to anchors: the larger, the flatter the anchor correction.
+        radius: Initial length of anchors, in the unit of the distances.
 
     Raises:
         InputError: If tokens and heads do not divide the embedding.
@@ -172,7 +177,7 @@ class ReliabilityHead(nn.Module):
         check_tokens(embedding, tokens, attention_heads)
         self.delta, self.num_anchors = delta, anchors
         self.tokens, self.attention_heads = tokens, attention_heads
-        self.lend_encoder = False  # in training: only the anchors send gradients into the encoder
+        self.only_anchors_train_encoder = False  # used in training only
         self.reduce = nn.Linear(in_features, embedding)
         self.primary = nn.Sequential(
             *(nn.Linear(embedding, hidden), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm1d(hidden)),
@@ -189,13 +194,13 @@ class ReliabilityHead(nn.Module):
         return (difference.square().sum(-1) + SMALLEST_SQUARE).sqrt()
 
     def geometric_correction(self, embedding: Tensor) -> Tensor:
-        """Returns ``log t_g`` [B, N]: a softmax over all anchors, summed over those of a class (3.4.1)."""
+        """Returns ``log t_g`` [B, N]: a softmax over all anchors, summed over the anchors of each class (3.4.1)."""
         closeness = -self.distances(embedding) / self.delta  # [B, N, K]
         similarity = log_softmax(closeness.flatten(1))  # [B, N*K]
         return logsumexp(similarity.reshape(closeness.shape)).squeeze(-1)
 
     def attentive_correction(self, embedding: Tensor) -> Tensor:
-        """Returns ``log t_a`` [B, N]: self-attention among the tokens of one sample's embedding (3.4.2)."""
+        """Returns ``log t_a`` [B, N]: self-attention among the tokens of each sample's embedding (3.4.2)."""
         batch = embedding.shape[0]
         tokens = embedding.reshape(batch, self.tokens, -1)  # [B, T, D/T]
         qkv = self.query_key_value(tokens).reshape(batch, self.tokens, 3, self.attention_heads, -1)
@@ -205,12 +210,12 @@ class ReliabilityHead(nn.Module):
         return log_softmax(self.attentive(attended))
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps the backbone's vectors ``[B, in_features]`` to all that the losses need."""
+        """Maps vectors ``[B, in_features]`` to the distributions and the embedding."""
         embedding = self.reduce(features.float())  # [B, D]
-        lent = embedding.detach() if self.training and self.lend_encoder else embedding
-        logits = self.primary(lent)  # [B, N]
+        detached = embedding.detach() if self.training and self.only_anchors_train_encoder else embedding
+        logits = self.primary(detached)  # [B, N]
         primary = log_softmax(logits)
-        attentive = self.attentive_correction(lent)
+        attentive = self.attentive_correction(detached)
         geometric = self.geometric_correction(embedding) if self.num_anchors else attentive
         correction = mix(geometric, attentive) if self.num_anchors else attentive
         corrected = mix(primary, correction)  # 3.4.3
@@ -226,6 +231,6 @@ class LinearHead(nn.Module):
         self.classify = nn.Linear(in_features, num_classes)
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance whose four distributions are one."""
+        """Maps vectors ``[B, in_features]`` to a balance without correction."""
         features = features.float()
         return uncorrected(self.classify(features), features)

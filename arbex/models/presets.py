@@ -1,4 +1,4 @@
-"""The shape of an encoder as data, and the three presets: one topology, three widths."""
+"""The configuration of an encoder, and the presets: one topology in several widths."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import Any
 class EncoderConfig:
     """Widths and depths of an :class:`~arbex.models.encoder.Encoder`.
 
-    Three pyramid levels lie at 1/4, 1/8 and 1/16 of the backbones' input; tuples of three hold a value a level.
+    Three pyramid levels have 1/4, 1/8 and 1/16 of the side of the backbones' input; tuples have one value per level.
 
     Attributes:
         image_size: Side of the input in pixels.
-        subsample: Every how many pixels the backbones look at (2 in POSTER++: 224 becomes 112).
+        subsample: Stride at which the backbones read the input (2 in POSTER++: 224 becomes 112).
         stem_channels: Width of both backbones' first convolution.
-        image_channels: Width of the image backbone's three stages.
-        image_depths: Residual blocks in each stage.
+        image_channels: Width of each stage of the image backbone.
+        image_depths: Number of residual blocks in each stage.
         landmark_channels: Width of the landmark backbone at each level.
-        landmark_expansions: Width of the depth-wise convolution that leads to each level.
-        landmark_residual_expansions: Width of the depth-wise convolutions in each level's residual units.
-        landmark_depths: Residual units at each level.
+        landmark_expansions: Width of the depthwise convolution that leads to each level.
+        landmark_residual_expansions: Width of the depthwise convolutions in the residual units of each level.
+        landmark_depths: Number of residual units at each level.
         landmark_last: Width of the landmark backbone's last 1x1 convolution.
-        level_channels: Width of the cross-attention at each level; the landmark maps of the first two levels
-            must already have it, as landmarks are the queries and are not projected.
-        level_heads: Attention heads at each level.
+        level_channels: Width of the cross-attention at each level; the landmark maps of the first two levels must have
+            the same width, since they are the queries and are not projected.
+        level_heads: Number of attention heads at each level.
         windows: Side of the attention window at each level, in map cells.
         mlp_ratio: Width of a feed-forward layer relative to its input.
-        layer_scale: Initial value of the per-channel scale of each residual branch.
-        drop_path: Probability that a sample skips the residual branches of a level, in training.
-        embed_dim: Width of the fusion transformer, and of the vector that the encoder returns.
-        fusion_depth: Blocks of the fusion transformer.
-        fusion_heads: Heads of the fusion transformer.
-        norm_first: Image blocks start with a batch norm before the padded convolution, as in IR50. ``False``
-            puts it behind, where it folds into the convolution.
-        embed_norm: A batch norm behind every convolution between the backbones and the transformer. Folds away
-            in the export; a model that starts from nothing does not learn without it.
-        prelu: PReLU in the backbones; ``False`` is ReLU, which costs nothing on integer kernels.
-        gelu: GELU in the feed-forward layers; ``False`` is ReLU.
-        freeze_landmarks: Keep the landmark backbone in eval mode and out of the gradient.
+        layer_scale: Initial scale of each channel of a residual branch.
+        drop_path: Probability at each level that a sample skips a residual branch in training.
+        embed_dim: Width of the fusion transformer and of the vector that the encoder returns.
+        fusion_depth: Number of blocks of the fusion transformer.
+        fusion_heads: Number of attention heads of the fusion transformer.
+        norm_first: Whether the first batch norm of an image block precedes the padded convolution, as in IR50;
+            otherwise it follows, so that it can be folded into the convolution.
+        embed_norm: Whether a batch norm follows each convolution between the backbones and the transformer. The export
+            folds it; a model that starts from random weights does not learn without it.
+        prelu: Whether the backbones have PReLUs; otherwise ReLUs, which cost nothing on integer kernels.
+        gelu: Whether the feed-forward layers have GELUs; otherwise ReLUs.
+        freeze_landmarks: Whether the landmark backbone stays in eval mode and has no gradient.
     """
 
     image_size: int = 224
@@ -103,7 +103,7 @@ FOLDABLE = EncoderConfig(
     gelu=False,
     freeze_landmarks=False,
 )
-"""What the small presets share: norms that fold into convolutions, and activations that integer kernels have."""
+"""Common part of the small presets: norms that fold into convolutions, and activations that integer kernels have."""
 
 MOBILE = replace(
     FOLDABLE,
@@ -142,3 +142,4 @@ TINY = replace(
 )
 
 PRESETS = {"tiny": TINY, "mobile": MOBILE, "base": BASE}
+"""Configuration of each preset by its name."""

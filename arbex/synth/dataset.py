@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from arbex.checks import check_name, check_range
 from arbex.errors import DataError
 from arbex.files import staged_folder
 from arbex.spec import EXPRESSIONS
@@ -60,29 +61,21 @@ class SynthConfig:
     classes: tuple[str, ...] = EXPRESSIONS
 
     def __post_init__(self) -> None:
-        """Refuses values that cannot be drawn."""
-        checks = (
-            (self.subjects >= len(SPLIT_SHARES), "subjects", self.subjects, "at least 3, one for each split"),
-            (
-                self.images >= self.subjects * len(self.classes),
-                "images",
-                self.images,
-                f"at least subjects x classes = {self.subjects * len(self.classes)}",
-            ),
-            (
-                MIN_SIZE <= self.image_size <= MAX_SIZE,
-                "image size",
-                self.image_size,
-                f"{MIN_SIZE} to {MAX_SIZE}",
-            ),
-            (self.imbalance >= 1, "imbalance", self.imbalance, "1 (balanced) or more"),
-            (0 <= self.label_noise <= 1, "label noise", self.label_noise, "0 to 1"),
-            (0 <= self.ambiguity <= 1, "ambiguity", self.ambiguity, "0 to 1"),
-            (self.seed >= 0, "seed", self.seed, "0 or more"),
-        )
-        for holds, name, value, allowed in checks:
-            if not holds:
-                raise DataError(f"The {name} {value} cannot be drawn.", allowed=f"Allowed is {allowed}.")
+        """Checks every value.
+
+        Raises:
+            UnsupportedError: If a class cannot be drawn.
+            InputError: If a number is out of its range.
+        """
+        for name in self.classes:
+            check_name("class", name, PROTOTYPES)
+        check_range("subjects", self.subjects, len(SPLIT_SHARES))
+        check_range("images", self.images, self.subjects * len(self.classes))
+        check_range("image_size", self.image_size, MIN_SIZE, MAX_SIZE)
+        check_range("imbalance", self.imbalance, 1)
+        check_range("label_noise", self.label_noise, 0, 1)
+        check_range("ambiguity", self.ambiguity, 0, 1)
+        check_range("seed", self.seed, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,12 +208,9 @@ def write_dataset(
         Number of images a split.
 
     Raises:
-        DataError: If a class cannot be drawn or a split would lack one; nothing is left behind then.
+        DataError: If a split would lack a class; nothing is left behind then.
         InputError: If ``out`` already holds something.
     """
-    unknown = [name for name in config.classes if name not in PROTOTYPES]
-    if unknown:
-        raise DataError(f"No face can be drawn for class {unknown[0]!r}.", allowed=f"Known: {', '.join(PROTOTYPES)}.")
     faces = plan(config)
     workers = workers or os.cpu_count() or 1
     with staged_folder(out) as root:

@@ -1,1 +1,1 @@
-"""Training: settings, the loop, checkpoints that survive interruption."""
+"""Training: configuration, the loop, distillation, and a state that survives interruption."""

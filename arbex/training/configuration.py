@@ -1,4 +1,4 @@
-"""What to train, and the configuration of the run that comes of it."""
+"""A request to train, and the configuration of the run that results."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from arbex.checkpoint import RESUME, RunConfig, read_config
+from arbex.checks import check_name, check_range
 from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
-from arbex.errors import RunError
+from arbex.errors import InputError, RunError
 from arbex.methods import load_method
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS, EncoderConfig
@@ -19,31 +20,34 @@ from arbex.models.head import ANCHORS
 from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing
 
+MOST_ANCHORS = 1000
+"""Largest number of anchors per class; the paper tries 0 to 20."""
+
 CUSTOM_SIZE = 224
-"""Side of the input of a backbone that is not ours, unless the user says otherwise."""
+"""Side of the input in pixels for a custom backbone, unless the user gives another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What to train.
+    """A request to train a model.
 
     Attributes:
-        data: ``PATH`` or ``LAYOUT:PATH``.
+        data: Data set, ``PATH`` or ``LAYOUT:PATH``.
         out: Folder of the run.
-        preset: ``tiny``, ``mobile`` or ``base``; ``custom`` with a backbone.
+        preset: Name of a preset; with a backbone, ``custom``.
         method: Name of a method.
-        settings: How to train.
-        anchors: Anchors a class.
-        image_size: Side of the input, or the preset's.
-        resume: Continue the run in ``out``.
-        windows: Side of the attention window at each level, in map cells, or the preset's.
-        init: Runs, or files of published weights, to start from; later ones win.
-        new_head: Take no weights of a head from them: the encoder's alone.
-        teacher: A run to distil from.
-        backbone: ``package.module:callable`` in place of the encoder.
-        teacher_backbone: The same of the teacher, where it has one.
+        settings: Settings of the training.
+        anchors: Number of anchors per class.
+        image_size: Side of the input in pixels; by default that of the preset.
+        resume: Whether to continue the run in ``out``.
+        windows: Side of the attention window at each level, in map cells; by default those of the preset.
+        init: Runs, or files of published weights, to start from; a later one replaces what earlier ones gave.
+        new_head: Whether to take only the encoder from ``init``.
+        teacher: Run to distill from.
+        backbone: Custom backbone in place of the encoder, as ``package.module:callable``.
+        teacher_backbone: Custom backbone of the teacher, if it has one.
+        devices: Number of processes on this machine; by default those that ``torchrun`` started, otherwise one.
         method_options: Options of the method; by default those of its publication.
-        devices: Processes on this machine; by default what ``torchrun`` started, else one.
     """
 
     data: str
@@ -63,6 +67,17 @@ class TrainRequest:
     devices: int | None = None
     method_options: MethodOptions | None = None
 
+    def __post_init__(self) -> None:
+        """Checks the preset and the number of anchors.
+
+        Raises:
+            UnsupportedError: If the preset is not known.
+            InputError: If the number of anchors is out of its range.
+        """
+        if not self.backbone:
+            check_name("preset", self.preset, PRESETS)
+        check_range("anchors", self.anchors, 0, MOST_ANCHORS)
+
     @property
     def side(self) -> int:
         """Side of the input in pixels."""
@@ -70,16 +85,17 @@ class TrainRequest:
 
 
 def adapted(request: TrainRequest) -> TrainRequest:
-    """Returns the request with the settings that its method prescribes.
+    """Returns the request with the settings that the method prescribes.
 
     Raises:
-        RunError: If the method needs a teacher and there is none.
+        UnsupportedError: If the method is not known.
+        InputError: If the method needs a teacher and none was given.
     """
     method = load_method(request.method, request.method_options)
     if method.needs_teacher and request.teacher is None:
-        raise RunError(
-            f"The method {request.method!r} learns from the answers of a trained model, and there is none.",
-            remedy="Train one first, such as with --method poster, and give its run with --teacher.",
+        raise InputError(
+            f"The method {request.method!r} learns from the answers of a trained model, and none was given.",
+            remedy="Train one first, for example with --method poster, and give its run with --teacher.",
         )
     return replace(request, settings=method.adapt(request.settings))
 
@@ -88,13 +104,13 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
     """Returns the configuration of a run.
 
     Args:
-        request: What to train.
+        request: The request.
         faces: The training images.
-        origins: Digests of what the run starts from.
-        landmarks: Whether weights for the landmark backbone are given.
+        origins: Digests of the weights that the run starts from.
+        landmarks: Whether they include trained weights of the landmark backbone.
 
     Raises:
-        RunError, InputError: If image size, windows or backbone do not fit.
+        InputError: If image size, windows or backbone do not fit.
     """
     return RunConfig(
         preset=PRESET if request.backbone else request.preset,
@@ -110,53 +126,57 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
 
 
 def data_path(data: str, faces: FaceSet) -> str:
-    """Returns where the data set lies, absolute, with its layout and options where these are not the usual ones."""
+    """Returns the absolute path of the data set, with its layout and options unless it is a plain folder."""
     return str(parse_source(data)._replace(path=faces.root.resolve()))
 
 
 def backbone_config(request: TrainRequest) -> BackboneConfig:
-    """Measures the user's backbone."""
+    """Returns the configuration of the custom backbone, which is built for this."""
     name = request.backbone or ""
     with torch.random.fork_rng(devices=[]):
         return measure(name, import_backbone(name), request.side)[1]
 
 
 def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig:
-    """Returns the preset's encoder for the wanted image size and windows."""
+    """Returns the encoder of the preset, adapted to the requested image size and windows.
+
+    Raises:
+        InputError: If they do not fit.
+    """
     preset, size = PRESETS[request.preset], request.side
     grown = [w * size / preset.image_size for w in preset.windows]
     if size % (16 * preset.subsample) or (not request.windows and any(w != int(w) or w < 1 for w in grown)):
-        raise RunError(
-            f"The image size {size} does not fit the preset {request.preset!r}.",
-            allowed=f"Its own is {preset.image_size}; others must be multiples of {16 * preset.subsample} that scale "
-            f"its windows {preset.windows} to whole cells.",
+        raise InputError(
+            f"image_size is {size}, which does not fit the preset {request.preset!r}.",
+            allowed=f"Allowed: {preset.image_size}, and multiples of {16 * preset.subsample} that scale its windows "
+            f"{preset.windows} to whole cells.",
         )
     one, two, three = request.windows or (int(w) for w in grown)
-    # A landmark backbone without weights of its own learns with the rest: frozen, it would stay random.
+    # A landmark backbone without trained weights must learn with the rest: frozen, it would stay random.
     frozen = preset.freeze_landmarks and landmarks
     encoder = replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
     for window, side in zip(encoder.windows, encoder.level_sizes, strict=True):
         if window < 1 or side % window:
-            raise RunError(
+            raise InputError(
                 f"The windows {encoder.windows} do not fit maps of {encoder.level_sizes} cells.",
-                allowed="Each must divide the side of its level's map.",
+                allowed="Allowed: windows that divide the side of their level's map.",
             )
     return encoder
 
 
 def check_resume(run: Path, config: RunConfig) -> None:
-    """Refuses to resume a run that was started with something else.
+    """Checks that a run can be resumed.
 
     Raises:
-        RunError: If there is nothing to resume or it differs in more than the number of epochs.
+        RunError: If there is nothing to resume, or the run differs in more than the number of epochs.
     """
     if not (run / RESUME).is_file():
-        raise RunError(f"{run} holds nothing to resume.", remedy="Train it anew without --resume.")
+        raise RunError(f"{run} holds nothing to resume.", remedy="Train a new run without --resume.")
     old, new = read_config(run).to_json(), config.to_json()
     old["settings"]["epochs"] = new["settings"]["epochs"]
     for key in ("preset", "method", "method_options", "labels", "encoder", "anchors", "settings", "data"):
         if old[key] != new[key]:
             raise RunError(
-                f"{run} was started with other values of {key!r}.",
-                remedy="Resume with the arguments of the first call, or train into a new folder.",
+                f"{run} was started with another value of {key!r}.",
+                remedy="Resume with the arguments of the first call, or give another --out.",
             )

@@ -1,4 +1,4 @@
-"""One process or many: Lightning Fabric, shares of a batch, and batch norms over the whole of it."""
+"""Training in one process or several: Lightning Fabric, shares of a batch, and batch norms over the whole batch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def make_fabric(devices: int | None, precision: str) -> Fabric:
-    """Returns Fabric with its processes running.
+    """Starts the processes of Lightning Fabric.
 
     Args:
-        devices: Processes on this machine; by default what ``torchrun`` started, else one.
-        precision: Of Lightning Fabric.
+        devices: Number of processes on this machine; by default those that ``torchrun`` started, otherwise one.
+        precision: Precision of Lightning Fabric.
+
+    Raises:
+        InputError: If ``devices`` contradicts ``torchrun``.
     """
     from lightning_fabric import Fabric
 
@@ -30,7 +33,7 @@ def make_fabric(devices: int | None, precision: str) -> Fabric:
     count = local or devices or 1
     if devices and local and devices != local:
         raise InputError(
-            f"--devices {devices} contradicts torchrun, which started {local} processes.", remedy="Leave it out."
+            f"--devices is {devices}, but torchrun started {local} processes.", remedy="Leave --devices out."
         )
     strategy = "ddp" if count * nodes > 1 else "auto"
     fabric = Fabric(devices=count, num_nodes=nodes, strategy=strategy, precision=precision)  # type: ignore[arg-type]
@@ -39,22 +42,22 @@ def make_fabric(devices: int | None, precision: str) -> Fabric:
 
 
 def share_of_batch(batch_size: int, world_size: int) -> int:
-    """Returns how many images of a batch each process takes.
+    """Returns the number of images of a batch that each process takes.
 
     Raises:
-        InputError: If the batch cannot be divided.
+        InputError: If the batch cannot be divided evenly.
     """
     if batch_size % world_size or batch_size // world_size < 2:
         raise InputError(
             f"A batch of {batch_size} images cannot be divided among {world_size} processes.",
-            allowed="Each needs the same number, at least 2.",
-            remedy=f"Set one: --set batch_size={max(2, round(batch_size / world_size)) * world_size}.",
+            allowed="Allowed: the same number for each, at least 2.",
+            remedy=f"Set another: --set batch_size={max(2, round(batch_size / world_size)) * world_size}.",
         )
     return batch_size // world_size
 
 
 class Total(torch.autograd.Function):
-    """Sums a tensor over all processes; the gradient of the sum goes back to each of them."""
+    """Sums a tensor over all processes; every process receives the gradient of the sum."""
 
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
@@ -65,14 +68,14 @@ class Total(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
-        """Sums what every process wants of the total."""
+        """Sums the gradients of all processes."""
         total = gradients[0].clone()
         dist.all_reduce(total)
         return total
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """Batch norm over the batches of all processes, on any device; ``nn.SyncBatchNorm`` is for GPUs only."""
+    """Batch norm over the batches of all processes, on any device; ``nn.SyncBatchNorm`` runs on GPUs only."""
 
     def _check_input_dim(self, x: Tensor) -> None:
         """Accepts ``[B, C]`` and ``[B, C, H, W]``."""
@@ -83,16 +86,16 @@ class GlobalBatchNorm(_BatchNorm):
             return super().forward(x)
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        count = float(x.numel() // x.shape[1] * dist.get_world_size())  # processes have batches of one size
+        count = float(x.numel() // x.shape[1] * dist.get_world_size())  # all processes have batches of one size
         mean: Tensor = Total.apply(x.sum(dims)) / count  # type: ignore[no-untyped-call]  # [C]
         deviation = x - mean.view(shape)
         variance: Tensor = Total.apply(deviation.square().sum(dims)) / count  # type: ignore[no-untyped-call]  # [C]
-        self.remember(mean.detach(), variance.detach() * count / (count - 1))
+        self.update_statistics(mean.detach(), variance.detach() * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return deviation * scale.view(shape) + self.bias.view(shape)
 
-    def remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics, as the other batch norms do."""
+    def update_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Updates the running statistics in the way of torch's own batch norms."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -102,7 +105,7 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def synchronize_norms(module: nn.Module, device: torch.device) -> None:
-    """Replaces batch norms by such over all processes; names and values of the weights stay."""
+    """Replaces batch norms by norms over the batches of all processes; the weights keep their names and values."""
     kind = nn.SyncBatchNorm if device.type == "cuda" else GlobalBatchNorm
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -114,7 +117,7 @@ def synchronize_norms(module: nn.Module, device: torch.device) -> None:
 
 
 def average(fabric: Fabric, figures: dict[str, float]) -> dict[str, float]:
-    """Returns the means of figures over all processes."""
+    """Returns the mean of each figure over all processes."""
     if fabric.world_size == 1:
         return figures
     values = fabric.all_reduce(torch.tensor(list(figures.values()), dtype=torch.float64), reduce_op="mean")

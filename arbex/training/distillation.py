@@ -1,4 +1,4 @@
-"""Knowledge distillation: a small model learns from a large one's answers (Hinton et al., arXiv 1503.02531)."""
+"""Knowledge distillation: a student learns from a trained model's answers (Hinton et al., arXiv 1503.02531)."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arbex.data.augmentation import Normalize
-from arbex.methods.base import Answer
+from arbex.methods.base import StudentOutput
 from arbex.models import ExpressionClassifier
 from arbex.models.head import Balance, log_softmax
 
 SIMILARITY_TEMPERATURE = 0.1
-"""Steepness of the distribution over neighbors: cosines differ by tenths."""
+"""Temperature of the distribution over neighbors, whose cosine similarities differ by tenths."""
 
 
 def soften(log_p: Tensor, temperature: float) -> Tensor:
-    """Returns log-probabilities [B, N] raised to ``1 / temperature`` and normalized again."""
+    """Returns the log-probabilities [B, N] of ``p ** (1 / temperature)``, normalized again."""
     return log_softmax(log_p / temperature)
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """Returns the mean KL divergence of log-probabilities [B, N], teacher to student."""
+    """Returns the mean of ``KL(teacher || student)`` for log-probabilities [B, N]."""
     return (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
 def neighbors(embedding: Tensor) -> Tensor:
     """Returns log-probabilities [B, B - 1] over the other samples of a batch, by cosine similarity of [B, D].
 
-    The embeddings themselves have another basis in every model, and may have another width; who resembles whom does
-    not depend on either.
+    Embeddings of two models have different bases, and may have different widths; the similarity of samples depends on
+    neither.
     """
     unit = F.normalize(embedding, dim=-1)
     batch = len(unit)
@@ -41,16 +41,16 @@ def neighbors(embedding: Tensor) -> Tensor:
 
 
 class Teacher(nn.Module):
-    """A trained model that answers for the student's images; it does not learn.
+    """A trained model that answers for the student's images and does not learn.
 
     Args:
-        model: The teacher. It sees images at its own size.
-        temperature: Above 1 it shows how the teacher ranks the classes that it holds unlikely.
-        embedding: Weight of the divergence of the distributions over neighbors in the embedding.
+        model: The trained model. Images are resized to its own size.
+        temperature: Temperature of the distributions; above 1, the ranking of improbable classes counts too.
+        embedding: Weight of the divergence between the distributions over neighbors in the embedding.
     """
 
     def __init__(self, model: ExpressionClassifier, temperature: float, embedding: float) -> None:
-        """Freezes the teacher."""
+        """Freezes the model."""
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.normalize = Normalize(model.preprocessing)
@@ -63,24 +63,24 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def balance(self, images: Tensor) -> Balance:
-        """Answers for images ``[B, 3, S, S]`` in 0..255."""
+        """Returns the teacher's answers for images ``[B, 3, S, S]`` in 0..255."""
         if images.shape[-1] != self.side:
             images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", antialias=True)
         return self.model.balance(self.normalize(images))
 
-    def losses(self, images: Tensor, answers: Iterable[Answer], embedding: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, outputs: Iterable[StudentOutput], embedding: Tensor) -> dict[str, Tensor]:
         """Returns the weighted divergences of a batch.
 
         Args:
-            images: What the student saw, ``[B, 3, S, S]`` in 0..255.
-            answers: The student's distributions; all of them learn from the teacher's corrected distribution.
-            embedding: The student's embedding [B, D].
+            images: Images that the student saw, ``[B, 3, S, S]`` in 0..255.
+            outputs: Distributions of the student; each is compared with the teacher's corrected distribution.
+            embedding: Embedding of the student [B, D].
         """
         teacher, t = self.balance(images), self.temperature
         wanted = soften(teacher.corrected, t)
-        each = [answer.weight * divergence(wanted, soften(answer.log_p, t)) for answer in answers]
+        each = [output.weight * divergence(wanted, soften(output.log_p, t)) for output in outputs]
         return {
-            # Gradients through softened answers shrink by the temperature squared.
+            # Gradients through softened distributions are smaller by the square of the temperature.
             "distil": t**2 * torch.stack(each).sum(),
             "distil_embedding": self.embedding * divergence(neighbors(teacher.embedding), neighbors(embedding)),
         }

@@ -1,7 +1,7 @@
 """The training loop, on Lightning Fabric.
 
-An epoch depends on the seed, its number and the weights before it, and on nothing else: random numbers are
-seeded anew for each, so a resumed run continues exactly as an uninterrupted one.
+An epoch depends only on the seed, its number and the weights before it. The random generators are seeded at the start
+of each epoch, so a resumed run continues exactly as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
-from arbex.errors import RunError
+from arbex.errors import InputError, RunError
 from arbex.evaluation import Evaluation, measure
 from arbex.files import write_atomically
 from arbex.methods import load_method
-from arbex.methods.base import Answer, Lesson, cross_entropy
+from arbex.methods.base import StudentOutput, TrainingBatch, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.settings import TrainSettings
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Splits parameters into decayed ones (matrices, kernels) and others (biases, norms, tokens, anchors)."""
+    """Returns two groups of parameters: matrices and kernels, which have weight decay, and all others."""
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for module in model.modules():
@@ -69,7 +69,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def learning_rate(settings: TrainSettings, progress: float) -> float:
-    """Returns the learning rate after ``progress`` epochs (a fraction within an epoch counts)."""
+    """Returns the learning rate after ``progress`` epochs, which may be a fraction."""
     if settings.schedule == "exponential":
         return settings.learning_rate * settings.decay ** int(progress)
     share = progress / settings.epochs
@@ -83,7 +83,7 @@ def scaled(losses: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
 
 
 class Trainer:
-    """One training run: the model, its optimizer and the data, set up on a device."""
+    """The model, its optimizer and the data of a run, set up on a device."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Trainer:
         backbone: str | None = None,
         teacher: Teacher | None = None,
     ) -> None:
-        """Builds everything from the configuration; the same seed gives the same weights."""
+        """Builds the model and its surroundings; the same seed gives the same weights."""
         settings = config.settings
         self.fabric, self.config, self.settings, self.validation = fabric, config, settings, validation
         torch.manual_seed(settings.seed)
@@ -135,7 +135,14 @@ class Trainer:
         )
 
     def step(self, pixels: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, float]:
-        """Updates the weights on a batch ``[B, 3, T, T]`` uint8, ``[B, N]``, ``[B]`` and returns its losses."""
+        """Updates the weights once and returns the losses.
+
+        Args:
+            pixels: Images before augmentation, uint8 ``[B, 3, T, T]``.
+            targets: Target distributions ``[B, N]``.
+            positions: Positions of the images in the training split ``[B]``.
+            epoch: Number of the epoch, from 1.
+        """
         targets = self.method.corrected_targets(targets, positions)
         losses = self.losses(self.augment(pixels.float() / 255) * 255, targets, positions, epoch)
         total = torch.stack(list(losses.values())).sum()
@@ -146,34 +153,38 @@ class Trainer:
         return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
 
     def losses(self, images: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Returns the weighted losses of augmented images ``[B, 3, S, S]`` in 0..255 and targets ``[B, N]``."""
+        """Returns the weighted losses of augmented images ``[B, 3, S, S]`` in 0..255; see ``step``."""
         settings, images = self.settings, self.method.views(images)
-        answer = self.model(self.normalize(images).contiguous(memory_format=self.memory_format))
-        balance, tokens = answer.balance, answer.tokens
+        found = self.model(self.normalize(images).contiguous(memory_format=self.memory_format))
+        balance, tokens = found.balance, found.tokens
         losses = self.method.losses(
-            Lesson(
+            TrainingBatch(
                 self.raw.head,
                 balance,
                 targets,
                 settings,
                 positions,
                 epoch=epoch,
-                maps=answer.maps,
-                features=answer.features,
+                maps=found.maps,
+                features=found.features,
             )
         )
-        answers = self.method.answers(balance, settings)
+        outputs = self.method.student_outputs(balance, settings)
         if tokens is not None:
             views = targets.repeat(len(tokens) // len(targets), 1)
             losses["tokens"] = settings.lambda_tokens * cross_entropy(tokens, views, settings.label_smoothing)
-            answers = (*answers, Answer(tokens, settings.lambda_tokens))
+            outputs = (*outputs, StudentOutput(tokens, settings.lambda_tokens))
         if self.teacher is None:
             return losses
-        taught = self.teacher.losses(images, answers, balance.embedding)
+        taught = self.teacher.losses(images, outputs, balance.embedding)
         return scaled(losses, 1 - settings.distil_share) | scaled(taught, settings.distil_share)
 
     def epoch(self, number: int, done: Step) -> dict[str, float]:
-        """Trains epoch ``number`` (from 1) and returns the mean of its losses."""
+        """Trains epoch ``number``, counted from 1, and returns the mean of each loss.
+
+        Raises:
+            RunError: If the loss is not finite.
+        """
         torch.manual_seed(self.settings.seed * 1_000_003 + number + 7_919 * self.fabric.global_rank)
         self.sampler.choose_epoch(number)
         self.model.train()
@@ -199,13 +210,13 @@ class Trainer:
 
 
 def keep_metrics(run: Path, epochs: int) -> None:
-    """Drops the lines of ``metrics.jsonl`` behind ``epochs``: they belong to an epoch that was interrupted."""
+    """Drops the lines of ``metrics.jsonl`` after the first ``epochs``: the epoch they belong to was interrupted."""
     lines = (run / METRICS).read_text().splitlines() if (run / METRICS).is_file() else []
     write_atomically(run / METRICS, "".join(f"{line}\n" for line in lines[:epochs]))
 
 
 def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, FaceDataset]:
-    """Reads and decodes the training and the validation split."""
+    """Reads and decodes the training and validation splits."""
     train = read_split(request.data, "train", hold_out=True)
     validation = read_split(request.data, "val", labels=train.labels, hold_out=True)
     report.line(f"train: {summary(train)}")
@@ -221,27 +232,28 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
 
 
 def report_repeats(trainer: Trainer, report: Reporter) -> None:
-    """Says which classes are smaller than the quota, and how often an epoch shows their images."""
+    """Reports which classes have fewer images than the quota, and how often an epoch repeats them."""
     repeats = trainer.sampler.repeats()
     if repeats:
         each = ", ".join(f"{trainer.config.labels[label]} {times:.1f}" for label, times in repeats.items())
         quota = trainer.settings.images_per_class
-        report.line(f"epoch: {quota} images a class; smaller classes are repeated, on average times: {each}")
+        report.line(f"epoch: {quota} images per class; smaller classes are repeated, average number of times: {each}")
 
 
 def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
-    """Reads the teacher, if there is one.
+    """Reads the teacher, if one was given.
 
     Raises:
-        RunError: If it cannot be read or answers for other classes.
+        RunError: If the teacher cannot be read, or was trained on other classes.
     """
     if request.teacher is None:
         return None
     model = load_run(request.teacher, backbone=request.teacher_backbone)
     if model.labels != labels:
         raise RunError(
-            f"The teacher {request.teacher} answers for {', '.join(model.labels)}; the data has {', '.join(labels)}.",
-            remedy="Train both on the same classes in the same order.",
+            f"The teacher {request.teacher} has the classes {', '.join(model.labels)}; the data has "
+            f"{', '.join(labels)}.",
+            remedy="Train teacher and student on the same classes in the same order.",
         )
     return Teacher(model, request.settings.distil_temperature, request.settings.distil_embedding)
 
@@ -252,7 +264,7 @@ def initial_weights(request: TrainRequest) -> list[WeightsFile]:
 
 
 def origins(request: TrainRequest, files: list[WeightsFile]) -> dict[str, str]:
-    """Returns the digests of what a run starts from."""
+    """Returns the digests of the weights that a run starts from."""
     found = {}
     if files:
         found["init"] = ",".join(digest_file(file.path) for file in files)
@@ -262,7 +274,7 @@ def origins(request: TrainRequest, files: list[WeightsFile]) -> dict[str, str]:
 
 
 def brings_landmarks(path: Path, file: WeightsFile) -> bool:
-    """Says whether a run or a file holds trained weights of the landmark backbone."""
+    """Returns whether a run or a file holds trained weights of the landmark backbone."""
     if path.is_dir():
         encoder = read_config(path).encoder
         return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
@@ -270,7 +282,7 @@ def brings_landmarks(path: Path, file: WeightsFile) -> bool:
 
 
 def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMetrics) -> TrainState:
-    """Writes what an epoch produced; the resume file comes last and makes it count."""
+    """Writes the results of an epoch; the resume file is the last of them, and commits the epoch."""
     weights, epoch = trainer.raw.state_dict(), metrics.epoch
     metadata = {"epoch": str(epoch), "val_accuracy": f"{metrics.score[0]:.6f}"}
     write_weights(run / LAST, weights, metadata)
@@ -285,26 +297,26 @@ def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMe
 
 
 def start(request: TrainRequest, trainer: Trainer, files: list[WeightsFile], report: Reporter) -> TrainState:
-    """Makes a new run with its initial weights, or restores the one to resume."""
+    """Writes a new run with its initial weights, or restores the run to resume."""
     run, config = request.out, trainer.config
     if request.resume:
-        state, weights, remembered = read_state(run, trainer.optimizer)
+        state, weights, method = read_state(run, trainer.optimizer)
         trainer.supervised.load_state_dict(weights)
-        trainer.method.restore(remembered)
+        trainer.method.restore(method)
         if trainer.fabric.is_global_zero:
             keep_metrics(run, state.epoch)
             write_config(run, config)
         return state
     for file in files:
         matching = fill(trainer.raw, file, head=not request.new_head)
-        report.line(f"{file.path}: {matching.source.name}, {len(matching.tensors)} tensors taken over (--init)")
+        report.line(f"{file.path}: {matching.source.name}, {len(matching.tensors)} tensors loaded (--init)")
     if trainer.fabric.is_global_zero:
         write_start(run, config, trainer)
     return TrainState()
 
 
 def write_start(run: Path, config: RunConfig, trainer: Trainer) -> None:
-    """Writes a run as it is before the first epoch."""
+    """Writes a run in its state before the first epoch."""
     run.mkdir(parents=True, exist_ok=True)
     weights = trainer.raw.state_dict()
     for name in (BEST, LAST):
@@ -315,37 +327,51 @@ def write_start(run: Path, config: RunConfig, trainer: Trainer) -> None:
 
 
 def check_folder(request: TrainRequest) -> None:
-    """Refuses a folder that cannot take a run, or holds none to resume.
+    """Checks that the output folder can take a new run, or holds the run to resume.
 
     Raises:
-        RunError: If so.
+        InputError: If the folder cannot take a new run.
+        RunError: If there is no run to resume.
     """
     out = request.out
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
+        raise InputError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
     if not request.resume and out.exists() and any(out.iterdir()):
-        raise RunError(
+        raise InputError(
             f"{out} already holds something.",
-            remedy="Continue it with --resume, give another --out, or remove it first.",
+            remedy="Continue it with --resume, give another --out, or remove the folder first.",
         )
     if request.resume and not out.is_dir():
-        raise RunError(f"There is no run {out} to resume.", remedy="Leave --resume out to start it.")
+        raise RunError(f"There is no run {out} to resume.", remedy="Leave --resume out to start a new run.")
 
 
 def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
     """Trains a model and writes its run; with 0 epochs, writes the initialized model.
 
-    Started by ``torchrun``, or with several devices, every process trains on its share of each batch; the first one
-    writes.
+    Started by ``torchrun``, or with several devices, each process trains on its share of every batch, and the first
+    process writes the run.
+
+    Args:
+        request: What to train.
+        report: Takes progress and one line per epoch.
+
+    Returns:
+        The position after the last epoch.
 
     Raises:
-        DataError, RunError, InputError: If data, output folder or settings cannot be used; nothing is written then.
+        InputError: If data, runs, output folder or settings cannot be used; nothing is written then.
+        RunError: If the loss of an epoch is not finite.
     """
     check_folder(request)
     request = adapted(request)
     fabric = make_fabric(request.devices, request.settings.precision)
-    if not fabric.is_global_zero:
-        report = SILENT
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):  # training seeds torch's generators; the caller's stay as they are
+        return train_on(fabric, request, report if fabric.is_global_zero else SILENT)
+
+
+def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainState:
+    """Trains a model in the processes of ``fabric`` and returns the position after the last epoch."""
     images, validation = load_images(request, report)
     files = initial_weights(request)
     teacher = load_teacher(request, images.faces.labels)
@@ -365,7 +391,7 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
 
 
 def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number: int, report: Reporter) -> TrainState:
-    """Trains and validates one epoch, writes it, and returns the new state to every process."""
+    """Trains, validates and writes one epoch; returns the new position in every process."""
     started = time.monotonic()
     with report.bar(f"epoch {number}/{request.settings.epochs}", len(trainer.loader)) as step:
         losses = trainer.epoch(number, step)

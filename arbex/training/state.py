@@ -1,4 +1,4 @@
-"""The state that ``--resume`` continues from: one safetensors file, replaced in one step at the end of an epoch."""
+"""The state that ``--resume`` continues from: one safetensors file, replaced in one step after each epoch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from arbex.checkpoint import RESUME, damaged, read_metadata, read_weights, write
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """Where training stands after an epoch.
+    """Position of a training after an epoch.
 
     Attributes:
-        epoch: Finished epochs.
+        epoch: Number of finished epochs.
         best_epoch: Epoch of the best weights.
-        best_score: Accuracy and minus the likelihood loss of that epoch on validation; larger is better.
+        best_score: Score of that epoch on validation, as in :class:`EpochMetrics`.
     """
 
     epoch: int = 0
@@ -30,11 +30,11 @@ class TrainState:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """What an epoch measured: one line of ``metrics.jsonl``.
+    """Measurements of an epoch: one line of ``metrics.jsonl``.
 
     Attributes:
         epoch: Number of the epoch, from 1.
-        losses: Means over the epoch's steps by name; ``loss`` is their sum.
+        losses: Mean of each loss over the steps of the epoch, by name; ``loss`` is their sum.
         accuracy: Accuracy of the corrected distribution on validation, in [0, 1].
         nll: Mean negative log-likelihood of the corrected distribution on validation, in nats.
         ece: Expected calibration error of the corrected distribution on validation, in [0, 1].
@@ -54,7 +54,7 @@ class EpochMetrics:
 
     @property
     def score(self) -> tuple[float, float]:
-        """Decides which epoch is best: accuracy, then likelihood; larger is better."""
+        """Accuracy, and minus the NLL for epochs of equal accuracy; the largest marks the best epoch."""
         return self.accuracy, -self.nll
 
     def to_json(self) -> dict[str, float]:
@@ -78,7 +78,7 @@ def write_state(
     optimizer: torch.optim.Optimizer,
     method: Mapping[str, Tensor],
 ) -> None:
-    """Writes the weights, the optimizer's moments, what the method remembers, and the position."""
+    """Writes the position, the weights, the optimizer's moments and the state of the method."""
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     tensors |= {f"method.{name}": tensor for name, tensor in method.items()}
     for index, slots in optimizer.state_dict()["state"].items():
@@ -87,7 +87,7 @@ def write_state(
 
 
 def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor], dict[str, Tensor]]:
-    """Restores the optimizer in place and returns the position, the model's weights and what the method remembers.
+    """Restores the optimizer in place, and returns the position, the model's weights and the state of the method.
 
     Raises:
         RunError: If the file is damaged.

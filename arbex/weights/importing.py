@@ -103,7 +103,7 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
 def choose_labels(file: WeightsFile, labels: tuple[str, ...] | None) -> tuple[str, ...]:
     """Returns the class names of the run, checked against the file's classifier where it has one."""
     if labels is not None and (len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels)):
-        raise InputError(f"--labels {','.join(labels)} cannot be used.", allowed="At least 2 different names.")
+        raise InputError(f"--labels is {','.join(labels)}.", allowed="Allowed: 2 or more different names.")
     if CLASSIFIER not in file.tensors:
         return labels or EXPRESSIONS
     classes = len(file.tensors[CLASSIFIER])

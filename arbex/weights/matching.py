@@ -58,7 +58,7 @@ def recognize(file: WeightsFile) -> Source:
     some = ", ".join(list(file.tensors)[:3])
     raise RunError(
         f"{file.path} is none of the known checkpoints: its {len(file.tensors)} tensors begin with {some}.",
-        allowed=f"Known are {', '.join(source.name for source in SOURCES)}.",
+        allowed=f"Allowed: {', '.join(source.name for source in SOURCES)}.",
     )
 
 

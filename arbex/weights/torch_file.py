@@ -117,13 +117,13 @@ def refusal(path: Path, name: str | None, error: Exception) -> RunError:
     if name:
         return RunError(
             f"{path} is refused: it holds {name}, which only running code of the file could make.",
-            allowed="Read are tensors, containers, NumPy values and the classes of a training script.",
+            allowed="Allowed: tensors, containers, NumPy values and classes of a training script.",
             remedy="If you trust it, save the weights alone where it was made: torch.save(model.state_dict(), …).",
         )
     # Not torch's own message: it advises to read the file in the way that runs its code.
     return RunError(
         f"{path} cannot be read as a torch file ({type(error).__name__}).",
-        allowed="Expected is a file of torch.save, or .safetensors.",
+        allowed="Expected: a file of torch.save, or .safetensors.",
         remedy="Download or copy it again.",
     )
 
@@ -138,7 +138,7 @@ def find_tensors(path: Path, content: Any) -> dict[str, Tensor]:
     if not tensors:
         raise RunError(
             f"{path} holds no weights, but {type(content).__name__}.",
-            allowed=f"Expected are tensors by name, or a dictionary with them under one of: {', '.join(NESTED)}.",
+            allowed=f"Expected: tensors by name, at the top or under one of the keys {', '.join(NESTED)}.",
         )
     return tensors
 

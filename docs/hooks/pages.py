@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages that lie outside docs/, by their path in the repository, and their path in the site."""
 
+ALONE = "---\nhide:\n  - navigation\n---\n\n"
+"""For a page whose section holds no other."""
+
 API = "reference/api"
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
@@ -82,7 +85,8 @@ def api_navigation() -> list[Any]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that lie outside docs/, and a page for each module."""
     for source, target in OUTSIDE.items():
-        files.append(File.generated(config, target, content=(ROOT / source).read_text(encoding="utf-8")))
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, target, content=f"{ALONE}{text}" if target == "index.md" else text))
     for name in modules():
         files.append(File.generated(config, f"{API}/{name}.md", content=f"# `{name}`\n\n::: {name}\n"))
     return files

@@ -1,6 +1,6 @@
 """Reference text that is made of the program itself: help of commands, settings of a training, fields of records.
 
-A page holds ``<!-- generated: NAME -->`` or ``<!-- generated: attributes CLASS -->`` where such a text belongs.
+Their place in a page is ``<!-- generated: NAME -->`` or ``<!-- generated: attributes CLASS but NAMES -->``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import click  # noqa: E402
 from arbex.cli import COMMANDS, root  # noqa: E402
 from arbex.methods import METHODS  # noqa: E402
 
-MARK = re.compile(r"^<!-- generated: (\w+) ?(\w*) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- generated: (\w+)(?: (\w+))?(?: but ([\w ]+))? -->$", re.MULTILINE)
 PACKAGES = ("arbex", "calibration", "quantize", "export", "runtimes")
 WIDTH = 78
 """Columns of the help, as click fills them on a terminal of 80."""
@@ -33,7 +33,7 @@ WIDTH = 78
 
 def fill(markdown: str) -> str:
     """Puts the generated texts in the place of their marks."""
-    return MARK.sub(lambda mark: TEXTS[mark[1]](*mark.groups()[1:] if mark[2] else ()), markdown)
+    return MARK.sub(lambda mark: TEXTS[mark[1]](*(group for group in mark.groups()[1:] if group)), markdown)
 
 
 def helps() -> Iterator[tuple[str, str]]:
@@ -92,20 +92,22 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def settings() -> str:
-    """Returns the settings of a training with the value that each preset gives them."""
+    """Returns the settings of a training with their defaults, and the presets that have others."""
     module = import_module(classes()["TrainSettings"].module.path)
-    presets, ranges = module.PRESET_SETTINGS, {name: (low, high) for name, low, high in module.RANGES}
+    ranges = {name: f"{low:g} to {high:g}" for name, low, high in module.RANGES}
     texts = described("TrainSettings")
     rows = []
     for field in fields(module.TrainSettings):
-        allowed = ""
-        if field.name in module.CHOICES:
-            allowed = ", ".join(as_code(choice) for choice in module.CHOICES[field.name])
-        elif field.name in ranges:
-            allowed = "{:g} to {:g}".format(*ranges[field.name])
-        values = [as_code(getattr(preset, field.name)) for preset in presets.values()]
-        rows.append([f"`{field.name}`", texts.get(field.name, ""), allowed, *values])
-    return table(["setting", "meaning", "allowed", *(f"`{name}`" for name in presets)], rows)
+        choices = ", ".join(as_code(choice) for choice in module.CHOICES.get(field.name, ()))
+        if isinstance(field.default, bool):
+            choices = "`true`, `false`"
+        others: dict[str, list[str]] = {}
+        for name, preset in module.PRESET_SETTINGS.items():
+            if (value := getattr(preset, field.name)) != field.default:
+                others.setdefault(as_code(value), []).append(name)
+        own = "; ".join(f"{value} ({', '.join(names)})" for value, names in others.items())
+        rows.append([f"`{field.name}`", texts[field.name], choices or ranges[field.name], as_code(field.default), own])
+    return table(["setting", "meaning", "allowed", "default", "preset's own"], rows)
 
 
 def options() -> str:
@@ -120,9 +122,10 @@ def options() -> str:
     return table(["method", "option", "meaning", "default"], rows)
 
 
-def attributes(name: str) -> str:
+def attributes(name: str, left_out: str = "") -> str:
     """Returns the attributes of a class, which are the keys of the JSON object that is made of it."""
-    return table(["key", "meaning"], [[f"`{key}`", meaning] for key, meaning in described(name).items()])
+    keys = {key: meaning for key, meaning in described(name).items() if key not in left_out.split()}
+    return table(["key", "meaning"], [[f"`{key}`", meaning] for key, meaning in keys.items()])
 
 
 TEXTS: dict[str, Callable[..., str]] = {

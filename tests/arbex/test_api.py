@@ -36,21 +36,21 @@ OTHERWISE = {"assignments": "settings"}
 """What functions call a parameter that the commands call otherwise."""
 
 
-def test_importing_it_loads_nothing():
+def test_importing_it_loads_nothing() -> None:
     code = "import arbex, sys; print({'numpy', 'torch', 'click', 'cattrs'} & set(sys.modules), arbex.__version__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"set() {arbex.__version__}"
 
 
-def test_all_names_are_there_and_others_are_not():
+def test_all_names_are_there_and_others_are_not() -> None:
     assert [name for name in arbex.__all__ if not callable(getattr(arbex, name))] == []
     assert dir(arbex) == sorted(arbex.__all__)
     with pytest.raises(AttributeError, match="no attribute 'quantize'"):
-        _ = arbex.quantize  # type: ignore[attr-defined]
+        _ = arbex.quantize
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_functions_have_the_defaults_of_the_commands(name: str):
+def test_functions_have_the_defaults_of_the_commands(name: str) -> None:
     ours = inspect.signature(getattr(arbex, name)).parameters
     for parameter in COMMANDS[name].params:
         if not isinstance(parameter, click.Option) or not parameter.expose_value:
@@ -70,7 +70,7 @@ def readable(parameter: click.Option, value: Any) -> Any:
     return parameter.type.convert(value, parameter, None)
 
 
-def test_a_bundle_is_checked_timed_and_used(bundles: Path, faces: Path, tmp_path: Path):
+def test_a_bundle_is_checked_timed_and_used(bundles: Path, faces: Path, tmp_path: Path) -> None:
     outcome = arbex.verify(bundles / "cpu", data=str(faces), limit=14, max_kl=0.1, min_agreement=0.5)
     assert outcome.passed
     assert [row.artifact for row in outcome.bundles[0].artifacts] == ["model.fp32.onnx", "model.int8.onnx"]
@@ -86,7 +86,7 @@ def test_a_bundle_is_checked_timed_and_used(bundles: Path, faces: Path, tmp_path
     assert full.figures.p50_ms > 0
 
 
-def test_a_run_is_trained_and_measured(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_is_trained_and_measured(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = {"images_per_class": 8, "batch_size": 14, "learning_rate": 0.001}
     run = arbex.train(str(faces), epochs=1, settings=settings)

@@ -48,7 +48,7 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return str(request.param)
 
 
-def test_this_machine_replaces_in_one_step(tmp_path: Path):
+def test_this_machine_replaces_in_one_step(tmp_path: Path) -> None:
     """Else the tests below would show less than they say."""
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
@@ -58,20 +58,22 @@ def test_this_machine_replaces_in_one_step(tmp_path: Path):
     assert not (tmp_path / "other" / "x").exists()
 
 
-def test_what_cannot_be_exchanged_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_cannot_be_exchanged_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert replacing.exchange(tmp_path / "nothing", tmp_path / "none") is False
     monkeypatch.setitem(sys.modules, "ctypes", None)  # as on a Python that was built without libffi
     assert replacing.exchange(tmp_path, tmp_path) is False
 
 
-def test_the_new_folder_takes_the_place_of_the_old_one(tmp_path: Path, steps: str):
+def test_the_new_folder_takes_the_place_of_the_old_one(tmp_path: Path, steps: str) -> None:
     for text in ("old", "new"):
         replace(tmp_path / "out", text)
         assert content(tmp_path / "out") == [text]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_old_folder_comes_back_where_the_new_one_cannot_be_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_old_folder_comes_back_where_the_new_one_cannot_be_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(replacing, "exchange", lambda one, other: False)
     replace(tmp_path / "out", "old")
     rename, calls = os.rename, []
@@ -90,7 +92,7 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_be_put(tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path, steps: str):
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path, steps: str) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk" / "real")
     for text in ("old", "new"):
@@ -139,7 +141,7 @@ print(json.dumps({"found": found, "left": hidden(out.parent)}))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("steps", ["in one step", "in two steps"])
-def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(steps: str, tmp_path: Path):
+def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(steps: str, tmp_path: Path) -> None:
     """A child is killed before the first thing that it asks of the system, another before the second, and so on."""
     command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), steps]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -190,7 +192,7 @@ def read_through_one_folder(out: Path) -> tuple[set[str], bool]:
         os.close(folder)
 
 
-def test_readers_never_miss_the_folder_nor_see_a_mix_of_two(tmp_path: Path):
+def test_readers_never_miss_the_folder_nor_see_a_mix_of_two(tmp_path: Path) -> None:
     """While two processes replace it two hundred times."""
     out = tmp_path / "out"
     replace(out, "first")
@@ -214,7 +216,7 @@ def test_readers_never_miss_the_folder_nor_see_a_mix_of_two(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_kept(tmp_path: Path):
+def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_kept(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "import sys, time; from pathlib import Path; from arbex.files import staged_folder\n"
@@ -240,7 +242,7 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_kept(tmp_path
     assert hidden(tmp_path) == [".out.mine"]
 
 
-def test_leftovers_of_other_machines_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_leftovers_of_other_machines_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether their process lives cannot be told from here."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(replacing, "machine", lambda: "elsewhere")

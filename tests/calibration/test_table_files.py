@@ -26,13 +26,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_a_table_replaces_a_table(tmp_path: Path):
+def test_a_table_replaces_a_table(tmp_path: Path) -> None:
     table(2).save(tmp_path / "t.json")
     table(3).save(tmp_path / "t.json")
     assert CalibrationTable.load(tmp_path / "t.json").images == 3
 
 
-def test_the_weights_beside_which_a_table_would_lie_are_kept(tmp_path: Path):
+def test_the_weights_beside_which_a_table_would_lie_are_kept(tmp_path: Path) -> None:
     save_file({"head.weight": np.zeros(3, np.float32)}, tmp_path / "best.safetensors")
     before = contents(tmp_path)
     with pytest.raises(InputError, match=r"best\.safetensors .* overwritten.*Give another"):
@@ -43,7 +43,7 @@ def test_the_weights_beside_which_a_table_would_lie_are_kept(tmp_path: Path):
 @pytest.mark.parametrize(
     "content", ['{"schema": 1, "preset": "tiny"}', '{"tensors": {}}', '["schema", "tensors"]', "", "\udcff", "notes"]
 )
-def test_another_file_is_kept(content: str, tmp_path: Path):
+def test_another_file_is_kept(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     before = contents(tmp_path)
     with pytest.raises(InputError, match=r"config\.json is no calibration table.*Give another"):
@@ -52,7 +52,9 @@ def test_another_file_is_kept(content: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("tensors", [{"relu": np.zeros(3, np.float32)}, {"other": np.zeros(3, np.int64)}, None])
-def test_a_file_that_is_not_the_histograms_of_the_table_is_kept(tensors: dict[str, np.ndarray] | None, tmp_path: Path):
+def test_a_file_that_is_not_the_histograms_of_the_table_is_kept(
+    tensors: dict[str, np.ndarray] | None, tmp_path: Path
+) -> None:
     table().save(tmp_path / "t.json")
     if tensors is None:
         (tmp_path / "t.safetensors").write_bytes(b"other")
@@ -64,7 +66,7 @@ def test_a_file_that_is_not_the_histograms_of_the_table_is_kept(tensors: dict[st
     assert contents(tmp_path) == before
 
 
-def test_a_table_that_was_interrupted_between_its_files_is_replaced(tmp_path: Path):
+def test_a_table_that_was_interrupted_between_its_files_is_replaced(tmp_path: Path) -> None:
     """New histograms and the old ranges: such a table is refused when read, and made again."""
     table(2).save(tmp_path / "t.json")
     old = (tmp_path / "t.json").read_bytes()
@@ -74,14 +76,14 @@ def test_a_table_that_was_interrupted_between_its_files_is_replaced(tmp_path: Pa
     assert CalibrationTable.load(tmp_path / "t.json").images == 4
 
 
-def test_a_table_whose_histograms_are_missing_is_replaced(tmp_path: Path):
+def test_a_table_whose_histograms_are_missing_is_replaced(tmp_path: Path) -> None:
     table(2).save(tmp_path / "t.json")
     (tmp_path / "t.safetensors").unlink()
     table(3).save(tmp_path / "t.json")
     assert CalibrationTable.load(tmp_path / "t.json").images == 3
 
 
-def test_a_table_of_an_earlier_version_is_replaced(tmp_path: Path):
+def test_a_table_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
     table(2).save(tmp_path / "t.json")
     value = json.loads((tmp_path / "t.json").read_text())
     (tmp_path / "t.json").write_text(json.dumps({**value, "schema": 1}))
@@ -93,7 +95,7 @@ def test_a_table_of_an_earlier_version_is_replaced(tmp_path: Path):
     ("name", "words"),
     [("t.safetensors", "must be a .json file"), ("nowhere/t.json", "does not exist"), ("folder.json", "is no calibra")],
 )
-def test_a_place_that_cannot_hold_a_table_is_refused(name: str, words: str, tmp_path: Path):
+def test_a_place_that_cannot_hold_a_table_is_refused(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(InputError, match=words):
         check_place(tmp_path / name)

@@ -108,16 +108,18 @@ def problems_of(block: Block) -> list[str]:
             compile(block.text, block.place, "exec")
     except (ValueError, SyntaxError, yaml.YAMLError) as error:
         found.append(f"not {block.language}: {error}")
-    if block.language in ("shell", "console"):
+    if block.language in ("shell", "console", "yaml"):
         for line in commands(block):
             found += [f"{shlex.join(line)}: {problem}" for problem in problems_of_command(line)]
     return [f"{block.place}: {problem}" for problem in found]
 
 
 def script(block: Block) -> str:
-    """Returns what a shell or console block runs, without the output that it shows."""
+    """Returns what a block runs: of a console block without the output, of a CI job in YAML what stands after run."""
     if block.language == "shell":
         return block.text
+    if block.language == "yaml":
+        return "\n".join(re.findall(r"^[ -]*run: (.*)$", block.text, re.MULTILINE)) + "\n"
     lines = [line[2:] for line in block.text.splitlines() if line.startswith(("$ ", "> "))]
     return "\n".join(lines) + "\n"
 

@@ -35,12 +35,12 @@ def folder(faces: Path, run: Path, bundles: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_is_run_or_says_why_not(page: str):
+def test_every_block_is_run_or_says_why_not(page: str) -> None:
     assert read_blocks(page, PAGES[page])[1] == []
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS)
-def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, subtests: pytest.Subtests):
+def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, subtests: pytest.Subtests) -> None:
     for block in read_blocks(page, PAGES[page])[0]:
         if block.runs:
             with subtests.test(block.place):
@@ -57,6 +57,7 @@ def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, subtests: py
         ("<!-- not run: later -->\n```shell\nx\n```", "expected is <!-- not run:"),
         ("<!-- not run: long, takes minutes -->\n\nText.", "stands before no block"),
         ("```json\n{,}\n```", "not json"),
+        ("```yaml\nsteps:\n  - run: arbex veryfy bundles/cpu\n```", "no command veryfy"),
         ("```python\nfor\n```", "not python"),
         ("<!-- not run: long, takes minutes -->\n```shell\narbex trian\n```", "no command trian"),
         ("<!-- not run: long, takes minutes -->\n```shell\narbex train --data faces --epoch ten\n```", "arbex train"),
@@ -72,14 +73,14 @@ def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, subtests: py
         ("<!-- not run: long, takes minutes -->\n```shell\npython -m benchmarks.edge --x\n```", "no option --x"),
     ],
 )
-def test_what_cannot_be_trusted_is_a_problem(text: str, problem: str):
+def test_what_cannot_be_trusted_is_a_problem(text: str, problem: str) -> None:
     found = read_blocks("page.md", text)[1]
     assert len(found) == 1
     assert found[0].startswith("page.md:")
     assert problem in found[0]
 
 
-def test_a_mark_with_a_reason_keeps_a_block_from_running():
+def test_a_mark_with_a_reason_keeps_a_block_from_running() -> None:
     (marked, plain), problems = read_blocks(
         "page.md",
         "<!-- not run: board, TensorRT compiles\non the Jetson -->\n```shell\ntrtexec\n```\n\n```shell\ntrue\n```\n",
@@ -99,15 +100,15 @@ def test_a_mark_with_a_reason_keeps_a_block_from_running():
         ("python", "from runtimes import no_such_name\n"),
     ],
 )
-def test_a_wrong_command_is_found(language: str, text: str, tmp_path: Path):
+def test_a_wrong_command_is_found(language: str, text: str, tmp_path: Path) -> None:
     said = run_block(Block("page.md", 4, language, text), tmp_path)
     assert said.startswith("page.md:4: exit code")
 
 
-def test_what_a_console_block_shows_is_not_run(tmp_path: Path):
+def test_what_a_console_block_shows_is_not_run(tmp_path: Path) -> None:
     assert run_block(Block("page.md", 1, "console", "$ echo one > file\nfalse\n$ cat file\none\n"), tmp_path) == ""
 
 
-def test_a_python_block_may_be_a_file_for_the_next_one(tmp_path: Path):
+def test_a_python_block_may_be_a_file_for_the_next_one(tmp_path: Path) -> None:
     assert run_block(Block("page.md", 1, "python", "# shapes.py\nSIDES = 4\n"), tmp_path) == ""
     assert run_block(Block("page.md", 9, "python", "import shapes\n\nassert shapes.SIDES == 4\n"), tmp_path) == ""

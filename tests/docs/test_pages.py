@@ -38,13 +38,14 @@ def dead_links(page: str, text: str) -> Iterator[str]:
 
 
 def defines(file: Path, name: str) -> bool:
-    """Tells whether a module binds a name at its top level."""
+    """Tells whether a module binds a name at its top level, or offers it in ``__all__``."""
     bound: set[str] = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign):
-            bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            bound |= names | (set(ast.literal_eval(node.value)) if "__all__" in names else set())
         elif hasattr(node, "name"):
             bound.add(node.name)
     return name in bound
@@ -60,17 +61,17 @@ def exists(dotted: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_work_on_github(page: str):
+def test_links_work_on_github(page: str) -> None:
     assert list(dead_links(page, PAGES[page])) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_files_and_modules_exist(page: str):
+def test_files_and_modules_exist(page: str) -> None:
     assert [file for file in FILE.findall(PAGES[page]) if not (ROOT / file).exists()] == []
     assert [name for name in NAME.findall(PAGES[page]) if not exists(name)] == []
 
 
-def test_what_does_not_exist_is_found():
+def test_what_does_not_exist_is_found() -> None:
     assert list(
         dead_links("docs/data.md", "[a](weights.md#no-code-in-a-file-is-run) [b](none.md) [c](weights.md#x)")
     ) == [
@@ -79,6 +80,7 @@ def test_what_does_not_exist_is_found():
     ]
     assert exists("runtimes.open_bundle")
     assert exists("export.trace")
+    assert exists("arbex.verify")
     assert not exists("export.no_such_module")
     assert not exists("runtimes.no_such_name")
 
@@ -106,7 +108,7 @@ def keys(value: object) -> Iterator[str]:
 )
 def test_the_reference_names_every_key(
     command: str, bundles: Path, faces: Path, capfd: pytest.CaptureFixture[str], rendered: dict[str, str]
-):
+) -> None:
     assert invoke(command.format(bundles=bundles, faces=faces).split(), "arbex") == 0
     text = rendered["reference/json"] + rendered["reference/bundle"]
     found = set(keys(json.loads(capfd.readouterr().out)))

@@ -26,18 +26,18 @@ def modules() -> list[str]:
     return [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
 
 
-def test_nothing_is_loaded_from_another_host(rendered: dict[str, str]):
+def test_nothing_is_loaded_from_another_host(rendered: dict[str, str]) -> None:
     assert {page for page, text in rendered.items() if LOADED.search(text)} == set()
     assert LOADED.search('<link rel="stylesheet" href="https://fonts.example.org/css">')
 
 
-def test_every_module_has_a_page(rendered: dict[str, str]):
+def test_every_module_has_a_page(rendered: dict[str, str]) -> None:
     assert [name for name in modules() if f"reference/api/{name}" not in rendered] == []
     assert "Opens a bundle after checking" in rendered["reference/api/runtimes.bundle"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_shown_with_the_help_they_print(command: str, rendered: dict[str, str]):
+def test_commands_are_shown_with_the_help_they_print(command: str, rendered: dict[str, str]) -> None:
     binary = Path(sys.executable).parent / "arbex"
     environment = {**os.environ, "COLUMNS": "80"}
     done = subprocess.run([binary, command, "--help"], env=environment, text=True, capture_output=True, check=True)
@@ -45,14 +45,14 @@ def test_commands_are_shown_with_the_help_they_print(command: str, rendered: dic
     assert done.stdout.strip() in shown
 
 
-def test_generated_tables_are_filled_in(rendered: dict[str, str]):
+def test_generated_tables_are_filled_in(rendered: dict[str, str]) -> None:
     assert not [page for page, text in rendered.items() if "generated:" in text]
     settings = rendered["reference/settings"]
     assert "<code>lambda_parts</code>" in settings
     assert "<code>relabel_margin</code>" in settings
 
 
-def test_the_readme_is_the_home_page_and_its_links_lead_into_the_site(rendered: dict[str, str]):
+def test_the_readme_is_the_home_page_and_its_links_lead_into_the_site(rendered: dict[str, str]) -> None:
     home = rendered["index"]
     assert "reliability balancing" in home
     assert 'href="docs/' not in home

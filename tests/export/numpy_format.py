@@ -68,8 +68,8 @@ class NumpyWriter(Writer):
             path,
             weight=tensors["head.classify.weight"],
             bias=tensors["head.classify.bias"],
-            mean=np.float32(how.mean),
-            std=np.float32(how.std),
+            mean=np.array(how.mean, np.float32),
+            std=np.array(how.std, np.float32),
         )
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:

@@ -39,7 +39,7 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path):
+def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path) -> None:
     int8 = onnx.load(bundles / "jetson/artifacts/model.int8.onnx")
     assert [(o.domain, o.version) for o in int8.opset_import if not o.domain] == [("", 18)]
     zero_points = [
@@ -54,14 +54,14 @@ def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path):
     assert not list((bundles / "jetson/artifacts").glob("*.data"))
 
 
-def test_the_engine_is_built_from_the_graph_that_a_jetson_gets(bundles: Path):
+def test_the_engine_is_built_from_the_graph_that_a_jetson_gets(bundles: Path) -> None:
     """TensorRT-RTX parses and compiles it, strongly typed, on a machine without a GPU."""
     jetson, rtx = (bundles / name / "artifacts" for name in ("jetson", "rtx"))
     assert (jetson / "model.int8.onnx").read_bytes() == (rtx / "model.int8.onnx").read_bytes()
     assert (rtx / "model.int8.rtx.engine").stat().st_size > 100_000
 
 
-def test_onnx_runtime_computes_convolutions_in_int8(bundles: Path, tmp_path: Path):
+def test_onnx_runtime_computes_convolutions_in_int8(bundles: Path, tmp_path: Path) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -76,7 +76,7 @@ def test_onnx_runtime_computes_convolutions_in_int8(bundles: Path, tmp_path: Pat
     assert counts["Conv"] + counts["FusedConv"] == 2  # the stems
 
 
-def test_litert_computes_convolutions_in_int8(bundles: Path):
+def test_litert_computes_convolutions_in_int8(bundles: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(bundles / "android/artifacts/model.int8.tflite"))
@@ -93,12 +93,12 @@ def test_litert_computes_convolutions_in_int8(bundles: Path):
     assert kinds["FULLY_CONNECTED", "int8", "int8"] == 22
 
 
-def test_graphs_name_no_path_of_this_machine(bundles: Path):
+def test_graphs_name_no_path_of_this_machine(bundles: Path) -> None:
     for file in (p for p in bundles.rglob("*") if p.is_file() and p.suffix in (".onnx", ".tflite", ".json")):
         assert str(Path(__file__).parent.parent.parent).encode() not in file.read_bytes(), file
 
 
-def test_the_head_of_the_core_ml_package_stays_in_float32(bundles: Path):
+def test_the_head_of_the_core_ml_package_stays_in_float32(bundles: Path) -> None:
     import coremltools
 
     path = bundles / "iphone/artifacts/model.int8.mlpackage"
@@ -113,7 +113,7 @@ def test_the_head_of_the_core_ml_package_stays_in_float32(bundles: Path):
     assert spec.description.input[0].type.imageType.width == 64
 
 
-def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path):
+def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path) -> None:
     reports = export(ExportRequest(run=run, targets=["cpu", "android", "iphone"], out=tmp_path, precisions=("fp16",)))
     executed = [a for r in reports for a in r.artifacts if a.executed]
     assert [a.artifact for a in executed] == ["model.fp16.onnx", "model.fp16.tflite"]
@@ -123,7 +123,7 @@ def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("target", ["cpu", "android"])
-def test_integer_kernels_compute_the_int8_program(run: Path, faces: Path, bundles: Path, target: str):
+def test_integer_kernels_compute_the_int8_program(run: Path, faces: Path, bundles: Path, target: str) -> None:
     traced = equalize_channels(trace(load_run(run)))
     table, chosen = calibrate_run(open_run(run), traced, CalibrationRequest(source=str(faces), samples=32), SILENT)
     pixels = np.concatenate([drawn_faces(64), chosen.first(32)])
@@ -134,7 +134,7 @@ def test_integer_kernels_compute_the_int8_program(run: Path, faces: Path, bundle
     assert found.top1_agreement == 1.0
 
 
-def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_path: Path):
+def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_path: Path) -> None:
     table = write_calibration(run, CalibrationRequest(source=str(faces), samples=32), tmp_path / "table.json")
     assert CalibrationTable.load(tmp_path / "table.json") == table
     export(
@@ -154,7 +154,7 @@ def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, tmp_
     assert operators(a) == operators(b)
 
 
-def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Path):
+def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Path) -> None:
     write_calibration(run, CalibrationRequest(source=str(faces), samples=14), tmp_path / "table.json")
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=0", "seed=9"])
     train(TrainRequest(data=str(faces), out=tmp_path / "other", preset="tiny", method="arbex", settings=settings))
@@ -171,7 +171,7 @@ def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, tmp_path: Path):
+def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, tmp_path: Path) -> None:
     export(ExportRequest(run=run, targets=["cpu"], out=tmp_path, precisions=("fp32",)))
     before = (tmp_path / "cpu/manifest.json").read_bytes()
     with pytest.raises(CheckFailed, match=r"does not hold even with all \d+ operators in float: mean KL"):
@@ -180,7 +180,7 @@ def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, tmp_path: P
     assert {p.name for p in tmp_path.iterdir()} == {"cpu"}
 
 
-def test_a_gate_restores_operators_until_it_holds(run: Path, tmp_path: Path):
+def test_a_gate_restores_operators_until_it_holds(run: Path, tmp_path: Path) -> None:
     export(
         ExportRequest(
             run=run,
@@ -217,11 +217,12 @@ def test_a_gate_restores_operators_until_it_holds(run: Path, tmp_path: Path):
     assert floats[1]["DequantizeLinear"] < floats[0]["DequantizeLinear"]
 
 
-def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, tmp_path: Path):
+def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, tmp_path: Path) -> None:
     write_calibration(run, CalibrationRequest(source=str(faces), samples=14), tmp_path / "table.json")
     table = CalibrationTable.load(tmp_path / "table.json")
-    for name, value in (("graph", "f" * 64), ("tools", {"torch": "1.0"})):
-        replace(table, origin=replace(table.origin, **{name: value})).save(tmp_path / "odd.json")
+    others = {"graph": replace(table.origin, graph="f" * 64), "tools": replace(table.origin, tools={"torch": "1.0"})}
+    for name, origin in others.items():
+        replace(table, origin=origin).save(tmp_path / "odd.json")
         request = ExportRequest(
             run=run, targets=["cpu"], out=tmp_path / "out", precisions=("int8",), calibration=str(tmp_path / "odd.json")
         )
@@ -230,7 +231,7 @@ def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_path: Path):
+def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_path: Path) -> None:
     whole = write_calibration(run, CalibrationRequest(source=str(faces), samples=32), tmp_path / "whole.json")
     first = CalibrationRequest(source=str(faces), samples=32, shard=(1, 2))
     write_calibration(run, first, tmp_path / "first.json")
@@ -240,7 +241,7 @@ def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_pat
     assert merged.ranges == whole.ranges
 
 
-def test_an_archive_holds_the_bundle(run: Path, tmp_path: Path):
+def test_an_archive_holds_the_bundle(run: Path, tmp_path: Path) -> None:
     export(ExportRequest(run=run, targets=["cpu"], out=tmp_path, precisions=("fp32",), archive=True))
     with zipfile.ZipFile(tmp_path / "cpu.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
@@ -250,7 +251,7 @@ def test_an_archive_holds_the_bundle(run: Path, tmp_path: Path):
     assert (tmp_path / "cpu.zip").read_bytes() == first
 
 
-def test_targets_and_precisions_are_checked_by_table():
+def test_targets_and_precisions_are_checked_by_table() -> None:
     assert {t.name for t in choose_targets(["all"])} == {"jetson", "iphone", "android", "rtx", "cpu"}
     assert [t.name for t in choose_targets(["cpu", "jetson", "cpu"])] == ["cpu", "jetson"]
     assert choose_precisions(TARGETS["jetson"], ()) == ("fp16", "int8")
@@ -259,12 +260,12 @@ def test_targets_and_precisions_are_checked_by_table():
         choose_targets([])
 
 
-def test_golden_faces_are_the_same_every_time():
+def test_golden_faces_are_the_same_every_time() -> None:
     assert np.array_equal(drawn_faces(64), drawn_faces(64))
     assert drawn_faces(64).shape == (32, 64, 64, 3)
 
 
-def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
+def test_the_manifest_names_no_folder_of_the_user(bundles: Path) -> None:
     origin = json.loads((bundles / "cpu/manifest.json").read_text())["provenance"]
     assert not Path(origin["run"]).is_absolute()
     assert (bundles / "cpu" / origin["run"]).resolve().joinpath("config.json").is_file()
@@ -272,7 +273,9 @@ def test_the_manifest_names_no_folder_of_the_user(bundles: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "targets"), [("mobile", ["all"]), ("base", ["cpu"])])
-def test_other_presets_export_untrained_if_allowed(preset: str, targets: list[str], faces: Path, tmp_path: Path):
+def test_other_presets_export_untrained_if_allowed(
+    preset: str, targets: list[str], faces: Path, tmp_path: Path
+) -> None:
     settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
     run = tmp_path / "run"
     train(TrainRequest(data=str(faces), out=run, preset=preset, method="arbex", settings=settings))

@@ -36,7 +36,7 @@ def linear_program(weight: list[list[float]], bias: list[float]) -> GraphModule:
     return torch.export.export(layer.eval(), example, dynamic_shapes={"input": {0: batch}}).module()
 
 
-def test_a_layer_by_hand():
+def test_a_layer_by_hand() -> None:
     # Input: scale 1, zero point -128 (0..255). Weights: scale 127/127 = 1. Output: scale 510/255 = 2, zero point -128.
     program = linear_program([[127.0, 1.0]], [3.4])
     ranges = {"input_1": TensorRange(0.0, 255.0), "linear": TensorRange(0.0, 510.0)}
@@ -48,7 +48,7 @@ def test_a_layer_by_hand():
     assert not any(is_dequantized(n.args[0]) for n in exact.graph.nodes if calls(n, (LINEAR,)))
 
 
-def test_sums_beyond_float32_are_computed_in_float64():
+def test_sums_beyond_float32_are_computed_in_float64() -> None:
     wide = torch.full((1, 2000), 1.0)
     wide[0, 1] = -1.0
     program = linear_program(wide.tolist(), [0.0])
@@ -100,7 +100,7 @@ def for_cpu(run: Path, faces: Path) -> tuple[GraphModule, Tensor, NDArray[np.uin
 
 def test_onnx_runtime_computes_layers_to_the_last_bit(
     for_cpu: tuple[GraphModule, Tensor, NDArray[np.uint8]], bundles: Path
-):
+) -> None:
     program, images, pixels = for_cpu
     theirs = onnx_tensors(bundles / "cpu/artifacts/model.int8.onnx", pixels)
     plain, exact = (Comparison(p, theirs) for p in (program, as_kernels_compute(program)))

@@ -30,7 +30,7 @@ def bench(bundle: str, folder: Path, program: Sequence[str | Path] = (ARBEX,)) -
     return rows
 
 
-def test_the_command_runs_nothing_that_lies_in_the_working_folder(tmp_path: Path):
+def test_the_command_runs_nothing_that_lies_in_the_working_folder(tmp_path: Path) -> None:
     write_miniature(tmp_path / "cpu")
     plant(tmp_path, "json", "numpy", "onnxruntime")
     (row,) = bench("cpu", tmp_path)
@@ -38,7 +38,7 @@ def test_the_command_runs_nothing_that_lies_in_the_working_folder(tmp_path: Path
     assert executed(tmp_path) == []
 
 
-def test_the_command_runs_nothing_that_lies_in_a_bundle(tmp_path: Path):
+def test_the_command_runs_nothing_that_lies_in_a_bundle(tmp_path: Path) -> None:
     cpu = write_miniature(tmp_path / "cpu")
     plant(cpu, "json", "numpy", "onnxruntime")
     seal(cpu)  # a manifest of a stranger may list what it likes
@@ -47,7 +47,7 @@ def test_the_command_runs_nothing_that_lies_in_a_bundle(tmp_path: Path):
     assert executed(tmp_path) == []
 
 
-def test_python_m_keeps_its_working_folder_to_itself(tmp_path: Path):
+def test_python_m_keeps_its_working_folder_to_itself(tmp_path: Path) -> None:
     """Python puts it first for the command itself, as it does for every module; the runtime's process is free of it."""
     write_miniature(tmp_path / "cpu")
     plant(tmp_path, "onnxruntime")
@@ -56,7 +56,7 @@ def test_python_m_keeps_its_working_folder_to_itself(tmp_path: Path):
     assert executed(tmp_path) == []
 
 
-def test_the_child_is_told_all_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_child_is_told_all_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime that only the parent has registered is timed; the child neither opens the bundle nor looks it up."""
     bundle = open_bundle(write_miniature(tmp_path / "cpu"))
     (tmp_path / "lib").mkdir()
@@ -72,7 +72,7 @@ def test_the_child_is_told_all_it_needs(tmp_path: Path, monkeypatch: pytest.Monk
     assert row.figures.runtime == "mine"
 
 
-def test_a_refusal_is_told_in_the_row(tmp_path: Path):
+def test_a_refusal_is_told_in_the_row(tmp_path: Path) -> None:
     bundle = open_bundle(write_miniature(tmp_path / "cpu"))
     (bundle.path / ARTIFACT).write_bytes(b"damaged")
     (row,) = benchmark(bundle, threads=1)

@@ -12,7 +12,7 @@ from tests.runtimes.planting import executed, plant
 ARBEX = Path(sys.executable).parent / "arbex"
 
 
-def test_nothing_of_the_working_folder_runs(tmp_path: Path):
+def test_nothing_of_the_working_folder_runs(tmp_path: Path) -> None:
     plant(tmp_path, "json", "numpy", "onnxruntime", "cv2")
     done = subprocess.run([ARBEX, "doctor", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

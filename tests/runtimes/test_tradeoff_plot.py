@@ -17,7 +17,7 @@ TRADEOFF = Tradeoff(restored=("conv",), trials=(FREE, HELD), predicted=CURVE, op
 OUTCOME = Verification((BundleReport(bundle="b", sensitivity=TRADEOFF),))
 
 
-def test_the_plot_places_what_was_measured():
+def test_the_plot_places_what_was_measured() -> None:
     root = ElementTree.fromstring(plot(TRADEOFF))
     dots = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in root.iter("circle")]
     assert len(dots) == 2
@@ -28,16 +28,16 @@ def test_the_plot_places_what_was_measured():
     assert [t.text for t in root.iter("text")][:3] == ["1e-4", "1e-3", "1e-2"]
 
 
-def test_a_plot_of_one_exact_point_is_drawn():
+def test_a_plot_of_one_exact_point_is_drawn() -> None:
     assert "<circle" in plot(replace(TRADEOFF, predicted=(), trials=(replace(FREE, mean_kl=0.0),)))
 
 
-def test_both_reports_show_the_trade_off():
+def test_both_reports_show_the_trade_off() -> None:
     assert "| 1 | 50.0% | 1.0e-04 | 1.0e-04 | 100.00% |" in to_markdown(OUTCOME)
     page = to_html(OUTCOME)
     assert "<svg" in page
     assert "<td>2.0e-03</td>" in page
 
 
-def test_without_a_gate_there_is_none():
+def test_without_a_gate_there_is_none() -> None:
     assert "<svg" not in to_html(Verification((BundleReport(bundle="b"),)))

@@ -23,12 +23,12 @@ def output_of(code: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def test_nothing_of_it_appears():
+def test_nothing_of_it_appears() -> None:
     code = "with hidden_output():\n    chatter()\nprint('ours')"
     assert output_of(code) == ("ours\n", "")
 
 
-def test_exceptions_pass_and_the_streams_are_back():
+def test_exceptions_pass_and_the_streams_are_back() -> None:
     code = """
 try:
     with hidden_output():
@@ -40,7 +40,7 @@ except LookupError:
     assert output_of(code) == ("shown", "")
 
 
-def test_visible_output_goes_to_stderr():
+def test_visible_output_goes_to_stderr() -> None:
     out, err = output_of("with visible_output(), hidden_output():\n    chatter()\nwith hidden_output():\n    chatter()")
     assert out == ""
     for words in ("native banner;", "native warning;", "python banner;", "python warning;"):

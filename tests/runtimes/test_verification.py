@@ -27,7 +27,7 @@ EXECUTED = {"onnx": "onnxruntime", "tflite": "litert"}
 
 
 @pytest.mark.parametrize("target", ["jetson", "iphone", "android", "rtx", "cpu"])
-def test_every_artifact_of_every_target_passes(bundles: Path, target: str):
+def test_every_artifact_of_every_target_passes(bundles: Path, target: str) -> None:
     report = verify_bundle(open_bundle(bundles / target))
     assert report.passed, report
     for row in report.artifacts:
@@ -40,7 +40,7 @@ def test_every_artifact_of_every_target_passes(bundles: Path, target: str):
             assert row.why
 
 
-def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run: Path):
+def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run: Path) -> None:
     model = load_run(run)
     images = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
     expected = Prediction(*answer(model, images))
@@ -51,7 +51,7 @@ def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run:
         assert row.parity.max_abs_error <= 1e-5
 
 
-def test_wrong_answers_fail(bundles: Path, tmp_path: Path):
+def test_wrong_answers_fail(bundles: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundles / "cpu", tmp_path / "cpu"))
     arrays = dict(np.load(folder / "golden.npz"))
     arrays["corrected"] = np.roll(arrays["corrected"], 1, axis=1)
@@ -65,7 +65,7 @@ def test_wrong_answers_fail(bundles: Path, tmp_path: Path):
     assert "exceeds" in report.artifacts[0].why
 
 
-def test_a_core_ml_package_with_other_weights_fails(bundles: Path, tmp_path: Path):
+def test_a_core_ml_package_with_other_weights_fails(bundles: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundles / "iphone", tmp_path / "iphone"))
     value = json.loads((folder / "manifest.json").read_text())
     value["artifacts"][0]["content"]["weights_digest"] = "0" * 64
@@ -78,7 +78,7 @@ def test_a_core_ml_package_with_other_weights_fails(bundles: Path, tmp_path: Pat
 
 def test_a_file_that_bundles_share_runs_once(
     bundles: Path, faces: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     ran: list[str] = []
 
     def count(bundle: Bundle, artifact: Artifact, tests: Sequence[ComparisonImages]) -> ArtifactReport:
@@ -94,7 +94,7 @@ def test_a_file_that_bundles_share_runs_once(
     assert results[1]["artifacts"][0]["max_abs_error"] == results[0]["artifacts"][0]["max_abs_error"]
 
 
-def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path):
+def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path) -> None:
     outcome = Verification(tuple(verify_bundle(open_bundle(bundles / name)) for name in ("cpu", "iphone")))
     for suffix in (".html", ".md", ".xml"):
         write_report(tmp_path / f"report{suffix}", outcome)
@@ -104,7 +104,7 @@ def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path):
     assert "<script" not in (tmp_path / "report.html").read_text()
 
 
-def test_a_report_of_unknown_format_is_refused(tmp_path: Path):
+def test_a_report_of_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.html, \.md, \.xml"):
         check_suffix(tmp_path / "report.pdf")
     with pytest.raises(InputError, match="does not exist"):

@@ -27,7 +27,9 @@ def turned(prediction: Prediction) -> Prediction:
 @pytest.mark.parametrize(
     ("limit", "words"), [({"min_agreement": 0.5}, "agreement 0.00%"), ({"max_kl": 0.0}, "exceeds 0e")]
 )
-def test_an_explicit_limit_applies_where_the_manifest_has_none(limit: dict[str, Any], words: str, tmp_path: Path):
+def test_an_explicit_limit_applies_where_the_manifest_has_none(
+    limit: dict[str, Any], words: str, tmp_path: Path
+) -> None:
     bundle = open_bundle(write_miniature(tmp_path / "cpu", Thresholds()))
     expected = turned(answers(IMAGES))
     assert verify_bundle(bundle, [ComparisonImages(images=IMAGES, expected=expected)]).passed
@@ -40,7 +42,7 @@ def test_an_explicit_limit_applies_where_the_manifest_has_none(limit: dict[str, 
     ).passed
 
 
-def test_a_float_artifact_has_its_own_limit_beside_an_explicit_one(tmp_path: Path):
+def test_a_float_artifact_has_its_own_limit_beside_an_explicit_one(tmp_path: Path) -> None:
     bundle = open_bundle(write_miniature(tmp_path / "cpu", CLOSE))
     expected = Prediction(*(part + np.float32(1e-3) for part in answers(IMAGES)))
     (row,) = verify_bundle(
@@ -49,7 +51,7 @@ def test_a_float_artifact_has_its_own_limit_beside_an_explicit_one(tmp_path: Pat
     assert row.why == "max error 1.00e-03 exceeds 1e-05"
 
 
-def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path):
+def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path) -> None:
     folder = write_miniature(tmp_path / "cpu", Thresholds())
     golden = Golden(IMAGES, turned(answers(IMAGES)))
     (folder / "golden.npz").write_bytes(pack_golden(golden))

@@ -64,7 +64,7 @@ def parse_source(data: str) -> DataSource:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise DataError(f"The option {text!r} of {data!r} has no value.", allowed="Expected is name=value.")
+            raise DataError(f"The option {text!r} of {data!r} has no value.", allowed="Expected: name=value.")
         options[key.strip()] = value.strip()
     return DataSource(name, options, Path(rest))
 

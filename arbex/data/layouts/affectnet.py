@@ -69,7 +69,7 @@ class AffectNet(Layout):
             except (OSError, ValueError, TypeError) as error:
                 raise DataError(
                     f"The annotation {code} cannot be read: {error}.",
-                    allowed=f"Expected is one number from 0 to {LARGEST_CODE}.",
+                    allowed=f"Expected: one number from 0 to {LARGEST_CODE}.",
                     remedy="Get the data set again, or remove the image.",
                 ) from error
 
@@ -83,7 +83,7 @@ class AffectNet(Layout):
                 except (KeyError, TypeError, ValueError) as error:
                     raise DataError(
                         f"Line {number} of {table} cannot be read: {row}.",
-                        allowed=f"Columns: subDirectory_filePath, expression (0 to {LARGEST_CODE}) and others.",
+                        allowed=f"Expected: the columns subDirectory_filePath and expression (0 to {LARGEST_CODE}).",
                     ) from error
 
 

@@ -35,7 +35,7 @@ class AffWild2(Layout):
         """Returns the splits that are there."""
         found = [split for split in FOLDERS if self.annotations(split)]
         if not found:
-            raise self.missing("Train_Set", "a folder Train_Set with a text file a video, at most two folders deep")
+            raise self.missing("Train_Set", "a folder Train_Set with one text file per video, at most two folders deep")
         return found
 
     def annotations(self, split: str) -> Path | None:
@@ -94,6 +94,6 @@ def read_codes(file: Path) -> Iterator[int]:
         if not UNLABELED <= code < len(ORDER):
             raise DataError(
                 f"Line {number} of {file} cannot be read: {line!r}.",
-                allowed=f"Expected is a number from {UNLABELED} to {len(ORDER) - 1} behind one line of header.",
+                allowed=f"Expected: a number from {UNLABELED} to {len(ORDER) - 1} after one line of header.",
             )
         yield code

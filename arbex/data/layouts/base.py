@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from arbex.checks import check_choice, check_name
 from arbex.data.samples import Sample
 from arbex.errors import DataError
 
@@ -22,7 +23,7 @@ class Layout(ABC):
         options: Values of options; those that are left out have their defaults.
 
     Raises:
-        DataError: If an option or its value is unknown, or the folder does not hold such a data set.
+        UnsupportedError: If an option or its value is not known.
     """
 
     name: ClassVar[str]
@@ -33,12 +34,8 @@ class Layout(ABC):
         """Keeps folder and options."""
         self.root = root
         for key, value in options.items():
-            if key not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise DataError(f"The layout {self.name!r} has no option {key!r}.", allowed=f"Its options: {known}.")
-            if value not in self.options[key]:
-                allowed = ", ".join(self.options[key])
-                raise DataError(f"{key}={value} is not known to {self.name!r}.", allowed=f"Allowed: {allowed}.")
+            check_name("option", key, self.options, of=f"the layout {self.name!r}")
+            check_choice(key, value, self.options[key])
         self.chosen = {key: options.get(key, values[0]) for key, values in self.options.items()}
 
     @abstractmethod
@@ -68,8 +65,8 @@ class Layout(ABC):
     def missing(self, what: str, expected: str) -> DataError:
         """Returns the error that says that a file or folder of the data set is not there."""
         return DataError(
-            f"{self.root} is no {self.name} data set: {what} is missing.",
-            allowed=f"Expected is {expected}.",
+            f"{self.root} is not in the layout {self.name!r}: {what} is missing.",
+            allowed=f"Expected: {expected}.",
             remedy="See docs/data.md for where to get it and how it lies on disk.",
         )
 

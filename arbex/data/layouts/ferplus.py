@@ -83,7 +83,7 @@ class FerPlus(Layout):
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"Line {line} of {self.root / VOTES} cannot be read: {row}.",
-                allowed=f"Columns: Usage, Image name, {', '.join(OWN)}, unknown, NF (whole numbers).",
+                allowed=f"Expected: the columns Usage, Image name, {', '.join(OWN)}, unknown, NF, with whole votes.",
             ) from error
 
     def judge(self, votes: list[int]) -> tuple[str, list[int]] | None:

@@ -57,7 +57,7 @@ class Folder(Layout):
             if strange:
                 raise DataError(
                     f"{folder} has a class folder {strange[0]!r} that {self.root / 'classes.txt'} does not list.",
-                    allowed=f"Listed: {', '.join(declared)}.",
+                    allowed=f"Allowed: {', '.join(declared)}.",
                     remedy="Add it to classes.txt, or remove the folder.",
                 )
             return declared
@@ -97,8 +97,8 @@ class Folder(Layout):
                 except (KeyError, ValueError, AttributeError) as error:
                     raise DataError(
                         f"Line {number} of {file} cannot be read: {row}.",
-                        allowed="Columns: file, split, subject, label, true_label, votes (whole numbers, by class "
-                        "order).",
+                        allowed="Expected: the columns file, split, subject, label, true_label and votes, the last as "
+                        "whole numbers in the order of the classes.",
                     ) from error
                 if votes and len(votes) != len(labels):
                     raise DataError(f"Line {number} of {file} has {len(votes)} votes for {len(labels)} classes.")

@@ -49,7 +49,7 @@ class RafDb(Layout):
             if code.strip() not in CODES:
                 raise DataError(
                     f"Line {number} of {self.basic / LIST} cannot be read: {line!r}.",
-                    allowed="Expected is a file name and a number from 1 to 7.",
+                    allowed="Expected: a file name and a number from 1 to 7.",
                 )
             if name.startswith(f"{split}_"):
                 found.append(Sample(self.image(name), labels.index(CODES[code.strip()])))

@@ -28,7 +28,7 @@ def refusal(*arguments: str | Path) -> str:
 
 
 @pytest.mark.parametrize(("out", "kept"), [("best.json", "best.safetensors"), ("config.json", "config.json")])
-def test_calibrate_keeps_the_files_of_a_run(out: str, kept: str, tmp_path: Path):
+def test_calibrate_keeps_the_files_of_a_run(out: str, kept: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"schema": 1}')
     (tmp_path / "best.safetensors").write_bytes(b"weights")
     said = refusal("calibrate", tmp_path, "--data", tmp_path, "--out", tmp_path / out)
@@ -39,7 +39,7 @@ def test_calibrate_keeps_the_files_of_a_run(out: str, kept: str, tmp_path: Path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_export_keeps_a_folder_that_is_no_bundle(tmp_path: Path):
+def test_export_keeps_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "manifest.json").write_text('{"name": "a web app"}')
     said = refusal("export", "/nowhere", "--target", "android", "--target", "cpu", "--out", tmp_path)
@@ -47,7 +47,7 @@ def test_export_keeps_a_folder_that_is_no_bundle(tmp_path: Path):
     assert [file.name for file in tmp_path.rglob("*.json")] == ["manifest.json"]
 
 
-def test_export_names_the_strange_file_in_a_bundle(tmp_path: Path):
+def test_export_names_the_strange_file_in_a_bundle(tmp_path: Path) -> None:
     write_miniature(tmp_path / "cpu")
     (tmp_path / "cpu" / "notes.txt").write_text("mine")
     said = refusal("export", "/nowhere", "--target", "cpu", "--out", tmp_path)

@@ -50,7 +50,7 @@ def test_every_path_is_refused_where_it_is_empty(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert invoke(arguments(command, parameter), "arbex") == 2
     said = capfd.readouterr().err
@@ -61,7 +61,7 @@ def test_every_path_is_refused_where_it_is_empty(
 
 def test_run_does_not_classify_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-):
+) -> None:
     write_miniature(tmp_path / "cpu")
     Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "private.png")
     monkeypatch.chdir(tmp_path)
@@ -72,7 +72,7 @@ def test_run_does_not_classify_the_working_folder(
 
 
 @pytest.mark.parametrize("data", ["folder:", "jaffe:", "ferplus,classes=7:"])
-def test_a_layout_without_a_path_is_refused(data: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_layout_without_a_path_is_refused(data: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["train", "--data", data, "--out", str(tmp_path / "run")]
     assert invoke(command, "arbex") == 2
     assert f"'{data}' names no folder" in capfd.readouterr().err

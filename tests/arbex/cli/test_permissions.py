@@ -24,7 +24,7 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_run_does_not_leave_out_a_folder_in_silence(here: Path):
+def test_run_does_not_leave_out_a_folder_in_silence(here: Path) -> None:
     command = INVOKE.format(["run", "cpu", "faces", "--json"])
     answers = json.loads(run_unprivileged(command, here).rpartition("exit 0")[0])
     assert [answer["file"] for answer in answers] == ["faces/a.png", "faces/closed/b.png"]
@@ -39,7 +39,7 @@ BELOW = [["run", "cpu", "faces/closed/b.png"], ["inspect", "faces/closed/cpu"]]
 
 
 @pytest.mark.parametrize("command", BELOW, ids=" ".join)
-def test_a_path_below_a_closed_folder_is_refused_in_one_paragraph(command: list[str], here: Path):
+def test_a_path_below_a_closed_folder_is_refused_in_one_paragraph(command: list[str], here: Path) -> None:
     (here / "faces" / "closed").chmod(0)
     said = run_unprivileged(INVOKE.format(command), here)
     (here / "faces" / "closed").chmod(0o755)
