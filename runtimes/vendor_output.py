@@ -1,7 +1,7 @@
-"""Keeping vendors' chatter away from people.
+"""Hiding what vendors' packages print.
 
-Converters and runtimes write banners, progress and warnings straight to the process's file descriptors; an error of
-ours would drown in them.
+Converters and runtimes write banners, progress and warnings straight to the process's file descriptors, and our own
+errors would be lost among them.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-SHOWN: ContextVar[bool] = ContextVar("SHOWN", default=False)
+VISIBLE: ContextVar[bool] = ContextVar("VISIBLE", default=False)
 
 
 @contextmanager
-def shown_output() -> Iterator[None]:
-    """Lets what ``hidden_output`` would hide within the block appear on stderr, as ``--debug`` wants it."""
-    token = SHOWN.set(True)
+def visible_output() -> Iterator[None]:
+    """Shows on stderr what ``hidden_output`` would hide within the block; ``--debug`` uses it."""
+    token = VISIBLE.set(True)
     try:
         yield
     finally:
-        SHOWN.reset(token)
+        VISIBLE.reset(token)
 
 
 @contextmanager
 def hidden_output() -> Iterator[None]:
-    """Sends what native code and Python write to stdout and stderr into a file that vanishes.
+    """Discards what native code and Python write to stdout and stderr within the block.
 
-    Python warnings are dropped too. Exceptions pass through. It concerns the whole process, other threads included.
+    Python warnings are discarded too. Exceptions pass through. The whole process is affected, other threads included.
     """
-    if SHOWN.get():
+    if VISIBLE.get():
         with redirected({1: 2}):
             yield
         return
@@ -45,7 +45,7 @@ def hidden_output() -> Iterator[None]:
 
 @contextmanager
 def redirected(descriptors: dict[int, int]) -> Iterator[None]:
-    """Lets file descriptors of the process lead elsewhere within the block: from each key to its value."""
+    """Redirects file descriptors of the process within the block: each key to its value."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in descriptors}

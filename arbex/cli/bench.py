@@ -1,4 +1,4 @@
-"""``arbex bench``."""
+"""``arbex bench``: latency, memory and size of artifacts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ COLUMNS = ("bundle", "artifact", "runtime", "p50 ms", "p95 ms", "images/s", "siz
 
 @click.command()
 @click.argument("bundles", nargs=-1, required=True, type=PATH)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the runtime.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Number of threads.")
 @json_option
 @debug_option
 def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
-    """Time every artifact of BUNDLES that runs here, at batch 1, each in a process of its own."""
+    """Measure every artifact of BUNDLES that runs on this machine, at batch 1, each in its own process."""
     from arbex.api import bench as time_bundle
     from arbex.api import open_bundle
 
@@ -38,11 +38,11 @@ def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
     print_table(COLUMNS, [cells(row) for row in rows])
     missing = len({str(b.path) for b in opened} - {row.bundle for row in rows})
     if missing:
-        click.echo(f"{missing} of {len(opened)} bundles hold nothing that runs here.")
+        click.echo(f"{missing} of {len(opened)} bundles have no artifact that runs on this machine.")
 
 
 def cells(row: Timing) -> list[str]:
-    """Returns the cells of a row."""
+    """Returns the cells of a row, formatted."""
     name, f = Path(row.bundle).name, row.figures
     if f is None:
         return [name, row.artifact, "none", "-", "-", "-", size(row.size_bytes), row.why]

@@ -1,4 +1,4 @@
-"""``arbex doctor``."""
+"""``arbex doctor``: which backends work on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arbex.cli.console import debug_option, json_option, print_json, print_table
 @json_option
 @debug_option
 def doctor(as_json: bool) -> None:
-    """Show which backends work on this machine, and how to get the others."""
+    """Show which backends work on this machine, and how to install the others."""
     from export.registry import all_packages
     from runtimes.doctor import examine
 
@@ -21,7 +21,7 @@ def doctor(as_json: bool) -> None:
         return
     click.echo(f"Python {found.python} on {found.platform}")
     rows = [[b.name, b.state, b.version or "", b.gives, "" if b.works else b.remedy] for b in found.backends]
-    print_table(("package", "state", "version", "what for", "how to get it"), rows)
+    print_table(("package", "state", "version", "purpose", "how to install"), rows)
     for b in found.backends:
         if b.state == "broken":
             click.echo(f"  {b.name}: {b.why}")

@@ -1,4 +1,4 @@
-"""``arbex evaluate``."""
+"""``arbex evaluate``: scores of a run on labeled images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Split to use."
+)
 @click.option(
     "--max-unreadable",
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Share of images that may be left out.",
+    help="Share of unreadable images that may be left out.",
 )
 @backbone_option
 @json_option
@@ -53,7 +55,7 @@ def show(result: Evaluation) -> None:
         for name, one in corrected.per_class.items()
     ]
     print_table(("class", "precision", "recall", "f1", "images"), by_class)
-    click.echo("\nimages of each class (rows) by answer (columns)")
+    click.echo("\nnumber of images by class (rows) and answer (columns)")
     classes = list(corrected.per_class)
     counts = [[name, *map(str, row)] for name, row in zip(classes, corrected.confusion, strict=True)]
     print_table(("", *classes), counts)

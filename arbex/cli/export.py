@@ -1,4 +1,4 @@
-"""``arbex export`` and ``arbex calibrate``."""
+"""``arbex export`` and ``arbex calibrate``: from a run to bundles, and to a calibration table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arbex.cli.verify import print_reports
 
 SAMPLES = 256
 CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
-"""Observers by name, here so that the help needs nothing else."""
+"""Names of the observers, repeated here so that the help imports nothing."""
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -28,7 +28,7 @@ class Shard(click.ParamType[tuple[int, int]]):
             return value
         number, slash, of = value.partition("/")
         if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-            self.fail(f"{value!r} is no part of a whole; give the first of two as 1/2.", param, ctx)
+            self.fail(f"{value!r} is not a shard. Allowed: 1/N to N/N.", param, ctx)
         return int(number), int(of)
 
 
@@ -44,7 +44,7 @@ def builders_line() -> str:
     from export.registry import builders
 
     device, *here = builders()
-    return f"{device} leaves compiling to the device; {' or '.join(here)} compiles on this machine's GPU as well."
+    return f"{device} leaves compilation to the device; {' or '.join(here)} also compiles on this machine's GPU."
 
 
 @click.command()
@@ -57,7 +57,7 @@ def builders_line() -> str:
     cls=ListingOption,
     listing=targets_line,
 )
-@click.option("--out", type=PATH, help="Where the bundles go.  [default: bundles]")
+@click.option("--out", type=PATH, help="Folder of the bundles.  [default: bundles]")
 @click.option(
     "--precision",
     "precisions",
@@ -69,12 +69,14 @@ def builders_line() -> str:
 )
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: mse, or the table's]")
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
+    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Number of calibration images."
 )
 @click.option(
-    "--max-kl", type=click.FloatRange(min=0), help="Gate: restore operators to float until the mean KL holds."
+    "--max-kl", type=click.FloatRange(min=0), help="Gate: restore operators to float until the mean KL is at most this."
 )
-@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same for top-1 agreement.")
+@click.option(
+    "--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same until the top-1 agreement is at least this."
+)
 @click.option(
     "--builder",
     default="onnx",
@@ -82,7 +84,7 @@ def builders_line() -> str:
     cls=ListingOption,
     listing=builders_line,
 )
-@click.option("--allow-untrained", is_flag=True, help="Export random weights.")
+@click.option("--allow-untrained", is_flag=True, help="Export untrained weights.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
 @backbone_option
 @debug_option
@@ -103,8 +105,8 @@ def export(
 ) -> None:
     """Turn RUN into a bundle for each target.
 
-    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Of what lies
-    in --out, only earlier bundles of the same targets are replaced.
+    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Only earlier
+    bundles of the same targets are replaced in --out.
     """
     from arbex.api import export as write_bundles
 
@@ -132,11 +134,13 @@ def export(
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--data", type=SOURCE, required=True, help=f"{DATA_HELP} Its validation split calibrates.")
-@click.option("--out", type=PATH, required=True, help="The table to write (.json).")
-@click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True)
-@click.option("--shard", type=Shard(), default="1/1", help="Use this part of the images only.  [default: all]")
+@click.option("--data", type=SOURCE, required=True, help=f"{DATA_HELP} Its validation split is used.")
+@click.option("--out", type=PATH, required=True, help="Table to write (.json).")
+@click.option(
+    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images, over all shards."
+)
+@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True, help="Observer.")
+@click.option("--shard", type=Shard(), default="1/1", help="Use only this part of the images.  [default: all]")
 @click.option(
     "--merge",
     multiple=True,
@@ -155,10 +159,10 @@ def calibrate(
     merge: tuple[Path, ...],
     backbone: str | None,
 ) -> None:
-    """Write a calibration table of RUN, reusable with export --calibration FILE.
+    """Calibrate RUN and write the table, for export --calibration FILE.
 
-    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges. Only an
-    earlier table is replaced.
+    FILE holds the ranges. The histograms are written next to it; export --calibrator derives other ranges from them. An
+    existing file is replaced only if it is a table.
     """
     from arbex.api import calibrate as write_table
 

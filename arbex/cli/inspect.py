@@ -1,4 +1,4 @@
-"""``arbex inspect``."""
+"""``arbex inspect``: contents and origin of a bundle, cost of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from arbex.provenance import Tradeoff, Work
 
 SMALLEST_SHOWN = 1000
-"""Values per image; what computes fewer is left to ``--json``."""
+"""Values per image; operators with fewer appear with ``--json`` only."""
 
 
 @click.command()
@@ -23,9 +23,9 @@ SMALLEST_SHOWN = 1000
 @json_option
 @debug_option
 def inspect(path: Path, backbone: str | None, as_json: bool) -> None:
-    """Show what a bundle holds, made from what, by what; or what the model of a run costs.
+    """Show contents and origin of a bundle, or the cost of a run's model.
 
-    A bundle's integrity is checked first.
+    The integrity of a bundle is checked first.
     """
     if (path / "config.json").is_file() and not (path / "manifest.json").is_file():
         inspect_run(path, backbone, as_json)
@@ -67,18 +67,18 @@ def inspect_bundle(bundle: Path, as_json: bool) -> None:
     )
     for a in manifest.artifacts:
         if a.work:
-            click.echo(f"\n{a.name}: {shares[a.name]} of multiply-adds in int8; in float are")
+            click.echo(f"\n{a.name}: {shares[a.name]} of multiply-adds in int8; in float:")
             show_islands(a.work)
     if origin.sensitivity:
         show_sensitivity(origin.sensitivity)
 
 
 def show_islands(work: Work) -> None:
-    """Prints why some work is in float."""
+    """Prints what computes in float, and why."""
     for island in work.islands:
         click.echo(f"  {island.macs / work.macs:>7.2%}  {island.operators} operators: {island.reason}")
     if work.elementwise:
-        click.echo("  and between the layers, in thousands of values per image:")
+        click.echo("  between the layers, in thousands of values per image:")
     for row in work.elementwise:
         if row.values >= SMALLEST_SHOWN:
             click.echo(f"  {row.values / 1e3:7,.0f}  {row.operators} {row.operator}: {row.reason}")
@@ -88,7 +88,7 @@ def show_sensitivity(sensitivity: Tradeoff, rows: int = 8) -> None:
     """Prints the operators whose rounding costs most, and what the gate measured."""
     restored = set(sensitivity.restored)
     worst = sensitivity.operators[:rows]
-    click.echo(f"\nmost sensitive of {len(sensitivity.operators)} operators, KL with each alone in int8:")
+    click.echo(f"\nmost sensitive of {len(sensitivity.operators)} operators, with the KL of each alone in int8:")
     print_table(
         ("module", "KL", "MMAC", "kept in"),
         [
@@ -96,7 +96,7 @@ def show_sensitivity(sensitivity: Tradeoff, rows: int = 8) -> None:
             for o in worst
         ],
     )
-    click.echo("\ntrade-off, as measured on calibration images:")
+    click.echo("\ntrade-off, measured on calibration images:")
     print_table(
         ("restored", "in int8", "mean KL", "agreement"),
         [

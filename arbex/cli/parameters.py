@@ -1,7 +1,7 @@
-"""What an argument that names files may be: anything but nothing.
+"""Types of parameters that name files: they refuse an empty argument.
 
-``Path("")`` is the working folder. An empty argument is a mistake, such as a variable of a script that is not set, and
-must not make a command read or write where it was called.
+``Path("")`` is the working folder. An empty argument is a mistake, such as an unset variable in a script, and must not
+make a command read or write where it was called.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # neither is generic in earlier versions of click
 else:
     PathType, TextType = click.Path, click.ParamType
 
-EMPTY = "The path is empty. Give one; the working folder is '.'."
+EMPTY = "The path is empty. Give a path; the working folder is '.'."
 
 
 class NamedPath(PathType):
-    """A path, which need not exist. Use ``PATH`` wherever click's own type would stand."""
+    """A path, which need not exist. Use ``PATH`` instead of click's own type."""
 
     def __init__(self) -> None:
-        """Makes values of type ``pathlib.Path``."""
+        """Converts values to ``pathlib.Path``."""
         super().__init__(path_type=Path)
 
     def convert(self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
@@ -37,7 +37,7 @@ class NamedPath(PathType):
 
 
 class Source(TextType):
-    """Text that says more than a path, such as ``LAYOUT:PATH``, or is passed on as it was written."""
+    """Text that holds more than a path, such as ``LAYOUT:PATH``, or that is passed on unchanged."""
 
     name = "text"
 
@@ -49,10 +49,10 @@ class Source(TextType):
 
 
 class ListingOption(click.Option):
-    """An option whose help lists what is registered, which is looked up when the help is shown and not before."""
+    """An option whose help lists registered names, which are looked up only when the help is shown."""
 
     def __init__(self, *arguments: Any, listing: Callable[[], str], **others: Any) -> None:
-        """Takes what makes the help, beside what every option takes."""
+        """Takes a function that returns the help, in addition to the arguments of every option."""
         super().__init__(*arguments, **others)
         self.listing = listing
 

@@ -1,4 +1,4 @@
-"""``arbex run``."""
+"""``arbex run``: classify images with a bundle."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from arbex.cli.parameters import PATH
 @click.command()
 @click.argument("bundle", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH)
-@click.option("--artifact", help="File name or precision.  [default: the most exact that runs here]")
-@click.option("--detector", type=PATH, help="YuNet ONNX file; without it every image is one face.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.")
+@click.option("--artifact", help="File name or precision.  [default: the most accurate that runs here]")
+@click.option("--detector", type=PATH, help="YuNet ONNX file that detects faces.  [default: an image is a face]")
+@click.option("--threads", type=click.IntRange(min=1), help="Number of threads.  [default: the runtime's choice]")
 @json_option
 @debug_option
 def run(
@@ -26,7 +26,7 @@ def run(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES (files, folders or a video) with BUNDLE."""
+    """Classify IMAGES (files, folders or videos) with BUNDLE."""
     from arbex.api import classify
 
     faces = classify(bundle, images, artifact=artifact, detector=detector, threads=threads)

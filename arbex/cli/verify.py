@@ -1,4 +1,4 @@
-"""``arbex verify``."""
+"""``arbex verify``: check bundles against PyTorch."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ STATES = {"passed": "ok", "not executed": "not run", "failed": "FAILED"}
 @click.command()
 @click.argument("bundles", nargs=-1, required=True, type=PATH)
 @click.option("--data", type=SOURCE, help="Images to compare on: PATH or LAYOUT:PATH, or any folder of cropped faces.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), help="Most images, chosen evenly.  [default: all]")
-@click.option("--max-kl", type=click.FloatRange(min=0), help="Limit of the mean KL on --data.  [default: the bundle's]")
-@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Limit of top-1 there.  [default: the bundle's]")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Split of --data."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Largest number of images, chosen evenly.  [default: all]")
+@click.option("--max-kl", type=click.FloatRange(min=0), help="Largest mean KL on --data.  [default: the bundle's]")
+@click.option(
+    "--min-agreement", type=click.FloatRange(0, 1), help="Smallest top-1 agreement on --data.  [default: the bundle's]"
+)
 @click.option(
     "--reference",
     type=PATH,
-    help="The run to compare with.  [default: the one exported]",
+    help="Run to compare with.  [default: the exported one]",
 )
 @click.option(
     "--report",
     "report_file",
     type=PATH,
-    help="Also write FILE.html, .md or .xml (JUnit).",
+    help="Also write a report: .html, .md or .xml (JUnit).",
 )
 @backbone_option
 @json_option
@@ -52,8 +56,8 @@ def verify(
 ) -> int:
     """Check BUNDLES: every byte, the golden vectors, and the distributions on --data.
 
-    Exits with 1 if a check does not hold. On images unlike the training data a model is unsure, and small
-    differences turn close calls: there, judge by the distributions (--max-kl) rather than by --min-agreement.
+    Exits with 1 if a check fails. On images unlike the training data, a model is unsure, and small differences flip
+    close calls: judge by the distributions there (--max-kl), not by --min-agreement.
     """
     from arbex.api import verify as check
     from runtimes.reports import check_suffix, write_report
@@ -83,12 +87,12 @@ def verify(
 
 
 def figure(value: float | None, form: str) -> str:
-    """Formats a figure, or shows that there is none."""
+    """Formats a figure, or returns ``-`` if there is none."""
     return "-" if value is None else format(value, form)
 
 
 def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> None:
-    """Prints a row per artifact, and below what failed or was not executed."""
+    """Prints a row per artifact, and below the table what failed or was not executed."""
     rows, notes = [], []
     for bundle in reports:
         name = Path(bundle.bundle).name

@@ -132,8 +132,8 @@ def test_the_prelus_and_leading_norms_of_irse_are_named() -> None:
 def test_inspect_shows_share_and_reasons(bundles: Path) -> None:
     command = [sys.executable, "-m", "arbex", "inspect", str(bundles / "cpu")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "of multiply-adds in int8; in float are" in shown
+    assert "of multiply-adds in int8; in float:" in shown
     assert "2 operators: a stem" in shown
-    assert "and between the layers, in thousands of values per image:" in shown
+    assert "between the layers, in thousands of values per image:" in shown
     told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert [a["work"] is not None for a in told["artifacts"]] == [False, True]

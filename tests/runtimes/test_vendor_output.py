@@ -1,4 +1,4 @@
-"""What vendors print is hidden from people, and shown to those who debug."""
+"""What vendors' packages print is hidden, and shown with ``--debug``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 CHATTER = """
 import os, warnings
-from runtimes.vendor_output import hidden_output, shown_output
+from runtimes.vendor_output import hidden_output, visible_output
 
 def chatter():
     os.write(1, b"native banner;")
@@ -18,7 +18,7 @@ def chatter():
 
 
 def output_of(code: str) -> tuple[str, str]:
-    """Returns what a process of its own writes to stdout and stderr."""
+    """Returns what the code writes to stdout and stderr in a process of its own."""
     done = subprocess.run([sys.executable, "-c", CHATTER + code], capture_output=True, text=True, check=True)
     return done.stdout, done.stderr
 
@@ -40,8 +40,8 @@ except LookupError:
     assert output_of(code) == ("shown", "")
 
 
-def test_who_debugs_sees_all_of_it_on_stderr() -> None:
-    out, err = output_of("with shown_output(), hidden_output():\n    chatter()\nwith hidden_output():\n    chatter()")
+def test_visible_output_goes_to_stderr() -> None:
+    out, err = output_of("with visible_output(), hidden_output():\n    chatter()\nwith hidden_output():\n    chatter()")
     assert out == ""
     for words in ("native banner;", "native warning;", "python banner;", "python warning;"):
         assert err.count(words) == 1

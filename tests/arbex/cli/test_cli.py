@@ -188,7 +188,7 @@ def test_bad_images_exit_with_2_and_one_paragraph(
         (["export", "{run}", "--target", "jetson", "--builder", "torch-tensorrt", "--out", "{out}"], 3, "GPU"),
         (["export", "{run}", "--target", "cpu", "--max-kl", "0", "--out", "{out}"], 1, "does not hold even with all"),
         (["calibrate", "{run}", "--data", "{faces}", "--out", "t.txt"], 2, "must be a .json file"),
-        (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--shard", "3/2"], 2, "'3/2' is no part"),
+        (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--shard", "3/2"], 2, "'3/2' is not a shard"),
         (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--merge", "no.json"], 2, "cannot be read"),
         (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--samples", "3"], 2, "cannot cover 7 classes"),
         (["run", "/nowhere", "x.png"], 2, "bundle /nowhere does not exist"),
