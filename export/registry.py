@@ -9,6 +9,7 @@ from arbex.errors import UnsupportedError
 from arbex.packages import TRAINING, Package
 from arbex.spec import PRECISIONS
 from export.formats.base import Writer
+from export.formats.coreai_asset import CoreAiAsset
 from export.formats.coreml_writer import CoreMlWriter
 from export.formats.executorch_program import ExecuTorchProgram
 from export.formats.litert_model import LiteRtModel
@@ -100,4 +101,6 @@ def register_all(writers: Iterable[Writer]) -> None:
 
 
 # In the order in which help and ``all`` name their targets.
-register_all((OnnxGraph(), CoreMlWriter(), LiteRtModel(), RtxEngine(), TorchTensorRtEngine(), ExecuTorchProgram()))
+register_all(
+    (OnnxGraph(), CoreMlWriter(), LiteRtModel(), RtxEngine(), TorchTensorRtEngine(), ExecuTorchProgram(), CoreAiAsset())
+)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -96,8 +98,10 @@ def import_problem(package: Package) -> str:
 
 def examine(packages: Sequence[Package]) -> Machine:
     """Examines packages on this machine, in the given order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each probe waits for a process of its own
+        backends = tuple(pool.map(probe, packages))
     return Machine(
         python=platform.python_version(),
         platform=platform.platform(),
-        backends=tuple(probe(package) for package in packages),
+        backends=backends,
     )

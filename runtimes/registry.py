@@ -5,6 +5,7 @@ from __future__ import annotations
 from arbex.checks import check_name
 from arbex.errors import UnsupportedError
 from arbex.packages import Package
+from runtimes.coreai_runtime import AIMODEL
 from runtimes.coreml_package import MLPACKAGE
 from runtimes.executorch_runtime import PTE
 from runtimes.formats import Format
@@ -44,5 +45,5 @@ def runtime_packages() -> list[Package]:
     return [package for known in FORMATS.values() for package in known.packages]
 
 
-for builtin in (ONNX, TFLITE, MLPACKAGE, RTX_ENGINE, TENSORRT_ENGINE, PTE):
+for builtin in (ONNX, TFLITE, MLPACKAGE, RTX_ENGINE, TENSORRT_ENGINE, PTE, AIMODEL):
     register_format(builtin)
