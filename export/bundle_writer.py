@@ -1,4 +1,4 @@
-"""Packaging: artifacts, golden vectors, licenses and a manifest that names every byte."""
+"""Packaging a bundle: artifacts, golden vectors, licenses, and a manifest with the digest of every file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from runtimes.bundle import Golden, pack_golden
 from runtimes.manifest import NAME, FileRecord, Manifest
 
 SHAPING = ("torch", "torchao")
-"""Packages that shape the program of every artifact."""
+"""Packages on whose versions the program of every artifact depends."""
 
 
 def export_tools() -> dict[str, str]:
-    """Returns the versions of this toolkit and of the packages that shape an artifact."""
+    """Returns the versions of this toolkit and of the packages on which artifacts depend."""
     written = (n for w in WRITERS.values() for n in (*(p.distribution for p in w.packages), *w.tools))
     return tool_versions((*SHAPING, *written))
 
 
 def copy_artifact(made: Path, folder: Path) -> Path:
-    """Puts a file or folder from the work folder into ``artifacts/`` of a bundle, and returns where it lies then."""
+    """Puts a file or folder from the work folder into ``artifacts/`` of a bundle, and returns its path there."""
     copy = folder / "artifacts" / made.name
     copy.parent.mkdir(exist_ok=True)
     if made.is_dir():
@@ -38,7 +38,7 @@ def copy_artifact(made: Path, folder: Path) -> Path:
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Returns size and sha-256 of every file below a folder but the manifest."""
+    """Returns size and SHA-256 of every file below a folder except the manifest."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
     digests = digest_files(files)
     return {
@@ -48,12 +48,12 @@ def record_files(folder: Path) -> dict[str, FileRecord]:
 
 
 def seal_bundle(folder: Path, manifest: Manifest, target: Target, golden: Golden) -> None:
-    """Completes a folder that holds ``artifacts/`` to a bundle.
+    """Completes a folder that holds ``artifacts/``, so that it becomes a bundle.
 
     Args:
         folder: The bundle's folder.
-        manifest: What it holds and where that came from, without the list of files.
-        target: What it is for.
+        manifest: Manifest without the list of files.
+        target: Target of the bundle.
         golden: Test vectors.
     """
     (folder / "golden.npz").write_bytes(pack_golden(golden))
@@ -64,7 +64,7 @@ def seal_bundle(folder: Path, manifest: Manifest, target: Target, golden: Golden
 
 
 def write_archive(bundle: Path) -> Path:
-    """Writes a bundle as ``<target>.zip`` beside its folder; equal bundles give equal archives."""
+    """Writes a bundle as ``<target>.zip`` next to its folder; equal bundles give equal archives."""
     path = bundle.parent / f"{bundle.name}.zip"
     stage = bundle.parent / f".{bundle.name}.zip.part"
     try:

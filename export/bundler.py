@@ -1,4 +1,4 @@
-"""Writing the bundles of one export: each is made in a folder of its own, checked there, and only then put in place."""
+"""Writing the bundles of one export: each is made and checked in a folder of its own, and only then put in place."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Bundler:
 
     Attributes:
         lowering: Makes the files.
-        thresholds: What artifacts must show, by precision.
+        thresholds: Limits of the artifacts by precision.
         golden: Test vectors.
         provenance: Where all bundles came from.
         run: Folder of the run.
-        extra: Images to check on, beyond the golden vectors.
+        extra: Images to check on, in addition to the golden vectors.
         cache: Reports of files that bundles share.
     """
 
@@ -45,10 +45,10 @@ class Bundler:
     cache: ReportCache = field(default_factory=dict)
 
     def write(self, bundle: PlannedBundle, report: Reporter, *, archive: bool = False) -> BundleReport:
-        """Writes one bundle, checks it, and only then puts it in the place of an older one.
+        """Writes one bundle and checks it; only then is an older one replaced.
 
         Raises:
-            CheckFailed: If it does not answer like PyTorch; an older bundle stays as it is.
+            CheckFailed: If it does not answer like PyTorch; an older bundle is kept.
         """
         out, traced = bundle.out, self.lowering.programs.traced
         with staged_folder(out, check=check_replaceable) as folder:
@@ -68,7 +68,7 @@ class Bundler:
         return outcome
 
     def artifacts(self, bundle: PlannedBundle, folder: Path) -> Iterator[Artifact]:
-        """Makes the artifacts of a bundle, and yields what the manifest says of each."""
+        """Makes the artifacts of a bundle, and yields the entry of each in the manifest."""
         for precision in bundle.precisions:
             variant = self.lowering.programs.variant(bundle.target, precision)
             for writer in bundle.writers:
@@ -84,7 +84,7 @@ class Bundler:
                 )
 
     def provenance_for(self, bundle: PlannedBundle) -> Provenance:
-        """Returns where one bundle came from."""
+        """Returns the provenance of one bundle."""
         run = os.path.relpath(self.run.resolve(), bundle.out.resolve())
         if "int8" not in bundle.precisions:
             return replace(self.provenance, run=run)
@@ -92,7 +92,7 @@ class Bundler:
         return replace(self.provenance, run=run, recipe=recipe)
 
     def check(self, folder: Path, out: Path) -> BundleReport:
-        """Verifies a bundle that lies in ``folder`` and is to become ``out``.
+        """Verifies a bundle in ``folder`` that is to become ``out``.
 
         Raises:
             CheckFailed: If it does not pass.
@@ -102,8 +102,8 @@ class Bundler:
         if not report.passed:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(
-                f"{bad.artifact} for {out.name} does not answer like PyTorch: {bad.why}.",
-                remedy="It was not kept. Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
+                f"{bad.artifact} for {out.name} does not answer like PyTorch and was not kept: {bad.why}.",
+                remedy="Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
                 "export a float precision.",
             )
         return report

@@ -1,7 +1,7 @@
-"""Which multiply-adds an INT8 file really computes in integers, and why the others do not.
+"""Which multiply-adds an INT8 file really computes in integers, and why the others stay in float.
 
-The files say what their operators are; how much work each of them is, and why it may be in float, is known from the
-traced program. Operators of both are matched by the shape of their weights, in their order.
+A file shows what its operators are. How much work each one is, and why it may be in float, follows from the traced
+program. The operators of both are matched by the shape of their weights, in order.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from quantize.patterns import calls
 from quantize.placement import in_head, module_path
 from quantize.sensitivity import count_macs
 
-IN_HEAD = "the head computes in float32: its logarithms and distances would cost the agreement"
-STEM = "a stem: the picture itself has too few channels for an integer kernel to pay"
+IN_HEAD = "the head computes in float32: 8 bits for its logarithms and distances would cost agreement"
+STEM = "a stem: the image has too few channels to gain from an integer kernel"
 RESTORED = "restored by the accuracy gate"
-PRODUCT = "products of attention: neither factor is a weight, and rounded scores cost the agreement"
-NO_KERNEL = "this runtime has no integer kernel for it here"
+PRODUCT = "products of attention: neither factor is a weight, and rounding the scores would cost agreement"
+NO_KERNEL = "the runtime has no integer kernel for it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Layer:
     """An operator of the traced program that multiplies.
 
     Attributes:
-        name: In the program.
+        name: Name in the program.
         module: Dotted path of the module it came from.
-        weight: As for ``Operator``; None for a product of two activations.
+        weight: Dimensions of its weight, as for ``Operator``; None for a product of two activations.
         macs: Multiply-adds per image.
         channels: Input channels of a convolution; None for others.
         in_head: Whether it belongs to the head.
@@ -49,7 +49,7 @@ class Layer:
 
 
 def list_layers(folded: GraphModule) -> tuple[Layer, ...]:
-    """Returns all that multiplies in a traced program without observers, in its order."""
+    """Returns the operators of a traced program without observers that multiply, in order."""
     macs = count_macs(folded)
     layers = []
     for node in (n for n in folded.graph.nodes if n.name in macs):
@@ -89,10 +89,10 @@ def take_census(
     """Returns what a file computes in integers.
 
     Args:
-        layers: Of the program that the file was made of.
-        recipe: How it was quantized.
-        operators: What the file holds, in its order.
-        elementwise: What the recipe leaves in float between layers.
+        layers: Layers of the program that the file was made from.
+        recipe: Recipe with which it was quantized.
+        operators: Operators in the file, in order.
+        elementwise: Operators between layers that the recipe leaves in float.
     """
     held: dict[Shape, list[bool]] = defaultdict(list)
     for operator in operators:
@@ -101,7 +101,7 @@ def take_census(
     for layer in layers:
         reason = reason_for(layer, recipe)
         same = held[layer.weight] if layer.weight is not None else []
-        # Of layers with equal weights' shapes, those that the recipe leaves in float are matched to operators in float.
+        # Among layers with weights of equal shape, those that the recipe leaves in float match operators in float.
         if (reason is None) in same:
             same.remove(reason is None)
         elif reason is None:

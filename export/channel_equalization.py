@@ -12,13 +12,13 @@ from export.trace import TracedModel
 from quantize.equalize import equalize
 
 FACES = 16
-"""Drawn faces that show how large channels become."""
+"""Number of drawn faces on which the sizes of channels are measured."""
 
 
 def equalize_channels(traced: TracedModel) -> TracedModel:
-    """Returns a traced model that answers the same, with channels of similar sizes where layers allow it.
+    """Returns a traced model with the same outputs, and with channels of similar sizes where layers allow it.
 
-    Drawn faces need no data set, so that every machine that holds the checkpoint finds the same program.
+    Drawn faces need no data set, so that every machine with the same checkpoint derives the same program.
     """
     faces = torch.tensor(drawn_faces(traced.side)[:FACES]).permute(0, 3, 1, 2)  # [16, 3, S, S]
     program, exponents = equalize(traced.program, Normalize(traced.preprocessing)(faces))

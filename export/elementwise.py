@@ -23,18 +23,18 @@ COMPUTING = (
 )
 """Operators of ATen that compute values; all others only move them."""
 
-ACCELERATED = "the accelerator computes what stands between its layers in half precision"
-ROUNDING = "stays in float on purpose: rounding it costs the agreement"
+ACCELERATED = "the accelerator computes everything between its layers in half precision"
+ROUNDING = "stays in float on purpose: rounding it would cost agreement"
 REASONS = {
-    "prelu": "a slope for each channel, for which no runtime has an integer kernel",
-    "batch_norm": "stands before a padded convolution, into which it cannot be folded",
-    "add": "sums of which a part is in float, such as the shortcuts of a transformer",
-    "add_": "sums of which a part is in float, such as the shortcuts of a transformer",
+    "prelu": "one slope per channel, for which no runtime has an integer kernel",
+    "batch_norm": "precedes a padded convolution, into which it cannot be folded",
+    "add": "sums with a term in float, such as the shortcuts of a transformer",
+    "add_": "sums with a term in float, such as the shortcuts of a transformer",
 }
 
 
 class Counter(Interpreter):
-    """Counts the values that each operator puts out."""
+    """Counts the values that each operator outputs."""
 
     def __init__(self, program: GraphModule) -> None:
         """Starts with nothing counted."""
@@ -50,26 +50,26 @@ class Counter(Interpreter):
 
 
 def short_name(node: Node) -> str:
-    """Returns ``relu`` for ``aten.relu.default``; an empty string where no tensor is computed."""
+    """Returns ``relu`` for ``aten.relu.default``; an empty string if no tensor is computed."""
     parts = str(node.target).split(".")
     return parts[1] if node.op == "call_function" and parts[0] == "aten" else ""
 
 
 @torch.no_grad()
 def count_values(folded: GraphModule) -> dict[Node, int]:
-    """Returns how many values each operator puts out for one image."""
+    """Returns how many values each operator outputs for one image."""
     counter = Counter(folded)
     counter.run(blank_input(folded))
     return counter.values
 
 
 def list_elementwise(folded: GraphModule, values: Mapping[Node, int], recipe: Recipe) -> tuple[Elementwise, ...]:
-    """Returns what computes in float outside of the head and is no layer, the largest first.
+    """Returns the operators in float that are neither in the head nor layers, most values first.
 
     Args:
         folded: The traced program with batch norms folded, without observers.
-        values: What ``count_values`` says of it.
-        recipe: How the file was quantized.
+        values: Result of ``count_values`` for it.
+        recipe: Recipe with which the file was quantized.
     """
     quantized = quantized_outputs(folded, recipe)
     found: dict[str, list[int]] = defaultdict(list)

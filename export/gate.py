@@ -1,4 +1,4 @@
-"""The accuracy gate of INT8: what must hold, and the search for operators to restore until it does."""
+"""The accuracy gate of INT8: its limits, and the search for the operators to restore until they hold."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from runtimes.manifest import Thresholds
 from runtimes.parity import Parity, compare, violations
 
 GATE_IMAGES = 256
-"""Most calibration images that are held in memory to judge on."""
+"""Largest number of calibration images to judge on, which are held in memory."""
 
 SENSITIVITY_IMAGES = 64
-"""Their gradients tell operators apart; measuring them costs as much as 10 evaluations of a placement."""
+"""Number of images whose gradients rank the operators; this costs as much as 10 evaluations of a placement."""
 
 MARGIN = 0.9
-"""Share of the allowed divergence that a placement may use up in PyTorch; runtimes break ties their own way."""
+"""Share of the allowed divergence that a placement may use in PyTorch; runtimes break ties in their own ways."""
 
 SENSITIVITY_BATCH = 4
-"""All activations of a batch, and their rounding errors, are held at once."""
+"""Images per batch; all activations of a batch, and their rounding errors, are held in memory."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What INT8 must show on images.
+    """Limits of INT8, and the images on which they must hold.
 
     Attributes:
-        sets: Images with PyTorch's answers; each set must hold on its own. The first tells operators apart, and
-            figures are its own.
+        sets: Sets of images with PyTorch's answers; the limits must hold on each set. The first set ranks the
+            operators, and the reported figures are its own.
         thresholds: The limits.
     """
 
@@ -56,7 +56,7 @@ class Gate:
 
 
 def gate_on(calibrating: CalibrationSet, model: ExpressionClassifier, golden: Golden, thresholds: Thresholds) -> Gate:
-    """Returns what int8 must show on calibration images and on golden vectors."""
+    """Returns the gate of int8 on calibration images and golden vectors."""
     images = calibrating.first(GATE_IMAGES)
     return Gate(
         sets=(
@@ -74,7 +74,7 @@ def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:
 
 @torch.inference_mode()
 def answers_of(program: GraphModule, traced: TracedModel, images: NDArray[np.uint8]) -> Prediction:
-    """Returns what a program of the traced model answers for uint8 images ``[n, S, S, 3]``."""
+    """Returns the answers of a program of the traced model for uint8 images ``[n, S, S, 3]``."""
     outputs = [program(batch) for batch in normalized(split(images, BATCH), traced.preprocessing)]
     return Prediction(*(torch.cat(part).numpy() for part in zip(*outputs, strict=True)))
 
@@ -86,14 +86,14 @@ def search_fallback(
     gate: Gate,
     report: Reporter,
 ) -> Outcome:
-    """Looks for the fewest operators that must stay in float for every recipe to pass the gate.
+    """Searches for the fewest operators that must stay in float for every recipe to pass the gate.
 
     Args:
-        traced: The program.
-        ranges: Of its activations.
-        recipes: Placements of the wanted targets; what one of them needs in float stays in float for all.
-        gate: What must hold, and where.
-        report: Takes progress.
+        traced: The traced model.
+        ranges: Ranges of its activations.
+        recipes: Recipes of the wanted targets; an operator that one of them needs in float stays in float for all.
+        gate: Limits and images.
+        report: Receives progress.
     """
     chosen = list(dict.fromkeys(recipes))
     images = gate.sets[0].images[:SENSITIVITY_IMAGES]
@@ -106,7 +106,7 @@ def search_fallback(
 
     def holds(parities: list[Parity]) -> bool:
         limit = gate.thresholds.mean_kl
-        within = limit is None or parities[0].mean_kl <= MARGIN * limit  # here without allowance for chance
+        within = limit is None or parities[0].mean_kl <= MARGIN * limit  # no allowance for chance here
         return within and not any(violations(parity, gate.thresholds) for parity in parities)
 
     def measure(restored: tuple[str, ...]) -> Score:

@@ -1,4 +1,4 @@
-"""Faces that are nobody's: what a bundle may show and a program may be measured on."""
+"""Drawn faces, which show nobody: bundles may contain them, and programs are measured on them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from arbex.synth import SynthConfig, draw_face
 from arbex.synth.dataset import plan
 
 FACES = 32
+"""Number of golden images."""
 
 
 def drawn_faces(side: int) -> NDArray[np.uint8]:
-    """Returns procedural faces uint8 ``[32, side, side, 3]``, always the same: no user's image leaves the house."""
+    """Returns procedural faces, always the same, uint8 ``[32, side, side, 3]``: a bundle contains no user's images."""
     faces: NDArray[np.uint8] = draw(side).copy()
     return faces
 
 
 @lru_cache
 def draw(side: int) -> NDArray[np.uint8]:
-    """Draws them once a side."""
+    """Draws the faces, once per side."""
     config = SynthConfig(
         images=8 * len(EXPRESSIONS), subjects=8, seed=2023, image_size=max(side, 32), classes=EXPRESSIONS
     )

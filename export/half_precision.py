@@ -11,7 +11,7 @@ from quantize.placement import in_head
 
 
 def find_head(program: GraphModule) -> set[Node]:
-    """Returns the nodes that compute in float32: the head, and all that follows from it."""
+    """Returns the nodes that compute in float32: the head, and everything computed from it."""
     head: set[Node] = set()
     for node in program.graph.nodes:
         follows = any(n in head for n in node.all_input_nodes)
@@ -23,8 +23,8 @@ def find_head(program: GraphModule) -> set[Node]:
 def to_half(program: GraphModule) -> GraphModule:
     """Returns a program whose encoder computes in float16 and whose head stays in float32.
 
-    Weights of the encoder become float16; casts stand at the input, at the border of the head, and around
-    Q/DQ pairs, whose scales stay float32. Inputs and outputs stay float32.
+    Weights of the encoder become float16. Casts are added at the input, between encoder and head, and around Q/DQ
+    pairs, whose scales stay float32. Inputs and outputs stay float32.
     """
     half = editable(program)
     graph, head = half.graph, find_head(half)

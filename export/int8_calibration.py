@@ -1,4 +1,4 @@
-"""What INT8 export starts from: a calibration made now, or the table of an earlier one."""
+"""Calibration for INT8 export: made now, or read from the table of an earlier one."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class CalibrationRequest:
     """How to calibrate.
 
     Attributes:
-        source: A data set, or a calibration table (``.json``); by default the run's own data.
+        source: Data set, or calibration table (``.json``); by default the run's own data.
         calibrator: Observer; by default the table's, or ``mse``.
-        samples: How many images, in all shards.
-        shard: Which part ``(i, n)`` of them, counted from 1.
+        samples: Number of images over all shards.
+        shard: Part ``(i, n)`` of them to use, counted from 1.
     """
 
     source: str | None = None
@@ -54,11 +54,11 @@ class CalibrationRequest:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What INT8 export needs.
+    """Result of a calibration.
 
     Attributes:
         table: Ranges of all activations.
-        images: What was seen; None where the table was read from a file.
+        images: The calibration images; None if the table was read from a file.
     """
 
     table: CalibrationTable
@@ -73,24 +73,24 @@ def normalized(batches: Iterable[Any], preprocessing: Preprocessing) -> Iterator
 
 
 def counted(batches: Iterator[Any], step: Step) -> Iterator[Any]:
-    """Yields batches and tells ``step`` how many are done."""
+    """Yields batches and reports to ``step`` how many are done."""
     for i, batch in enumerate(batches):
         yield batch
         step(i + 1)
 
 
 def origin_of(run: Run, traced: TracedModel) -> Origin:
-    """Returns what a calibration of this run belongs to."""
+    """Returns the origin of a calibration of this run."""
     return Origin(
         run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalized), tool_versions(TOOLS)
     )
 
 
 def calibration_data(source: str | None, run: Run) -> str:
-    """Returns the data set that calibrates.
+    """Returns the data set to calibrate on.
 
     Raises:
-        DataError: If none was given and the run's own is gone.
+        DataError: If none was given and the run's own does not exist.
     """
     if source:
         return source
@@ -98,18 +98,18 @@ def calibration_data(source: str | None, run: Run) -> str:
     if not data or not parse_source(data)[2].is_dir():
         raise DataError(
             f"INT8 needs calibration images, and the data that {run.path} was trained on "
-            + (f"({data}) is not here." if data else "is not recorded."),
+            + (f"({data}) does not exist." if data else "is not recorded."),
             remedy="Give images with --calibration DATA.",
         )
     return data
 
 
 def load_table(path: Path, origin: Origin, calibrator: str | None = None) -> CalibrationTable:
-    """Reads a calibration table and refuses it where it does not belong.
+    """Reads a calibration table and checks that it belongs to a run.
 
     Args:
         path: The table's JSON file.
-        origin: What it must belong to.
+        origin: Origin that it must have.
         calibrator: Observer whose ranges are wanted; by default the table's own.
 
     Raises:
@@ -118,7 +118,7 @@ def load_table(path: Path, origin: Origin, calibrator: str | None = None) -> Cal
     table = CalibrationTable.load(path)
     for name, wanted, found in origin.differences(table.origin):
         raise DataError(
-            f"The calibration table {path} belongs to another {name} ({shorten(found)}; this run has "
+            f"The calibration table {path} does not belong to this run ({name}: {shorten(found)} instead of "
             f"{shorten(wanted)}).",
             remedy=RECALIBRATE,
         )
@@ -126,14 +126,14 @@ def load_table(path: Path, origin: Origin, calibrator: str | None = None) -> Cal
 
 
 def shorten(value: str) -> str:
-    """Returns the beginning of a digest; other values whole."""
+    """Returns the beginning of a digest, and any other value unchanged."""
     return f"{value[:12]}…" if len(value) == 64 else value
 
 
 def calibrate_run(
     run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter
 ) -> tuple[CalibrationTable, CalibrationSet]:
-    """Chooses images, shows them to the traced program and returns its table."""
+    """Chooses images, runs the traced program on them, and returns its table and the images."""
     data = calibration_data(request.source, run)
     if not request.source:
         report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
@@ -152,7 +152,7 @@ def calibrate_run(
 
 
 def prepare_int8(run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter) -> Calibrated:
-    """Calibrates, or reads a table."""
+    """Calibrates a run, or reads the table that was given."""
     if request.is_table:
         table = load_table(Path(str(request.source)), origin_of(run, traced), request.calibrator)
         return Calibrated(table, None)
@@ -172,15 +172,15 @@ def write_calibration(
 
     Args:
         run_path: Folder of the run.
-        request: How.
-        out: The JSON file; the histograms go beside it as ``.safetensors``.
-        merge: Tables of other images or shards, whose statistics are added.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
-        report: Takes progress.
+        request: How to calibrate.
+        out: JSON file to write; the histograms go next to it as ``.safetensors``.
+        merge: Tables of other images or shards to add.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
 
     Raises:
         InputError: If ``out`` would overwrite anything but an earlier table.
-        DataError: If a table belongs to something else, or the images cannot be used; nothing is written then.
+        DataError: If a table does not belong to the run, or the images cannot be used; nothing is written then.
     """
     check_place(out)
     run = open_run(run_path)

@@ -16,12 +16,12 @@ from runtimes.vendor_output import hidden_output
 
 @dataclass
 class Lowering:
-    """Makes files in a work folder and remembers them, so that targets share them.
+    """Makes files in a work folder and keeps them, so that targets share them.
 
     Attributes:
-        programs: Where variants come from.
+        programs: Programs of the variants.
         folder: Work folder.
-        report: Takes a line per file.
+        report: Receives a line per file.
         made: Files by format and variant.
     """
 
@@ -31,11 +31,11 @@ class Lowering:
     made: dict[tuple[str, Variant], Path] = field(default_factory=dict)
 
     def file(self, writer: Writer, variant: Variant) -> Path:
-        """Returns the file of a variant in the writer's format, making it at first.
+        """Returns the file of a variant in the writer's format, which is made at the first request.
 
         Raises:
             MissingPackageError: If a package is not installed.
-            BackendError: If the vendor's tool refuses the program.
+            BackendError: If the vendor's tool cannot convert the program.
         """
         key = (writer.format.name, variant)
         if key not in self.made:
@@ -51,7 +51,7 @@ class Lowering:
         return self.made[key]
 
     def with_source(self, writer: Writer, variant: Variant) -> Variant:
-        """Returns a variant with the file that the writer's format is made from, if it is made from one."""
+        """Returns a variant with the file that the writer's format is made from, if there is one."""
         if not writer.made_from:
             return variant
         return replace(variant, source=self.file(WRITERS[writer.made_from], variant))

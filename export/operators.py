@@ -1,4 +1,4 @@
-"""The convolutions and linear layers of a file, as its format's writer reads them back."""
+"""The convolutions and linear layers of a file, as the writer of its format reads them back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Operator:
     """A convolution or linear layer as a file holds it.
 
     Attributes:
-        weight: Sorted dimensions of its weight without ones.
+        weight: Dimensions of its weight, sorted and without ones.
         int8: Whether its kernel reads integers.
     """
 
@@ -23,5 +23,5 @@ class Operator:
 
 
 def weight_key(shape: Iterable[int]) -> Shape:
-    """Returns what the shape of a weight has in common in all layouts."""
+    """Returns the dimensions of a weight in a form that is the same for all layouts."""
     return tuple(sorted(int(n) for n in shape if n != 1))

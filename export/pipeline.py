@@ -1,4 +1,4 @@
-"""``arbex export``: a run becomes a bundle for each target."""
+"""The steps of ``arbex export``, from a run to a bundle for each target."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
         A report per bundle, on the golden vectors and, with a gate, on the calibration images.
 
     Raises:
-        InputError: If something given cannot be used, or a folder of ``out`` holds anything but a bundle; nothing is
+        InputError: If something given cannot be used, or a folder in ``out`` holds anything but a bundle; nothing is
             written then.
-        BackendError: If a vendor's package is missing or refuses.
-        CheckFailed: If a bundle does not pass; it is not kept.
+        BackendError: If a vendor's package is missing or fails.
+        CheckFailed: If a bundle does not pass its checks; it is not kept.
     """
     plan = plan_export(request)
     prepared = prepare(plan, report)
@@ -59,10 +59,10 @@ class Prepared:
     """What all bundles of an export have in common.
 
     Attributes:
-        programs: Where their programs come from.
+        programs: Their programs.
         golden: Test vectors.
-        provenance: Where they come from.
-        gate: What INT8 has passed; None without a gate.
+        provenance: Where they came from.
+        gate: Gate that INT8 has passed; None without a gate.
     """
 
     programs: Programs
@@ -99,7 +99,7 @@ def prepare(plan: ExportPlan, report: Reporter) -> Prepared:
 
 
 def provenance_of(run: Run, calibrated: Calibrated | None, tradeoff: Tradeoff | None) -> Provenance:
-    """Returns what a manifest says about where its artifacts came from, whatever the target."""
+    """Returns the provenance that the bundles of all targets have in common."""
     config = run.config
     return Provenance(
         checkpoint=run.digest,
@@ -116,7 +116,7 @@ def provenance_of(run: Run, calibrated: Calibrated | None, tradeoff: Tradeoff | 
 
 
 def record_of(table: CalibrationTable) -> CalibrationRecord:
-    """Returns what a manifest says about a calibration table."""
+    """Returns the record of a calibration table in a manifest."""
     return CalibrationRecord(
         digest=table.digest, images=table.images, calibrator=table.calibrator, samples=table.samples
     )
@@ -126,7 +126,7 @@ def restore(plan: ExportPlan, traced: TracedModel, calibrated: Calibrated, gate:
     """Finds the operators that must stay in float for the gate to hold on all targets.
 
     Raises:
-        CheckFailed: If it does not hold with all of them in float.
+        CheckFailed: If it does not hold even with all operators in float.
     """
     outcome = search_fallback(traced, calibrated.table.ranges, plan.int8_recipes, gate, report)
     if not outcome.holds:

@@ -1,4 +1,4 @@
-"""What an export is asked for, and what follows from it before any work starts."""
+"""The request for an export, and the plan that follows from it before any work starts."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ class ExportRequest:
     Attributes:
         run: Folder of the run.
         targets: Names of targets, or ``all``.
-        out: Where the bundles go.
-        precisions: Wanted precisions; each target's usual ones by default.
-        calibration: A data set, or a calibration table (``.json``); by default the run's own data.
+        out: Folder of the bundles.
+        precisions: Wanted precisions; by default each target's usual ones.
+        calibration: Data set, or calibration table (``.json``); by default the run's own data.
         calibrator: Observer; by default the table's, or ``mse``.
-        samples: How many images calibrate.
-        max_kl: Gate: mean KL of int8 to PyTorch on calibration images. Operators are restored until it holds.
-        min_agreement: Gate: top-1 agreement there.
-        allow_untrained: Export weights that were never trained.
+        samples: Number of calibration images.
+        max_kl: Gate: largest mean KL of int8 to PyTorch on calibration images, in nats. Operators are restored to float
+            until it holds.
+        min_agreement: Gate: smallest top-1 agreement on these images, in [0, 1].
+        allow_untrained: Whether to export untrained weights.
         builder: What compiles engines on this machine; ``onnx`` leaves that to the device.
-        archive: Also write each bundle as one ``.zip`` file.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
+        archive: Whether to write each bundle as one ``.zip`` file too.
+        backbone: Custom backbone of the run, as for ``load_run``.
     """
 
     run: Path
@@ -62,10 +63,10 @@ class PlannedBundle:
     """A bundle that is to be written.
 
     Attributes:
-        target: Its device family.
+        target: Its target.
         out: Its folder.
-        writers: What makes its artifacts, in order.
-        precisions: Of its artifacts, in order.
+        writers: Writers of its artifacts, in order.
+        precisions: Precisions of its artifacts, in order.
     """
 
     target: Target
@@ -76,15 +77,15 @@ class PlannedBundle:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """What an export is going to do: all that was asked for, looked up and found possible.
+    """What an export is going to do: the request, resolved and found possible.
 
     Attributes:
-        run: What is exported.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
-        bundles: What is to be written.
+        run: Run to export.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        bundles: Bundles to write.
         calibration: How INT8 is calibrated.
         gated: Whether INT8 must pass a gate on images.
-        thresholds: What an artifact must show, by precision.
+        thresholds: Limits of the artifacts by precision.
         archive: Whether each bundle is also written as one ``.zip`` file.
     """
 
@@ -98,19 +99,19 @@ class ExportPlan:
 
     @property
     def int8_recipes(self) -> list[Recipe]:
-        """The recipes of the INT8 artifacts, each once; empty where there are none."""
+        """The recipes of the INT8 artifacts, each once; empty if there are none."""
         return list(dict.fromkeys(b.target.recipe for b in self.bundles if "int8" in b.precisions))
 
 
 def plan_export(request: ExportRequest) -> ExportPlan:
-    """Returns what a request means.
+    """Resolves a request, and checks that it can be carried out.
 
     Raises:
         UnsupportedError: If a target, precision or builder is unknown.
         InputError: If the folder of a bundle holds anything but an earlier bundle.
         RunError: If the run cannot be used, or was never trained and that is not allowed.
         DataError: If a gate has no images to judge on.
-        MissingPackageError, BackendError: If something is missing that a format needs.
+        MissingPackageError, BackendError: If a format needs something that is missing.
     """
     bundles = plan_bundles(request)
     run = open_run(request.run)
@@ -132,7 +133,7 @@ def plan_export(request: ExportRequest) -> ExportPlan:
 
 
 def plan_bundles(request: ExportRequest) -> tuple[PlannedBundle, ...]:
-    """Returns the bundles that a request asks for, all of which can be written; see ``plan_export``."""
+    """Returns the bundles of a request, after checking that they can be written; see ``plan_export``."""
     bundles = tuple(
         PlannedBundle(
             target=target,
@@ -157,8 +158,8 @@ def refuse_untrained(run: Run, allowed: bool) -> None:
     """
     if run.epoch == 0 and not allowed:
         raise RunError(
-            f"{run.path} was never trained: its weights are random, and so would be every answer on the device.",
-            remedy="Train it with arbex train, or export it all the same with --allow-untrained.",
+            f"{run.path} was never trained: its weights, and so its answers, are random.",
+            remedy="Train it with arbex train, or export it anyway with --allow-untrained.",
         )
 
 
@@ -166,10 +167,10 @@ def refuse_gate_without_images(plan: ExportPlan) -> None:
     """Refuses a gate that has no images to judge on.
 
     Raises:
-        DataError: If calibration starts from a table, which holds none.
+        DataError: If calibration starts from a table, which holds no images.
     """
     if plan.gated and plan.calibration.is_table:
         raise DataError(
-            f"--max-kl and --min-agreement need images to judge on; {plan.calibration.source} is a table.",
-            remedy="Give the images with --calibration DATA, or leave the gates out.",
+            f"--max-kl and --min-agreement need images to judge on; {plan.calibration.source} is a calibration table.",
+            remedy="Give the images with --calibration DATA, or leave these options out.",
         )

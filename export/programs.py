@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Programs:
-    """Gives every program that the formats start from.
+    """Provides the programs that formats start from.
 
     Attributes:
-        traced: The one program behind all.
-        ranges: What calibration found; empty where INT8 is not asked for.
+        traced: Traced model that all programs come from.
+        ranges: Ranges of its activations; empty if INT8 is not requested.
         restored: Operators that INT8 leaves in float.
-        converted: INT8 programs by recipe and whether weights are folded.
+        converted: INT8 programs, by recipe and by whether weights are folded.
     """
 
     traced: TracedModel
@@ -41,7 +41,7 @@ class Programs:
     converted: dict[tuple[Recipe, bool], GraphModule] = field(default_factory=dict)
 
     def variant(self, target: Target, precision: str) -> Variant:
-        """Returns what a target wants of a precision."""
+        """Returns the variant of a precision for a target."""
         if precision == "int8":
             return Variant(precision, target.half, replace(target.recipe, float_operators=self.restored), self)
         return Variant(precision, precision == "fp16", FLOAT, self)
@@ -65,12 +65,12 @@ class Programs:
 
     @cached_property
     def values(self) -> dict[Node, int]:
-        """How many values each of its operators puts out per image."""
+        """Number of values that each of its operators outputs per image."""
         return count_values(self.without_norms)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """What multiplies in the program."""
+        """Operators of the program that multiply."""
         return list_layers(self.without_norms)
 
 
@@ -81,9 +81,9 @@ class Variant:
     Attributes:
         precision: ``fp32``, ``fp16`` or ``int8``.
         half: Whether float parts before the head compute in float16.
-        recipe: What is quantized; nothing for float precisions.
-        programs: Where its program comes from.
-        source: File of the same variant that a format is compiled from; None where it starts from the program.
+        recipe: What is quantized; ``FLOAT`` for float precisions.
+        programs: Source of its program.
+        source: File of the same variant that a format is compiled from; None if the format starts from the program.
     """
 
     precision: str
@@ -106,15 +106,15 @@ class Variant:
         """Returns its program, in float32 where it is not INT8.
 
         Args:
-            folded: Store INT8 weights as int8; otherwise as float32 that is quantized in the graph.
+            folded: Whether to store INT8 weights as int8, or as float32 that is quantized in the graph.
         """
         return self.programs.program(self.recipe, folded=folded)
 
     def with_input(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:
-        """Returns a program with the normalization in front.
+        """Returns a program that begins with the normalization of pixels.
 
         Args:
             program: From normalized images to the three outputs.
-            nhwc: Take uint8 ``[B, S, S, 3]``; otherwise float32 ``[B, 3, S, S]`` in 0..255.
+            nhwc: Whether to take uint8 ``[B, S, S, 3]``, or float32 ``[B, 3, S, S]`` in 0..255.
         """
         return InputStage(program, self.programs.traced.preprocessing, nhwc=nhwc)

@@ -1,4 +1,4 @@
-"""What a bundle tells the person who receives it."""
+"""The pages of a bundle for the person who receives it: how to use it, and the licenses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def render_readme(manifest: Manifest, target: Target) -> str:
     identifier = main.name.rpartition(".")[0].replace(".", "_")  # as Xcode names the class
     how = target.usage.format(side=side, artifact=main.file, identifier=identifier)
     labels = ", ".join(f"{i} {name}" for i, name in enumerate(manifest.labels))
-    warning = "" if origin.epoch else "\n**These weights are untrained; the answers mean nothing.**\n"
+    warning = "" if origin.epoch else "\n**These weights are untrained; the answers are random.**\n"
     return f"""# Facial expressions on: {target.device}
 {warning}
 | artifact | precision | format |
@@ -31,9 +31,9 @@ def render_readme(manifest: Manifest, target: Target) -> str:
 
 - `image`: a cropped face, RGB, {side} x {side} pixels, 0..255. Resize with antialiased bilinear interpolation;
   normalization is inside the graph.
-- `corrected` [{len(manifest.labels)}]: probabilities after reliability balancing. The answer is their largest.
+- `corrected` [{len(manifest.labels)}]: probabilities after reliability balancing. The largest one is the answer.
 - `primary` [{len(manifest.labels)}]: probabilities before it.
-- `confidence`: 1 at certainty, 0 where all classes are equally likely.
+- `confidence`: from 0, all classes equally likely, to 1, certain.
 
 Classes in order: {labels}.
 
@@ -41,7 +41,7 @@ Classes in order: {labels}.
 
 Made by arbex {origin.tools["arbex"]} from a model of preset `{origin.preset}`, method `{origin.method}`,
 trained for {origin.epoch} epochs, checkpoint sha-256 `{origin.checkpoint}`. `manifest.json` names every file
-and its sha-256. Check that nothing was altered and that the answers are still PyTorch's with:
+and its sha-256. To check that nothing was altered and that the answers are those of PyTorch:
 
     arbex verify .
 """

@@ -1,4 +1,4 @@
-"""The formats that can be written, and the device families that they serve. A writer is registered here once."""
+"""The formats that can be written, and the targets that they serve. A writer is registered here once."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from runtimes.preprocessing import OPENCV
 from runtimes.registry import runtime_packages
 
 WRITERS: dict[str, Writer] = {}
-"""By the name of the format."""
+"""Writers by the name of their format."""
 
 TARGETS: dict[str, Target] = {}
-"""By name."""
+"""All targets by name."""
 
 DEFAULT_BUILDER = "onnx"
 
 
 def register_writer(writer: Writer) -> Writer:
-    """Adds a writer with its targets, and returns it.
+    """Registers a writer with its targets, and returns it.
 
     Raises:
         UnsupportedError: If the format has a writer, or a target of that name exists.
     """
     if writer.format.name in WRITERS:
-        raise UnsupportedError(f"The format {writer.format.name!r} has a writer already.")
+        raise UnsupportedError(f"The format {writer.format.name!r} already has a writer.")
     taken = [target.name for target in writer.targets if target.name in (*TARGETS, "all")]
     if taken:
-        raise UnsupportedError(f"The target {taken[0]!r} is registered already.")
+        raise UnsupportedError(f"The target {taken[0]!r} is already registered.")
     WRITERS[writer.format.name] = writer
     TARGETS.update({target.name: target for target in writer.targets})
     return writer
 
 
 def builders() -> list[str]:
-    """Returns what ``--builder`` takes."""
+    """Returns the values of ``--builder``."""
     return [DEFAULT_BUILDER, *(writer.builder for writer in WRITERS.values() if writer.builder)]
 
 
@@ -57,7 +57,7 @@ def all_packages() -> list[Package]:
 
 
 def choose_targets(names: Sequence[str]) -> list[Target]:
-    """Returns the targets of those names, each once; ``all`` stands for those that are meant by it.
+    """Returns the targets with the given names, each once; ``all`` stands for those that it includes.
 
     Raises:
         UnsupportedError: If a name is unknown or none is given.
@@ -84,7 +84,7 @@ def choose_precisions(target: Target, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def choose_writers(target: Target, builder: str = DEFAULT_BUILDER) -> tuple[Writer, ...]:
-    """Returns what makes the artifacts of a target, in order.
+    """Returns the writers of a target's artifacts, in order.
 
     Raises:
         UnsupportedError: If there is no such builder.
@@ -95,7 +95,7 @@ def choose_writers(target: Target, builder: str = DEFAULT_BUILDER) -> tuple[Writ
 
 
 def register_all(writers: Iterable[Writer]) -> None:
-    """Adds several writers."""
+    """Registers several writers."""
     for writer in writers:
         register_writer(writer)
 

@@ -1,4 +1,4 @@
-"""What a new bundle may take the place of: an earlier bundle, and nothing that holds anything else."""
+"""What a new bundle may replace: an earlier bundle, and nothing that holds anything else."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from arbex.files import refuse_file
 from runtimes.bundle import read_manifest, unlisted_files
 from runtimes.manifest import NAME
 
-ALLOWED = "Only a bundle, whole or damaged, or an empty folder may be replaced."
+ALLOWED = "Allowed: an earlier bundle, whole or damaged, or an empty folder."
 REMEDY = "Give another --out, or remove that folder first."
 
 
 def check_replaceable(out: Path) -> None:
-    """Refuses a folder in whose place a bundle cannot be put without destroying something else.
+    """Refuses a folder that a bundle could not replace without destroying something else.
 
-    A bundle that lacks files or whose files were altered may be replaced: all that is in it came from an export.
+    A bundle that lacks files or whose files were altered may be replaced: everything in it came from an export.
 
     Raises:
-        InputError: If ``out`` or a folder above it is a file, or ``out`` holds something that is no bundle, or a
-            bundle holds a file that its manifest does not list, or the ``.zip`` file beside it is not of a bundle.
+        InputError: If ``out`` or a path above it is a file, or ``out`` holds something that is not a bundle, or the
+            bundle there holds a file that its manifest does not list, or the ``.zip`` file next to it is not that of a
+            bundle.
     """
     refuse_file(out)
     check_archive(out.parent / f"{out.name}.zip", out.name)
@@ -44,10 +45,10 @@ def check_replaceable(out: Path) -> None:
 
 
 def check_archive(archive: Path, name: str) -> None:
-    """Refuses a file in whose place the archive of a bundle cannot be put, and which must not be removed as outdated.
+    """Refuses a file that is not the archive of a bundle, which an export would replace or remove as outdated.
 
     Raises:
-        InputError: If it is there and does not hold a bundle of that name.
+        InputError: If the file exists and does not hold a bundle of that name.
     """
     if not archive.exists():
         return
@@ -57,6 +58,6 @@ def check_archive(archive: Path, name: str) -> None:
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{archive} is not the archive of a bundle; a new bundle would replace or remove it.",
-            allowed=f"Only an archive with {name}/{NAME} in it may be replaced.",
+            allowed=f"Allowed: an archive that holds {name}/{NAME}.",
             remedy="Give another --out, or move that file elsewhere.",
         ) from error

@@ -1,4 +1,4 @@
-"""Rewrites of a program into what runtimes have kernels for; none of them changes a number."""
+"""Rewrites of a program into operators that runtimes have fast kernels for; none of them changes a number."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MOVEMENTS = tuple(f"aten.{name}" for name in ("reshape.default", "permute.defaul
 def flatten_linear_layers(program: GraphModule) -> GraphModule:
     """Returns a program whose linear layers with quantized inputs and outputs see matrices ``[rows, features]``.
 
-    On more dimensions ONNX knows no linear layer, but a product and a sum. ONNX Runtime multiplies them in integers,
-    turns the products into floats, adds the bias and quantizes: four steps, where a ``Gemm`` is one kernel.
+    For more dimensions, ONNX has no linear layer, only a product and a sum. ONNX Runtime then multiplies in integers,
+    converts the products to floats, adds the bias and quantizes: four steps, where a ``Gemm`` is one kernel.
     """
     flat = editable(program)
     reshape = torch.ops.aten.reshape.default
@@ -40,8 +40,8 @@ def flatten_linear_layers(program: GraphModule) -> GraphModule:
 def convolve_averages(program: GraphModule) -> GraphModule:
     """Returns a program whose average pools are depth-wise convolutions in float.
 
-    LiteRT's converter pools int8 values as they come and rounds the averages to the scale of what was averaged, which
-    the program does not; and XNNPACK has no such kernel.
+    LiteRT's converter averages int8 values directly and rounds the averages to the scale of the input, which the
+    program does not do; and XNNPACK has no kernel for that.
     """
     convolved = editable(program)
     for i, pool in enumerate(node for node in convolved.graph.nodes if calls(node, (AVERAGE,))):
@@ -61,8 +61,8 @@ def convolve_averages(program: GraphModule) -> GraphModule:
 def spell_out_prelus(program: GraphModule) -> GraphModule:
     """Returns a program whose PReLUs with slopes of at most 1 are ``max(x, slope * x)``, which is the same number.
 
-    ONNX Runtime computes a PReLU value by value, half of the time of an int8 ``base``; LiteRT's converter makes four
-    operators of it; products and maxima are fast everywhere.
+    ONNX Runtime computes a PReLU value by value, which takes half of the time of an int8 ``base``, and LiteRT's
+    converter turns it into four operators. Products and maxima are fast everywhere.
     """
     spelled = editable(program)
     for i, prelu in enumerate(node for node in spelled.graph.nodes if calls(node, (PRELU,))):
@@ -102,11 +102,14 @@ def halve_weight(program: GraphModule, layer: Node) -> None:
 
 
 def separate_rounded_copies(program: GraphModule) -> GraphModule:
-    """Returns a program in which no tensor is read in float here and quantized there; its weights are not folded.
+    """Returns a program in which no tensor is read both in float and in int8.
 
-    To LiteRT's converter a tensor is quantized for all that read it, or for none: it rounds the float readers' values
-    too, such as those of a shortcut. Here the readers in int8 get a copy, which is twice as large so that it is not
-    taken for the same, and half the weights; powers of two change no digit.
+    LiteRT's converter quantizes a tensor for all of its readers or for none, so that it also rounds what float readers
+    see, such as a shortcut. Here the int8 readers get a copy, which is doubled so that the converter does not merge it
+    with the original, and halved weights. Powers of two change no digit.
+
+    Args:
+        program: An INT8 program whose weights are not folded; not changed.
     """
     apart = editable(program)
     for quantize in [node for node in apart.graph.nodes if calls(node, (QUANTIZE,))]:

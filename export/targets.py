@@ -1,4 +1,4 @@
-"""Device families: what a bundle for one holds, and what its artifacts must show."""
+"""Targets, which are device families: what their bundles hold, and the limits of the artifacts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Target:
     """A device family.
 
     Attributes:
-        name: On the command line, and of the bundle's folder.
+        name: Name on the command line and of the bundle's folder.
         formats: Names of the formats of its artifacts, in the order in which they are made.
-        precisions: What is exported when no precision is asked for.
-        device: What it is, for people.
-        recipe: How INT8 is placed in its graphs.
-        half: Whether the float parts of an INT8 graph compute in float16, as accelerators do best.
+        precisions: Precisions that are exported by default.
+        device: The device, as a phrase for people.
+        recipe: Recipe of its INT8 graphs.
+        half: Whether the float parts of an INT8 graph compute in float16, which accelerators do best.
         in_all: Whether ``all`` includes it.
         usage: How to use the artifacts, as Markdown with ``{artifact}`` (path in the bundle of the most compact
             artifact of the last format), ``{side}`` (of the input, in pixels) and ``{identifier}`` (the artifact's
@@ -40,4 +40,4 @@ THRESHOLDS = {
     "fp16": Thresholds(mean_kl=1e-3, top1_agreement=0.99),
     "int8": Thresholds(mean_kl=5e-3, top1_agreement=0.98),
 }
-"""What every artifact of a precision must show."""
+"""Limits of all artifacts by precision."""

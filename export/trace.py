@@ -1,4 +1,4 @@
-"""Tracing a model once; everything that is exported comes from this program."""
+"""Tracing a model, once: everything that is exported comes from the traced program."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAX_BATCH = 64
 
 
 class Core(nn.Module):
-    """The part that is traced: normalized images to the three outputs."""
+    """The part of a model that is traced: from normalized images to the three outputs."""
 
     def __init__(self, model: ExpressionClassifier) -> None:
-        """Takes the model's parts under the names that placement rules refer to."""
+        """Registers the model's parts under the names that placement rules refer to."""
         super().__init__()
         self.encoder = model.encoder
         setattr(self, HEAD, model.head)
@@ -37,7 +37,7 @@ class Core(nn.Module):
 
 @dataclass(frozen=True)
 class TracedModel:
-    """A traced program and what surrounds it.
+    """A traced program with its labels and preprocessing.
 
     Attributes:
         program: From normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
@@ -72,32 +72,32 @@ def trace(model: ExpressionClassifier) -> TracedModel:
     core = Core(model).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own use of what it has deprecated
+            warnings.simplefilter("ignore")  # torch itself uses what it has deprecated
             exported = torch.export.export(core, (example,), dynamic_shapes={"images": {0: batch}})
             program = exported.module()
     except Exception as error:
         raise BackendError(
             f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
-            remedy="The backbone must not branch on values or call .item() on shapes.",
+            remedy="Change the backbone: it must not branch on values or call .item() on shapes.",
         ) from error
     return TracedModel(program, model.labels, model.preprocessing)
 
 
 class InputStage(nn.Module):
-    """``(x / 255 - mean) / std`` inside the graph, in front of a traced program.
+    """``(x / 255 - mean) / std`` inside the graph, before a traced program.
 
     Args:
         program: From normalized images ``[B, 3, S, S]`` to the three outputs.
         preprocessing: Mean and standard deviation.
-        nhwc: Take uint8 ``[B, S, S, 3]``; otherwise float32 ``[B, 3, S, S]`` in 0..255, which is what Core ML
-            makes of an image.
+        nhwc: Whether to take uint8 ``[B, S, S, 3]``, or float32 ``[B, 3, S, S]`` in 0..255, to which Core ML converts
+            an image.
     """
 
     scale: Tensor
     offset: Tensor
 
     def __init__(self, program: nn.Module, preprocessing: Preprocessing, *, nhwc: bool = True) -> None:
-        """Folds the division by 255 into one scale and one offset a channel."""
+        """Folds the division by 255 into one scale and one offset per channel."""
         super().__init__()
         self.program, self.nhwc = program, nhwc
         mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
@@ -115,7 +115,7 @@ class InputStage(nn.Module):
 
 
 class NamedOutputs(nn.Module):
-    """Returns the outputs of a deployed program by name, for converters that name a signature after them."""
+    """Returns the outputs of a deployed program by name, for converters that name a signature's outputs after them."""
 
     def __init__(self, deployed: nn.Module) -> None:
         """Wraps a deployed program."""

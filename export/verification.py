@@ -1,4 +1,4 @@
-"""Checking bundles against the runs that they were exported from. Needs torch only where images are compared on."""
+"""Checking bundles against the runs that they were exported from. Only comparing on images needs torch."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class VerificationRequest:
 
     Attributes:
         bundles: Folders of bundles.
-        data: Images to compare on, a data set or any folder of cropped faces; None checks golden vectors only.
-        split: Which split of them, where there are any.
-        limit: Most images, chosen evenly; None takes all.
-        max_kl: Limit of the mean KL on them; None leaves it to the bundle.
-        min_agreement: Limit of the top-1 agreement on them; None leaves it to the bundle.
-        reference: The run to compare with; None takes the one that was exported.
-        backbone: For a run on a backbone of its own, as for ``load_run``.
+        data: Images to compare on: a data set or any folder of cropped faces. None checks the golden vectors only.
+        split: Split of the data, if it has splits.
+        limit: Largest number of images, chosen evenly; None takes all.
+        max_kl: Largest mean KL on these images, in nats; None stands for the bundle's limit.
+        min_agreement: Smallest top-1 agreement on these images, in [0, 1]; None stands for the bundle's limit.
+        reference: Run to compare with; None stands for the one that was exported.
+        backbone: Custom backbone of the run, as for ``load_run``.
     """
 
     bundles: Sequence[Path]
@@ -53,12 +53,12 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
     """Checks bundles: every byte, the golden vectors, and the distributions on images.
 
     Returns:
-        A report per bundle; one that is damaged has a report that says so.
+        A report per bundle; that of a damaged one says why it could not be opened.
 
     Raises:
         BundleError: If a bundle does not exist.
         RunError, DataError: If the reference or the images cannot be used.
-        MissingPackageError: If images are to be compared on without torch.
+        MissingPackageError: If the request has images and torch is not installed.
     """
     verifier = Verifier(request, report)
     return Verification(tuple(verifier.check(path) for path in request.bundles))
@@ -66,11 +66,11 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
 
 @dataclass
 class Verifier:
-    """Checks bundle after bundle; those of one run share PyTorch's answers, and what their common files answer.
+    """Checks bundles one by one; those of one run share PyTorch's answers, and the reports of their common files.
 
     Attributes:
         request: What to check.
-        report: Takes progress.
+        report: Receives progress.
         images: Images with PyTorch's answers, by checkpoint and side.
         caches: Reports of shared files, by checkpoint, side and golden vectors.
     """
@@ -103,9 +103,9 @@ class Verifier:
 
 
 def read_comparison_images(bundle: Bundle, request: VerificationRequest, report: Reporter) -> ComparisonImages:
-    """Reads images, and asks PyTorch for its answers.
+    """Reads images and computes PyTorch's answers.
 
-    Any folder will do: images need no classes to be compared on. The other layouts have them.
+    Any folder will do, since comparing needs no classes; all other layouts have them.
     """
     model = reference_model(bundle, request)
     from arbex.data.layouts import parse_source
@@ -132,7 +132,7 @@ def reference_model(bundle: Bundle, request: VerificationRequest) -> ExpressionC
 
     Raises:
         MissingPackageError: If torch is not installed.
-        RunError: If the run is not there, or holds other weights now.
+        RunError: If the run does not exist, or now holds other weights.
     """
     try:
         from arbex.checkpoint import load_run, open_run
@@ -142,12 +142,12 @@ def reference_model(bundle: Bundle, request: VerificationRequest) -> ExpressionC
     run = request.reference or Path(os.path.relpath(bundle.path / origin.run))
     if not request.reference and not run.is_dir():
         raise RunError(
-            f"{bundle.path} was exported from {run}, which is not here.",
+            f"{bundle.path} was exported from {run}, which does not exist.",
             remedy="Give the run with --reference RUN, or leave --data out to check the golden vectors only.",
         )
     if open_run(run).digest != origin.checkpoint:
         raise RunError(
-            f"{bundle.path} was not exported from the weights that are in {run} now.",
+            f"{bundle.path} was not exported from the weights that {run} holds now.",
             remedy="Give the run it came from with --reference RUN, or export again.",
         )
     return load_run(run, backbone=request.backbone)

@@ -1,8 +1,8 @@
 """Rewrites of a program of batch 1 into what XNNPACK runs in one piece.
 
-ExecuTorch hands XNNPACK the largest parts of a graph in which it knows every operator. Between two parts, maps are
-transposed from NHWC to NCHW and back, and what XNNPACK does not know runs in portable kernels, value by value. None of
-these rewrites changes a number by more than the order of a sum does.
+ExecuTorch gives XNNPACK the largest parts of a graph of which it supports every operator. Between two parts, maps are
+transposed from NHWC to NCHW and back, and operators that XNNPACK does not support run in portable kernels, value by
+value. None of these rewrites changes a number by more than the order of a sum does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Edit:
         self.constants = 0
 
     def calls_of(self, *operators: str) -> list[Any]:
-        """Returns the nodes that call one of the operators; torch types their arguments as anything."""
+        """Returns the nodes that call one of the operators, as ``Any``, since torch does not type their arguments."""
         return [node for node in self.graph.nodes if calls(node, operators)]
 
     def insert(self, before: Node, operator: Callable[..., Any], *arguments: Any) -> Node:
@@ -48,10 +48,10 @@ class Edit:
             return self.graph.call_function(operator, arguments)
 
     def store(self, before: Node, value: Tensor) -> Node:
-        """Adds a constant, with the strides of a fresh tensor, and returns the node that reads it.
+        """Adds a constant with the strides of a new tensor, and returns the node that reads it.
 
-        A dimension of size 1 may have any stride, and from those of a permuted table ExecuTorch concludes that it is
-        in channels-last order; XNNPACK then receives wrong dimensions and fails when it runs.
+        A dimension of size 1 may have any stride. From the strides of a permuted table, ExecuTorch may conclude that it
+        is in channels-last order; XNNPACK then receives wrong dimensions and fails when it runs.
         """
         while hasattr(self.program, f"constant_{self.constants}"):
             self.constants += 1
@@ -63,7 +63,7 @@ class Edit:
         return node
 
     def replace(self, old: Node, new: Node) -> None:
-        """Lets all readers of a node read another, which has the same shape and type."""
+        """Makes all readers of a node read another one, which has the same shape and type."""
         new.meta.setdefault("val", old.meta["val"])
         replace_uses(old, new)
 
@@ -73,7 +73,7 @@ class Edit:
 
 
 def shape_of(node: Any) -> list[int]:
-    """Returns the shape of what a node puts out."""
+    """Returns the shape of a node's output."""
     return [int(size) for size in node.meta["val"].shape]
 
 
@@ -86,7 +86,7 @@ def trace_one(deployed: nn.Module, side: int) -> GraphModule:
 
 
 def store_constants(program: GraphModule) -> GraphModule:
-    """Returns a program that holds what follows from weights alone as constants; what is stored as int8 stays so."""
+    """Returns a program that stores what follows from weights alone as constants; int8 weights stay int8."""
     edit = Edit(program)
     known: dict[Node, Any] = {}
     for node in list(edit.graph.nodes):
@@ -105,7 +105,7 @@ def store_constants(program: GraphModule) -> GraphModule:
 
 
 def remove_no_ops(program: GraphModule) -> GraphModule:
-    """Returns a program without operators that pass on what they are given."""
+    """Returns a program without operators that return their input unchanged."""
     edit = Edit(program)
     for node in edit.calls_of("aten._assert_tensor_metadata.default"):
         edit.graph.erase_node(node)
@@ -117,9 +117,9 @@ def remove_no_ops(program: GraphModule) -> GraphModule:
 
 
 def scale_biases(program: GraphModule) -> GraphModule:
-    """Returns a program whose position biases in int8 become floats by a conversion, and then have their scales.
+    """Returns a program whose int8 position biases are converted to floats first and then multiplied by their scales.
 
-    ExecuTorch's own kernels cannot dequantize by channel, and XNNPACK can only where a layer follows.
+    ExecuTorch's own kernels cannot dequantize per channel, and XNNPACK can only before a layer.
     """
     edit = Edit(program)
     for attention in edit.calls_of(ATTENTION):
@@ -136,8 +136,8 @@ def scale_biases(program: GraphModule) -> GraphModule:
 def spell_out_attentions(program: GraphModule) -> GraphModule:
     """Returns a program whose attentions are batched products of matrices and a softmax.
 
-    ExecuTorch's own decomposition guards against rows that are masked altogether, which takes six operators that
-    XNNPACK does not know, and expands what needs no expansion.
+    ExecuTorch's own decomposition guards against rows that are masked entirely, which takes six operators that XNNPACK
+    does not support, and expands tensors that need no expansion.
     """
     edit = Edit(program)
     ops = torch.ops.aten
@@ -164,7 +164,7 @@ def spell_out_attentions(program: GraphModule) -> GraphModule:
 
 
 def spell_out_shapes(program: GraphModule) -> GraphModule:
-    """Returns a program that only slices and reshapes, to shapes without an unknown, where it took tensors apart."""
+    """Returns a program that takes tensors apart and joins them by slices, reshapes to fixed shapes, and ``cat``."""
     edit = Edit(program)
     reshape = torch.ops.aten.reshape.default
     for node in edit.calls_of(*RESHAPING):
@@ -187,7 +187,7 @@ def spell_out_shapes(program: GraphModule) -> GraphModule:
 
 
 def round_by_adding(program: GraphModule) -> GraphModule:
-    """Returns a program that rounds pixels by an addition and a subtraction; see ``ROUNDING``."""
+    """Returns a program that rounds by an addition and a subtraction; see ``ROUNDING``."""
     edit = Edit(program)
     for node in edit.calls_of(ROUND):
         added = edit.insert(node, torch.ops.aten.add.Tensor, node.args[0], ROUNDING)
@@ -196,7 +196,7 @@ def round_by_adding(program: GraphModule) -> GraphModule:
 
 
 def steps_of(node: Any) -> list[int] | None:
-    """Returns by how much a slice strides along the rows and columns of maps, if it keeps their whole extent."""
+    """Returns the strides of a slice along rows and columns of maps; None for a slice of another kind."""
     if not calls(node, (SLICE,)) or len(node.args) < 5 or node.args[4] == 1:
         return None
     source, axis, start, end, step = node.args
@@ -207,10 +207,10 @@ def steps_of(node: Any) -> list[int] | None:
 
 
 def subsample_by_convolution(program: GraphModule) -> GraphModule:
-    """Returns a program in which a convolution by 1 takes every second row and column of maps.
+    """Returns a program in which convolutions by 1 take the place of slices with strides.
 
-    XNNPACK has no slice with strides. Between Q/DQ pairs it is one by the int8 value 1 with the scale 1; slices along
-    rows and columns that follow each other, with nothing but such pairs between them, become one convolution.
+    XNNPACK has no slice with strides. Between Q/DQ pairs, the weight is the int8 value 1 with the scale 1. Slices along
+    rows and columns that follow each other, with only Q/DQ pairs between them, become one convolution.
     """
     edit = Edit(program)
     for last in reversed(edit.calls_of(SLICE)):
@@ -246,4 +246,4 @@ REWRITES: tuple[Callable[[GraphModule], GraphModule], ...] = (
     round_by_adding,
     subsample_by_convolution,
 )
-"""In the order in which they apply."""
+"""All rewrites, in the order in which they are applied."""

@@ -1,7 +1,7 @@
-"""Core AI assets (``.aimodel``), in the reference interpreter of Apple's own package, which runs on Linux as well.
+"""Running Core AI assets (``.aimodel``) in the interpreter of Apple's own package, which runs on Linux as well.
 
-An asset whose bytecode was altered ends the whole process inside that package. A bundle's files are compared with their
-digests before anything opens them.
+An asset whose bytecode was altered makes that package end the whole process. The files of a bundle are compared with
+their digests before that can happen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PACKAGE = Package(
     module="coreai", distribution="coreai-core", purpose="running .aimodel folders (experimental)", extra="coreai"
 )
 MAIN = "main"
-"""Name of the function that an asset holds."""
+"""Name of the function in an asset."""
 
 
 class EventLoop:
@@ -43,7 +43,7 @@ class EventLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def stop(self) -> None:
-        """Ends the thread, from any other one."""
+        """Ends the thread; called from any other one."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
@@ -51,7 +51,7 @@ class EventLoop:
 
 def unload(loop: EventLoop, stack: AsyncExitStack) -> None:
     """Unloads an asset and ends its thread."""
-    if threading.current_thread() is loop.thread:  # garbage is collected on whatever thread allocates
+    if threading.current_thread() is loop.thread:  # garbage collection may run on any thread
         threading.Thread(target=unload, args=(loop, stack), name="coreai-unload").start()
         return
     loop.run(stack.aclose())
@@ -59,18 +59,18 @@ def unload(loop: EventLoop, stack: AsyncExitStack) -> None:
 
 
 class CoreAi(Runtime):
-    """Runs ``.aimodel`` folders, an image at a time. The interpreter computes exactly and slowly, on one thread."""
+    """Runs ``.aimodel`` folders, one image at a time. The interpreter is exact and slow, and uses one thread."""
 
     name = "coreai"
     unloaded: Any = None
 
     def load(self) -> None:
-        """Compiles the asset for the interpreter, in a folder that vanishes, and loads its function."""
+        """Compiles the asset for the interpreter, in a temporary folder, and loads its function."""
         PACKAGE.require()
-        with hidden_output():  # it warns about builds of torch that it does not know
+        with hidden_output():  # it warns about versions of torch that it was not tested with
             authoring, self.runtime = PACKAGE.load("authoring"), PACKAGE.load("runtime")
             if not authoring.AIModelAsset.is_valid(self.path):  # the interpreter would end the process
-                raise ValueError("it is no asset of Core AI")
+                raise ValueError("it is not an asset of Core AI")
             asset = authoring.AIModelAsset.load(self.path)
             loop, stack = EventLoop(), AsyncExitStack()
             self.loop, self.unloaded = loop, weakref.finalize(self, unload, loop, stack)
@@ -78,7 +78,7 @@ class CoreAi(Runtime):
                 model = loop.run(stack.enter_async_context(asset.executable()))
                 self.function = model.load_function(MAIN)
             except BaseException:
-                self.close()  # now: a finalizer might run on the loop's own thread, and wait for itself
+                self.close()  # now, since a finalizer might run on the loop's own thread and wait for itself
                 raise
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
@@ -91,7 +91,7 @@ class CoreAi(Runtime):
         return concatenate(parts)
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
-        """Returns what the interpreter raises: built-in exceptions only."""
+        """Returns the exceptions of the interpreter, which are all built in."""
         return (RuntimeError, ValueError, TypeError, KeyError, OSError)
 
     def close(self) -> None:

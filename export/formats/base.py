@@ -1,4 +1,4 @@
-"""What the writer of every format has. Writers are asked for their targets early, so heavy imports are made late."""
+"""The interface of all writers. Their targets are looked up early, so that they import heavy packages late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of a vendor's message that says something."""
+    """Returns the first line of a vendor's message that is not blank."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
@@ -28,14 +28,14 @@ def first_line(error: BaseException) -> str:
 def refusals_of(tool: str) -> Iterator[None]:
     """Turns whatever a vendor's converter raises into BackendError, with the cause chained.
 
-    Converters raise whatever Python or their own code comes upon, so that no list of exceptions would be complete.
+    Converters may raise any exception, so that no list of them would be complete.
     """
     try:
         yield
     except ArbexError:
         raise
     except Exception as error:
-        raise BackendError(f"{tool} refused the program: {first_line(error)}") from error
+        raise BackendError(f"{tool} cannot convert the program: {first_line(error)}") from error
 
 
 class Writer(ABC):
@@ -43,13 +43,13 @@ class Writer(ABC):
 
     Attributes:
         format: The format.
-        packages: What must be installed to write it.
-        tools: Further distributions whose versions shape its files.
-        targets: Device families whose bundles this format defines.
-        made_from: Name of the format whose file of the same variant is compiled; empty where writing starts from
-            the program.
-        builder: Name for ``--builder``, where this format is made on request only; empty otherwise.
-        extends: Name of the target whose bundle it joins then.
+        packages: Packages that writing needs.
+        tools: Further distributions on whose versions its files depend.
+        targets: Targets that this format defines.
+        made_from: Name of the format whose file of the same variant is compiled; empty if writing starts from the
+            program.
+        builder: Name for ``--builder``, if this format is written on request only; empty otherwise.
+        extends: Name of the target whose bundle it then joins.
     """
 
     format: ClassVar[Format]
@@ -61,7 +61,7 @@ class Writer(ABC):
     extends: ClassVar[str] = ""
 
     def require(self) -> None:
-        """Refuses to start where writing cannot succeed.
+        """Checks, before any work starts, that writing can succeed.
 
         Raises:
             MissingPackageError: If a package is not installed.
@@ -75,18 +75,18 @@ class Writer(ABC):
 
         Args:
             variant: What to write.
-            path: The file or folder to make.
+            path: File or folder to create.
 
         Raises:
             MissingPackageError: If a package is not installed.
-            BackendError: If the vendor's tool refuses the program; the cause is chained.
+            BackendError: If the vendor's tool cannot convert the program; the cause is chained.
         """
 
     @abstractmethod
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
-        """Returns the convolutions and linear layers of an INT8 file, as what is meant to run it computes them.
+        """Returns the convolutions and linear layers of an INT8 file, as its intended runtime computes them.
 
         Args:
             path: The file.
-            variant: What it was made of.
+            variant: What it was made from.
         """

@@ -1,4 +1,4 @@
-"""Core AI: assets for iOS 27 and later, which follow Core ML there. Experimental, as Apple's packages are."""
+"""Core AI: assets for iOS 27 and later, where it succeeds Core ML. Experimental, like Apple's packages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ In Python, on macOS and Linux, with the package `coreai-core`:
     arbex run . face.png""",
 )
 LAYERS = ("coreai.conv2d", "coreai.decomposable.broadcasting_batch_matmul")
-"""Operations that multiply by weights where their second operand is one; linear layers are products."""
+"""Operations that multiply by weights if their second operand is one; linear layers are products."""
 
 PASSING = ("coreai.cast", "coreai.pad", "coreai.reshape", "coreai.transpose")
 """Operations between a dequantized tensor and the layer that reads it."""
@@ -78,7 +78,7 @@ class CoreAiAsset(Writer):
         with refusals_of("coreai-torch"), torch.no_grad():
             exported = torch.export.export(variant.with_input(program), (example,))
             exported = exported.run_decompositions(coreai_torch.get_decomp_table())
-            # In its other mode an asset holds stack traces, with the paths of this machine.
+            # In its other mode, an asset contains stack traces with paths of this machine.
             converter = coreai_torch.TorchConverter(mode=coreai_torch.TorchConverter.Mode.RELEASE)
             register_lowerings(converter)
             converter.add_exported_program(
@@ -95,10 +95,10 @@ class CoreAiAsset(Writer):
 
 
 def register_lowerings(converter: Any) -> None:
-    """Teaches one converter the operators of Q/DQ pairs; others do not learn of it.
+    """Registers the operators of Q/DQ pairs with one converter; others are not affected.
 
-    Apple documents this way for operators that a converter does not know. The module of the dialect is private, so
-    the extra names the exact versions of both packages.
+    Apple documents this for operators that a converter does not support. The module of the dialect is private, so that
+    the extra pins the exact versions of both packages.
     """
     from coreai._compiler.dialects import coreai as dialect
 
@@ -124,7 +124,7 @@ def register_lowerings(converter: Any) -> None:
 
 
 def number_graphs(program: Any) -> None:
-    """Names the graphs that a program calls by number instead of random letters, so that equal models make equal files.
+    """Numbers the graphs that a program calls, whose names end in random letters: equal models then give equal files.
 
     Args:
         program: A program of Core AI; changed in place.
@@ -141,7 +141,7 @@ def number_graphs(program: Any) -> None:
 
 
 def settle_metadata(path: Path) -> None:
-    """Removes the time at which an asset was made, and sorts what else is said of it, which has no order."""
+    """Removes the time of creation from the metadata of an asset, and sorts the rest, which has no fixed order."""
     file = path / "metadata.json"
     metadata = json.loads(file.read_text(encoding="utf-8"))
     metadata.pop("creationDate", None)
@@ -149,7 +149,7 @@ def settle_metadata(path: Path) -> None:
 
 
 def graphs_of(program: Any) -> list[Any]:
-    """Returns the graphs of a program: the function, and what it calls."""
+    """Returns the graphs of a program: its function, and those that the function calls."""
     return list(program._module._mlir_module.operation.regions[0].blocks[0].operations)
 
 
@@ -157,18 +157,18 @@ def operators_of(path: Path) -> Iterator[Operator]:
     """Yields the convolutions and linear layers of an asset."""
     from coreai.authoring import AIModelAsset
 
-    program = AIModelAsset.load(path).program  # its operations live no longer than it does
+    program = AIModelAsset.load(path).program  # kept, since its operations do not outlive it
     main = next(graph for graph in graphs_of(program) if graph.attributes["sym_name"].value == MAIN)
     for operation in main.regions[0].blocks[0].operations:
         if operation.operation.name in LAYERS:
-            values, weight = (maker_of(operand) for operand in list(operation.operation.operands)[:2])
+            values, weight = (producer_of(operand) for operand in list(operation.operation.operands)[:2])
             if weight in (CONSTANT, DEQUANTIZE):
                 shape = operation.operation.operands[1].type.shape
                 yield Operator(weight_key(shape), int8=values == weight == DEQUANTIZE)
 
 
-def maker_of(value: Any) -> str:
-    """Returns the name of the operation that made a value, before those that only pass it on; empty for inputs."""
+def producer_of(value: Any) -> str:
+    """Returns the name of the operation that produced a value, before those that pass it on; empty for inputs."""
     while hasattr(value.owner, "operation"):
         operation = value.owner.operation
         if operation.name not in PASSING:

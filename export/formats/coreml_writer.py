@@ -1,4 +1,4 @@
-"""Core ML packages, written on any platform: coremltools converts on Linux, it only predicts on a Mac."""
+"""Core ML packages, written on any platform: coremltools needs a Mac to predict, but not to convert."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ IPHONE = Target(
 )
 
 NO_OPS = ("aten.alias.default", "aten.lift_fresh_copy.default")
-"""Operators that change nothing and that coremltools does not know."""
+"""Operators that change nothing and that coremltools does not support."""
 
 WEIGHT_ARGUMENTS = {"conv": "weight", "linear": "weight", "matmul": "y"}
-"""Operations of MIL that multiply by weights, and the argument that holds these."""
+"""Operations of MIL that multiply by weights, and the argument that holds the weight."""
 
 
 class CoreMlWriter(Writer):
@@ -53,9 +53,9 @@ class CoreMlWriter(Writer):
     targets = (IPHONE,)
 
     def write(self, variant: Variant, path: Path) -> None:
-        """Writes a package whose input is an RGB image, which Core ML hands to the graph as NCHW in 0..255.
+        """Writes a package whose input is an RGB image, which Core ML passes to the graph as NCHW in 0..255.
 
-        Where the variant computes in float16, everything before the head does.
+        If the variant computes in float16, everything before the head does.
         """
         import numpy as np
         import torch
@@ -88,7 +88,7 @@ class CoreMlWriter(Writer):
 
 
 def drop_no_ops(program: ExportedProgram) -> None:
-    """Removes operators that only pass their input on, in place."""
+    """Removes operators that return their input unchanged, in place."""
     graph = program.graph_module.graph
     for node in list(graph.nodes):
         if node.op == "call_function" and str(node.target) in NO_OPS:
@@ -98,9 +98,9 @@ def drop_no_ops(program: ExportedProgram) -> None:
 
 
 def before_head() -> Callable[[Any], bool]:
-    """Returns a selector that is true for operations that may compute in float16: all before the head.
+    """Returns a selector of the operations that may compute in float16: all before the head.
 
-    The head is what reads a parameter of the module of that name, and all that follows from it. MIL names constants
+    The head is what reads a parameter of the module of that name, and everything computed from it. MIL names constants
     after the parameters that they were: ``program_head_project_weight``.
     """
     known: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""ExecuTorch: float32 or int8 through XNNPACK, PyTorch's own way to both phones."""
+"""ExecuTorch, PyTorch's own runtime for Android and iOS: float32 or int8 through XNNPACK."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ class ExecuTorchProgram(Writer):
             path.write_bytes(lowered.to_executorch().buffer)
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
-        """Returns the layers of the graphs that XNNPACK runs, by the types of their values."""
+        """Returns the layers of the graphs that XNNPACK runs, with the types of their inputs."""
         return [operator for graph in read_graphs(path) for operator in layers_of(graph)]
 
 
 @contextmanager
 def logging_unchanged() -> Iterator[None]:
-    """Keeps an import from configuring the process's logging: XNNPACK's partitioner calls ``basicConfig``."""
+    """Undoes what an import changes in the process's logging: XNNPACK's partitioner calls ``basicConfig``."""
     before = list(logging.root.handlers)
     try:
         yield
@@ -101,9 +101,10 @@ def logging_unchanged() -> Iterator[None]:
 
 
 def read_graphs(path: Path) -> list[dict[str, Any]]:
-    """Returns the graphs that a file hands to XNNPACK, in the order of its delegates.
+    """Returns the graphs that a file passes to XNNPACK, in the order of its delegates.
 
-    ExecuTorch reads its own container back; of XNNPACK's graph it has the schema, and the compiler that reads it.
+    ExecuTorch can read its own container back. For XNNPACK's graphs it has only the schema, and the compiler of
+    FlatBuffers, which converts them to JSON.
     """
     with logging_unchanged():
         from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader, _get_schema_bytes
@@ -125,7 +126,7 @@ def read_graphs(path: Path) -> list[dict[str, Any]]:
             command = [_get_flatc_path(), *options, str(folder / "schema.fbs"), "--", str(folder / "graph.bin")]
             subprocess.run(command, check=True, capture_output=True)
             text = (folder / "graph.json").read_text()
-            graphs.append(json.loads(re.sub(r"(:\s*-?)inf\b", r"\1Infinity", text)))  # bounds of clamped outputs
+            graphs.append(json.loads(re.sub(r"(:\s*-?)inf\b", r"\1Infinity", text)))  # infinite bounds of outputs
     return graphs
 
 

@@ -1,4 +1,4 @@
-"""LiteRT (TFLite): float32, float16 weights, or real int8 kernels. For Android phones and ARM boards."""
+"""LiteRT (TFLite) for Android phones and ARM boards: float32, float16 weights, or int8 kernels."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LiteRtModel(Writer):
                 halve_weights(path)
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
-        """Returns the layers by the types of their tensors."""
+        """Returns the layers, with the types of their outputs."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         without_delegates = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -75,13 +75,13 @@ class LiteRtModel(Writer):
         tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
         return [
             Operator(weight_key(tensors[op["inputs"][1]]["shape"]), tensors[op["outputs"][0]]["dtype"] == np.int8)
-            for op in interpreter._get_ops_details()  # the only way to see them without the schema
+            for op in interpreter._get_ops_details()  # private, but needs no schema
             if op["op_name"] in LAYERS
         ]
 
 
 def static_quantization() -> Any:
-    """Returns the setting that makes the converter keep Q/DQ as static int8; the scales are the program's own."""
+    """Returns the setting with which the converter keeps Q/DQ pairs as static int8, with the program's own scales."""
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
     from litert_torch.quantize.quant_config import QuantConfig
 

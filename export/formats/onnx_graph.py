@@ -1,4 +1,4 @@
-"""ONNX: one file, opset 18, with Q/DQ pairs that ONNX Runtime and TensorRT understand. For Jetsons and any CPU."""
+"""ONNX for Jetsons and any CPU: one file, opset 18, with Q/DQ pairs that ONNX Runtime and TensorRT understand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from export.programs import Variant
 
 OPSET = 18
-"""TensorRT 10.3 and 11.4 both read it, and LayerNormalization is one operator from 17 on."""
+"""Both TensorRT 10.3 and 11.4 read this opset; from 17 on, LayerNormalization is one operator."""
 
 JETSON = Target(
     name="jetson",
@@ -81,19 +81,19 @@ class OnnxGraph(Writer):
         write_onnx(variant.with_input(program), variant.side, path, unsigned=variant.recipe.has_zero_points)
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
-        """Returns what ONNX Runtime makes of a file that is meant for it, and what stands in any other."""
-        # Zero points are what ONNX Runtime's integer kernels want; other ONNX files are for TensorRT.
+        """Returns the operators as ONNX Runtime optimizes them, or, in a file for TensorRT, as they are."""
+        # ONNX Runtime's integer kernels want zero points; ONNX files without are for TensorRT.
         return onnx_runtime_operators(path) if variant.recipe.has_zero_points else onnx_operators(path)
 
 
 def translations(unsigned: bool) -> dict[Any, Callable[..., Any]]:
-    """Returns how quantized operators of a program become ONNX: constant scales and zero points.
+    """Returns the ONNX translations of quantized operators, which have constant scales and zero points.
 
-    The names of the functions' parameters are those of the torch operators; the exporter goes by them.
+    The functions' parameters have the names of the torch operators' parameters, since the exporter passes by name.
 
     Args:
-        unsigned: Store activations as uint8 with zero points moved by 128, which are the same numbers. ONNX Runtime
-            on x86 fuses no convolution with int8 activations.
+        unsigned: Whether to store activations as uint8 with zero points moved by 128, which are the same numbers. ONNX
+            Runtime on x86 fuses no convolution with int8 activations.
     """
     import torch
     from onnx.numpy_helper import from_array
@@ -131,11 +131,11 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
         deployed: From uint8 ``[B, S, S, 3]`` to the three outputs.
         side: S.
         path: The file to write.
-        unsigned: Store quantized activations as uint8.
+        unsigned: Whether to store quantized activations as uint8.
 
     Raises:
         MissingPackageError: If onnx, onnxscript or onnxsim is not installed.
-        BackendError: If the exporter or the simplifier refuses; the cause is chained.
+        BackendError: If the exporter or the simplifier fails; the cause is chained.
     """
     import torch
     import torch.ao.quantization.fx._decomposed  # noqa: F401 - registers the quantized operators
@@ -160,12 +160,14 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
         simplified, same = onnxsim.simplify(program.model_proto)
         onnx.checker.check_model(simplified, full_check=True)
     if not same:
-        raise BackendError("onnxsim changed the graph's results.", remedy="Report the model's architecture.")
+        raise BackendError(
+            "onnxsim changed the graph's results.", remedy="Report this with the architecture of the model."
+        )
     onnx.save(simplified, str(path))
 
 
-def maker_of(tensor: str, made: Mapping[str, Any], through: Sequence[str]) -> Any:
-    """Returns the node that made a tensor, before operators that only pass it on; None for inputs and weights."""
+def producer_of(tensor: str, made: Mapping[str, Any], through: Sequence[str]) -> Any:
+    """Returns the node that produced a tensor, before operators that pass it on; None for inputs and weights."""
     node = made.get(tensor)
     while node is not None and node.op_type in through:
         node = made.get(node.input[0])
@@ -177,8 +179,8 @@ def onnx_operators(path: Path, *, fused: bool = False) -> list[Operator]:
 
     Args:
         path: The file.
-        fused: It is what a runtime made of one: only its integer operators count. Otherwise those between Q/DQ pairs
-            count too, as TensorRT fuses them.
+        fused: Whether a runtime has optimized the file, so that only integer operators count. Otherwise operators
+            between Q/DQ pairs count too, since TensorRT fuses them.
     """
     import onnx
 
@@ -191,7 +193,7 @@ def onnx_operators(path: Path, *, fused: bool = False) -> list[Operator]:
         place = INTEGER.get(node.op_type, FLOATING.get(node.op_type))
         if place is None:
             continue
-        weight, source = node.input[place], maker_of(node.input[0], made, PASSING)
+        weight, source = node.input[place], producer_of(node.input[0], made, PASSING)
         dequantized = source is not None and source.op_type == "DequantizeLinear"
         while weight in made and made[weight].op_type in (*PASSING, "DequantizeLinear"):
             weight = made[weight].input[0]
@@ -201,7 +203,7 @@ def onnx_operators(path: Path, *, fused: bool = False) -> list[Operator]:
 
 
 def onnx_runtime_operators(path: Path) -> list[Operator]:
-    """Returns the operators that ONNX Runtime makes of a file: what it did not fuse computes in float."""
+    """Returns the operators to which ONNX Runtime optimizes a file; those that it did not fuse compute in float."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +211,7 @@ def onnx_runtime_operators(path: Path) -> list[Operator]:
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(optimized)
         options.log_severity_level = 3
-        # The level above rearranges weights for this processor.
+        # The next level would rearrange weights for this processor.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return onnx_operators(optimized, fused=True)

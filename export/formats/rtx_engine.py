@@ -1,4 +1,4 @@
-"""Engines for RTX GPUs, built ahead of time with TensorRT-RTX: no GPU is needed to build."""
+"""Engines for RTX GPUs, built ahead of time with TensorRT-RTX, which needs no GPU for it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from export.programs import Variant
 
 COMPUTE_CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
-"""Ampere, Ada and Blackwell. Turing (SM75) has no float32 matrix product there, which the head needs."""
+"""Ampere, Ada and Blackwell. For Turing (SM75), TensorRT-RTX lacks the float32 matrix product that the head needs."""
 
 BATCHES = (1, 1, 8)
-"""Smallest, most frequent and largest batch of the engine."""
+"""Smallest, usual and largest batch of the engine."""
 
 RTX = Target(
     name="rtx",
@@ -37,7 +37,7 @@ RTX = Target(
     runtime = tensorrt_rtx.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(open("{artifact}", "rb").read())
 
-They run on compute capability 8.0, 8.6, 8.9 and 12.0. The ONNX files beside them are what they were built from.""",
+They run on compute capability 8.0, 8.6, 8.9 and 12.0. They were built from the ONNX files next to them.""",
 )
 
 
@@ -63,13 +63,13 @@ class RtxEngine(Writer):
         path.write_bytes(build_engine(trt, variant.source, variant.side))
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
-        """Returns those of the ONNX file: an engine cannot be read back."""
+        """Returns the operators of the ONNX file, since an engine cannot be read back."""
         assert variant.source is not None
         return onnx_operators(variant.source)
 
 
 def make_log(trt: Any) -> Any:
-    """Returns a logger of TensorRT's that keeps the compiler's errors in ``errors``."""
+    """Returns a logger for TensorRT that collects the compiler's errors in ``errors``."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""TensorRT engines, compiled with torch-tensorrt on the machine with the NVIDIA GPU that will run them."""
+"""TensorRT engines, compiled with torch-tensorrt on the NVIDIA GPU that will run them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TorchTensorRtEngine(Writer):
     extends = JETSON.name
 
     def require(self) -> None:
-        """Refuses to start where torch-tensorrt cannot work.
+        """Checks, before any work starts, that torch-tensorrt can work.
 
         Raises:
             BackendError: If there is no GPU.
@@ -45,7 +45,7 @@ class TorchTensorRtEngine(Writer):
 
         if not torch.cuda.is_available():
             raise BackendError(
-                "The builder 'torch-tensorrt' compiles on the GPU that will run the engine, and torch sees none here.",
+                "The builder 'torch-tensorrt' compiles on the GPU that will run the engine, and torch finds no GPU.",
                 remedy="Run this export on the Jetson or another machine with an NVIDIA GPU, or leave --builder out: "
                 "the strongly typed ONNX in the jetson bundle is compiled on the device with trtexec.",
             )
@@ -69,6 +69,6 @@ class TorchTensorRtEngine(Writer):
         path.write_bytes(bytes(engine))
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
-        """Returns those of the ONNX file of the same program: an engine cannot be read back."""
+        """Returns the operators of the ONNX file of the same program, since an engine cannot be read back."""
         assert variant.source is not None
         return onnx_operators(variant.source)

@@ -1,4 +1,4 @@
-"""Three architectures of ``transformers`` with random weights, as modules from images to vectors."""
+"""Three architectures of ``transformers`` with random weights, as modules from images to vectors, and wrong ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from transformers import ConvNextConfig, ConvNextModel, MobileViTConfig, MobileV
 
 
 class Pooled(nn.Module):
-    """A model's pooled answer, normalized over the batch so that random weights tell images apart."""
+    """A model's pooled output, normalized over the batch so that random weights distinguish images."""
 
     def __init__(self, model: nn.Module, features: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def mobilevit() -> nn.Module:
     model = MobileViTModel(config)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)  # its own start is so small that the answer is a constant
+            nn.init.kaiming_normal_(module.weight)  # its own initial weights are so small that the output is constant
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
     return Pooled(model, 64)

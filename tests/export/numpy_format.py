@@ -1,4 +1,4 @@
-"""A format of its own, as CONTRIBUTING tells how to add one: linear models on pixel means, run by NumPy."""
+"""A new format, added as the guide describes: linear models on pixel means, run by NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any backbone under the head: trained, exported to every target, and never run on the word of a file."""
+"""Custom backbones: trained, exported to every target, and never executed because a file names them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train_on(name(architecture), faces, run)
-    # After eight steps every answer is a close call, which int8 may turn: the distributions are what is judged.
+    # After eight steps every answer is a close call, which int8 may flip, so the distributions are judged.
     request = ExportRequest(
         run=run,
         targets=["all"],
@@ -73,7 +73,7 @@ def test_architectures_of_transformers_reach_every_target(architecture: str, fac
             assert artifact.parity is None or artifact.parity.max_abs_error < limit
         assert any(artifact.executed for artifact in report.artifacts) or "iphone" in report.bundle
     bundle = open_bundle(tmp_path / "cpu")
-    # The model tells images apart, so parity means something.
+    # The model distinguishes images, so that parity is meaningful.
     assert bundle.golden().expected.corrected.std(0).max() > 1e-3
     assert bundle.manifest.provenance.preset == "custom"
 

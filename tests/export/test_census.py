@@ -1,4 +1,4 @@
-"""What is said of an int8 file's work is what is in the file."""
+"""What the manifest says of an int8 file's work is what the file holds."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_floats_carry_no_such_record(bundles: Path) -> None:
 
 
 def operators_in(path: Path, format_name: str, recipe: Recipe = CPU) -> list[Operator]:
-    """Returns what the writer of a format reads back from a file."""
+    """Returns the operators that the writer of a format reads back from a file."""
     variant = Variant("int8", False, recipe, Programs(None))  # type: ignore[arg-type]  # only the recipe matters
     return WRITERS[format_name].read_operators(path, variant)
 
@@ -93,7 +93,7 @@ def test_a_layer_that_the_runtime_left_in_float_is_named(run: Path, bundles: Pat
 
 
 def test_what_onnx_runtime_does_not_fuse_counts_as_float(bundles: Path) -> None:
-    """A Jetson's pairs are int8 around inputs only, of which ONNX Runtime's fusions make nothing on x86."""
+    """In files for a Jetson, only inputs are int8, which ONNX Runtime does not fuse on x86."""
     path = bundles / "jetson/artifacts/model.int8.onnx"
     in_file, in_runtime = onnx_operators(path), onnx_runtime_operators(path)
     assert len(in_file) == len(in_runtime) == 66
@@ -111,7 +111,7 @@ def elementwise(folded: GraphModule, recipe: Recipe) -> tuple[Elementwise, ...]:
 
 
 def test_what_computes_in_float_between_layers_is_counted(run: Path) -> None:
-    """``tiny`` has ReLUs and additions inside of its chains in int8, and a transformer around which all is in float."""
+    """In ``tiny``, ReLUs and additions of the backbones are in int8, and all around the transformer is in float."""
     folded = prepare(trace(load_run(run)).program, FLOAT)
     on_cpu = {row.operator: row for row in elementwise(folded, CPU)}
     assert {"layer_norm", "add", "mul", "avg_pool2d"} <= set(on_cpu)

@@ -1,4 +1,4 @@
-"""Core AI assets: written from the one calibrated program, and run here by Apple's own interpreter."""
+"""Core AI assets: written from the same calibrated program as all formats, and run by Apple's own interpreter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The usual bundle for Core AI, in float32 and INT8."""
+    """The default bundle for Core AI, in float32 and INT8."""
     out = tmp_path_factory.mktemp("coreai")
     export(ExportRequest(run=run, targets=["coreai"], out=out, samples=32))
     return out / "coreai"
@@ -79,7 +79,7 @@ def test_a_damaged_asset_is_refused(bundle: Path, tmp_path: Path) -> None:
     folder.mkdir()
     for file in (bundle / "artifacts/model.fp32.aimodel").iterdir():
         (folder / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(BackendError, match="coreai refuses"):
+    with pytest.raises(BackendError, match="coreai cannot load"):
         CoreAi(folder, 64)
 
 

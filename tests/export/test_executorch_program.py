@@ -1,4 +1,4 @@
-"""ExecuTorch programs: written from the one calibrated program, run and verified here, as close as LiteRT's files."""
+"""ExecuTorch programs: from the same calibrated program as all formats, and as close to it as LiteRT's files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGES = drawn_faces(64)
 
 @pytest.fixture(scope="module")
 def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The usual bundle for ExecuTorch, in float32 and INT8."""
+    """The default bundle for ExecuTorch, in float32 and INT8."""
     out = tmp_path_factory.mktemp("executorch")
     export(ExportRequest(run=run, targets=["executorch"], out=out, samples=32))
     return out / "executorch"
@@ -42,7 +42,7 @@ def test_both_precisions_pass_the_bars_of_litert(bundle: Path) -> None:
 
 
 def test_int8_is_the_program_that_litert_runs(bundle: Path, bundles: Path) -> None:
-    """Both run XNNPACK's kernels on one calibrated program, whose calibration images are the same."""
+    """Both run XNNPACK's kernels on the same program, calibrated on the same images."""
     with open_bundle(bundle).open("int8") as ours, open_bundle(bundles / "android").open("int8") as litert:
         found = compare(litert.run_all(IMAGES), ours.run_all(IMAGES))
     assert found.mean_kl < 1e-5

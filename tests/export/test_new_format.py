@@ -1,4 +1,4 @@
-"""A new format goes through every command after two classes and a registration per side: CONTRIBUTING's steps."""
+"""A new format works with every command after the steps of the guide: two classes and two registrations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pixel_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(pixel_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The bundle of that run in the new format, which is known as long as this module's tests run."""
+    """The bundle of that run in the new format, which is registered only while this module's tests run."""
     register_format(FORMAT)
     register_writer(NumpyWriter())
     out = tmp_path_factory.mktemp("bundles")
@@ -111,5 +111,5 @@ def test_inspect_and_doctor_know_it(bundle: Path, capfd: pytest.CaptureFixture[s
 def test_a_second_registration_is_refused(bundle: Path) -> None:
     with pytest.raises(UnsupportedError, match="already registered"):
         register_format(FORMAT)
-    with pytest.raises(UnsupportedError, match="has a writer already"):
+    with pytest.raises(UnsupportedError, match="already has a writer"):
         register_writer(NumpyWriter())

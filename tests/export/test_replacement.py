@@ -1,4 +1,4 @@
-"""An export replaces a bundle, whole or damaged, and nothing that holds anything else."""
+"""An export replaces a bundle, intact or damaged, and no folder that holds anything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cpu(tmp_path: Path) -> Path:
 
 
 def refused(out: Path, words: str) -> None:
-    """Checks that an export to the folder above is refused before it looks at its run, and that nothing is removed."""
+    """Checks that an export to this path is refused before its run is read, and that nothing is removed."""
     before = sorted(out.rglob("*"))
     with pytest.raises(InputError, match=words):
         export(ExportRequest(run=Path("/nowhere"), targets=["cpu"], out=out.parent))
@@ -94,7 +94,7 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_something_else_is_kept(cpu: Path) -> None:
-    """A file OUT/TARGET.zip is renewed with --archive, and removed without it, since it would be out of date."""
+    """OUT/TARGET.zip is replaced with --archive and removed without it, since it would be out of date."""
     archive = cpu.with_suffix(".zip")
     archive.write_bytes(b"mine")
     refused(cpu, r"cpu\.zip is not the archive of a bundle.*another --out")

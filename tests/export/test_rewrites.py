@@ -1,4 +1,4 @@
-"""Rewrites for the runtimes: no number changes, and the runtimes use what they were written for."""
+"""Rewrites for runtimes: they change no number and leave the operators that the runtimes are fast at."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quantize.recipe import CPU
 
 
 class Mixer(nn.Module):
-    """A norm that a shortcut reads in float and a linear layer in int8, behind an average of quantized maps."""
+    """A norm that a shortcut reads in float and a linear layer in int8, after an average of quantized maps."""
 
     def __init__(self) -> None:
         super().__init__()
