@@ -1,4 +1,4 @@
-"""``make demo``: from nothing to verified bundles for five targets, with the commands a user would type."""
+"""``make demo``: from an empty folder to verified bundles for five targets, with the commands a user would type."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = Path("demo")
-"""Relative to HERE, where all commands run, so that they read as a user would type them."""
+"""Folder of the demo, relative to HERE, where all commands run, so that they read as a user would type them."""
 
 FACES, RUN, BUNDLES, LFW, ASTRONAUT = (ROOT / n for n in ("faces", "run", "bundles", "lfw", "astronaut.png"))
 WANTED_ACCURACY = 0.85
-"""On people whom the model has never seen."""
+"""Smallest accuracy on people whom the model has not seen."""
 
 ASTRONAUT_FACE = (slice(20, 190), slice(140, 310))
 """Rows and columns of the face in scikit-image's astronaut."""
@@ -38,7 +38,7 @@ def arbex(command: str) -> None:
 
 
 def write_real_faces() -> None:
-    """Takes the real faces out of the scikit-image wheel: 100 of LFW, and one astronaut (public domain)."""
+    """Writes the real faces in the scikit-image wheel: 100 of LFW, and one astronaut (public domain)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from skimage import data
@@ -51,7 +51,7 @@ def write_real_faces() -> None:
 
 
 def check_accuracy() -> None:
-    """Ends the demo if the model is worse than it should be."""
+    """Ends the demo if the model is not accurate enough."""
     command = [sys.executable, "-m", "arbex", "evaluate", str(RUN), "--data", str(FACES), "--json"]
     accuracy = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["accuracy"]
     if accuracy < WANTED_ACCURACY:
@@ -59,7 +59,7 @@ def check_accuracy() -> None:
 
 
 def main() -> None:
-    """Runs the whole path."""
+    """Runs all steps."""
     started = time.monotonic()
     os.chdir(HERE)
     shutil.rmtree(ROOT, ignore_errors=True)
@@ -72,8 +72,8 @@ def main() -> None:
     arbex(f"export {RUN} --target all --precision fp32 --precision int8 --out {BUNDLES}")
     bundles = " ".join(str(BUNDLES / name) for name in ("jetson", "iphone", "android", "rtx", "cpu"))
     arbex(f"verify {bundles} --data {FACES} --report {ROOT / 'parity.html'}")
-    # To a model that knows drawings only, real faces are foreign: many answers are close calls, and few of them may
-    # turn. The distributions must still be close.
+    # A model that was trained on drawings is unsure of real faces: many answers are close calls, and a few of them may
+    # flip. The distributions must still be close.
     arbex(f"verify {bundles} --data {LFW} --min-agreement 0.9")
     arbex(f"run {BUNDLES / 'cpu'} {ASTRONAUT}")
     arbex(f"run {BUNDLES / 'android'} {ASTRONAUT} --artifact int8")

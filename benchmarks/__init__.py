@@ -1,1 +1,1 @@
-"""Scripts behind the figures in docs/benchmarks.md."""
+"""Scripts that produce the figures of docs/benchmarks.md."""

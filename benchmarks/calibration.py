@@ -1,8 +1,8 @@
-"""What calibration costs, and what each observer's ranges, and equalized channels, are worth.
+"""The cost of calibration, and the accuracy of INT8 by observer, with and without equalized channels.
 
     python -m benchmarks.calibration RUN --data DATA
 
-Throughput of calibration is that of plain inference in the same run, both on ready batches; peak memory is that of a
+Throughput is compared with that of plain inference in the same run, both on prepared batches. Peak memory is that of a
 process that does nothing else, for few images and for many. Answers are those of the int8 program in PyTorch.
 """
 
@@ -49,14 +49,14 @@ def make_table(run: Path, data: str, samples: int, *, equal: bool = True) -> tup
 
 
 def peak_in_own_process(run: Path, data: str, samples: int) -> int:
-    """Returns the peak resident memory in bytes of a process that calibrates on so many images."""
+    """Returns the peak resident memory in bytes of a process that calibrates on a number of images."""
     command = [sys.executable, "-m", "benchmarks.calibration", str(run), "--data", data, "--peak", str(samples)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
 def throughput(traced: TracedModel) -> None:
-    """Prints how many images a second calibration sees, beside plain inference."""
+    """Prints the images per second of calibration and of plain inference."""
     images = torch.randn(BATCH, 3, traced.side, traced.side)
     calibrator = Calibrator(prepare(traced.program, WIDEST))
     times: dict[str, list[float]] = {"inference": [], "calibration": []}
@@ -67,11 +67,11 @@ def throughput(traced: TracedModel) -> None:
                 work(images)
                 times[name].append(time.perf_counter() - started)
     plain, watched = (BATCH / statistics.median(values[2:]) for values in times.values())
-    print(f"batch {BATCH}: inference {plain:.1f} images/s, calibration {watched:.1f}, {watched / plain:.2f} of it")
+    print(f"batch {BATCH}: inference {plain:.1f} images/s, calibration {watched:.1f} ({watched / plain:.2f} of it)")
 
 
 def observers(run: Path, data: str, limit: int) -> None:
-    """Prints what the int8 program answers with the ranges of each observer, equalized and not."""
+    """Prints how close the int8 program is to PyTorch with each observer, with and without equalization."""
     made = [make_table(run, data, SAMPLES, equal=equal) for equal in (False, True)]
     files, labels = list_images(data, "test", made[0][0].labels, limit)
     pixels = np.stack([load(file, made[0][0].side) for file in files])
@@ -90,12 +90,16 @@ def observers(run: Path, data: str, limit: int) -> None:
 
 
 def main() -> None:
-    """Runs all parts, or calibrates alone where only memory is asked for."""
+    """Runs all parts; with ``--peak``, only calibrates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--images", type=int, default=2000, help="test images at most; 0 leaves the observers out")
-    parser.add_argument("--peak", type=int, help="calibrate on so many images and print the peak memory in bytes")
+    parser.add_argument(
+        "--images", type=int, default=2000, help="largest number of test images; 0 leaves the observers out"
+    )
+    parser.add_argument(
+        "--peak", type=int, help="only calibrate on this many images, and print the peak memory in bytes"
+    )
     arguments = parser.parse_args()
     if arguments.peak:
         make_table(arguments.run, arguments.data, arguments.peak)

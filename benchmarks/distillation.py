@@ -1,9 +1,9 @@
-"""What a teacher is worth: the same small student with and without one, over several seeds.
+"""The effect of a teacher: the same small student with and without one, over several seeds.
 
     python -m benchmarks.distillation --data faces --out runs/distillation
 
 Trains a teacher of preset ``tiny`` for long, then students for the preset's own few epochs, and prints the accuracy of
-each on the test split. A teacher or student that lies in ``--out`` already is not trained again.
+each on the test split. A teacher or student that is already in ``--out`` is not trained again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``make bench``: speed of drawing, and latency of each format relative to PyTorch in the same run.
 
-Untrained weights serve: latency does not depend on them. Medians; every ratio is within this run.
+The weights are untrained, since latency does not depend on them. Figures are medians; every ratio is within one run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def median_ms(work: Callable[[], object], runs: int = 20, warm_up: int = 3) -> f
 
 
 def drawing(images: int = 350, runs: int = 3) -> float:
-    """Prints and returns how many faces of 128 px one core draws and writes in a second."""
+    """Prints and returns how many faces of 128 px one core draws and writes per second."""
     config = SynthConfig(images=images, subjects=10)
     with tempfile.TemporaryDirectory() as folder:
         names = (Path(folder) / str(i) for i in itertools.count())
@@ -94,7 +94,7 @@ def latency(preset: str, threads: int) -> None:
 
 
 def main() -> None:
-    """Runs the parts that were asked for."""
+    """Runs the benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", action="append", choices=sorted(PRESET_SETTINGS))
     parser.add_argument("--threads", type=int, default=1)

@@ -1,4 +1,4 @@
-"""What the first look at a data set costs, and what later epochs do.
+"""The cost of the first epoch on a data set, in which images are decoded, and of later ones.
 
     python -m benchmarks.loading --data DATA
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.operators bundles/cpu
 
-One thread, batch 1, means of 50 runs. Profiling costs a little itself, so the sum is above the latency.
+One thread, batch 1, means of 50 runs. Profiling itself takes a little time, so that the sum is above the latency.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUNS, WARM_UP = 50, 5
 
 
 def profile(path: Path, side: int) -> dict[str, float]:
-    """Returns milliseconds a run by operator."""
+    """Returns milliseconds per run by operator."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.enable_profiling = True
@@ -46,7 +46,7 @@ def profile(path: Path, side: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints a table an artifact."""
+    """Prints a table per artifact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     bundle = open_bundle(parser.parse_args().bundle)

@@ -1,8 +1,8 @@
-"""POSTER++ written down plainly, under the names that its published checkpoints use.
+"""POSTER++ in plain PyTorch, with the names that its published checkpoints use.
 
-The yardstick for ``base``: tests hold its numbers against these, benchmarks its speed. Nothing is fused, sliced or
-left out; weights that never take part in an answer are there too, as in the checkpoints (arXiv 2301.12149; names and
-shapes are facts of the published files).
+This is the reference for preset ``base``: tests compare its answers, benchmarks its speed. Nothing is fused, sliced or
+left out; weights that no answer depends on are present too, as in the checkpoints (arXiv 2301.12149; names and shapes
+are facts of the published files).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def body(inputs: int, outputs: int, depth: int) -> nn.Sequential:
 
 
 class ImprovedResNet(nn.Module):
-    """IR50 without its fourth stage, with the classifier that nothing calls."""
+    """IR50 without its fourth stage, with the classifier, which is never called."""
 
     def __init__(self) -> None:
         """Builds stem, stages and the unused rest."""
@@ -74,7 +74,7 @@ class ImprovedResNet(nn.Module):
 
 
 def unit(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, prelu: bool = True) -> nn.Sequential:
-    """Returns convolution, norm and, mostly, activation."""
+    """Returns a convolution, a norm and, unless disabled, an activation."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv"] = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     layers["bn"] = nn.BatchNorm2d(outputs)
@@ -101,12 +101,12 @@ class DepthWise(nn.Module):
 
 
 def residual(channels: int, groups: int, depth: int) -> Named:
-    """Returns a row of bottlenecks that keep the size."""
+    """Returns a sequence of bottlenecks that keep the size."""
     return Named(model=nn.Sequential(*(DepthWise(channels, channels, groups, 1) for _ in range(depth))))
 
 
 class MobileFaceNet(nn.Module):
-    """The landmark network, with the regressor whose answer nobody uses."""
+    """The landmark network, with the regressor, whose answer is never used."""
 
     def __init__(self) -> None:
         """Builds all layers."""
@@ -202,7 +202,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Transformer block, with a convolution that nothing calls."""
+    """Transformer block, with a convolution that is never called."""
 
     def __init__(self, dim: int, tokens: int, heads: int) -> None:
         """Builds it."""

@@ -4,7 +4,7 @@
 
 Latencies are medians at batch 1 on one thread, measured in turns. Core ML does not run here, so its rows have none, and
 their answers are those of PyTorch with the weights that coremltools wrote, read back from the package. The last column
-holds a runtime against PyTorch running the same int8 program as integer kernels compute it.
+compares a runtime with PyTorch, which runs the same int8 program as integer kernels compute it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ RUNS = 20
 
 @dataclass(frozen=True)
 class Row:
-    """A file and how to run it, or its answers where nothing here does; and those of the program it was made from."""
+    """A file with its runtime, or with its answers if none runs here, and the answers of its program."""
 
     name: str
     path: Path
@@ -65,7 +65,7 @@ class Row:
 
 
 def quantize_with_onnx_runtime(full: Path, out: Path, images: CalibrationSet) -> Path:
-    """Quantizes with ``quantize_static`` and nothing but its defaults, behind the preparation that it asks for."""
+    """Quantizes with the defaults of ``quantize_static``, after the preparation that it asks for."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -86,7 +86,7 @@ def quantize_with_onnx_runtime(full: Path, out: Path, images: CalibrationSet) ->
 
 
 def quantize_with_ai_edge(full: Path, out: Path, images: CalibrationSet, *, convolutions_only: bool = False) -> Path:
-    """Quantizes with AI Edge Quantizer's recipe ``static_wi8_ai8``, or with it on convolutions only."""
+    """Quantizes with AI Edge Quantizer's recipe ``static_wi8_ai8``, optionally on convolutions only."""
     from ai_edge_quantizer import quantizer, recipe
 
     (rule,) = recipe.static_wi8_ai8()
@@ -108,7 +108,7 @@ def quantize_with_coremltools(full: Path, out: Path) -> Path:
 
 
 def weights_of(package: Path) -> list[NDArray[np.float32]]:
-    """Returns the weights of a package as its constants give them, quantized ones dequantized."""
+    """Returns the weights among the constants of a package; quantized ones are dequantized."""
     import coremltools
     from coremltools.converters.mil.frontend.milproto.load import load as load_program
 
@@ -132,7 +132,7 @@ def with_weights(program: GraphModule, weights: list[NDArray[np.float32]]) -> tu
         same = [w for w in weights if w.shape == tuple(weight.shape)]
         distances = [float(np.abs(w - weight.detach().numpy()).max()) for w in same]
         if not distances or min(distances) > 0.05 * float(weight.abs().max()):
-            raise LookupError(f"no weight of the package is like that of {node.name}")
+            raise LookupError(f"no weight of the package is close to that of {node.name}")
         with torch.no_grad():
             weight.copy_(torch.from_numpy(same[int(np.argmin(distances))]))
         changed += min(distances) > 0
@@ -140,7 +140,7 @@ def with_weights(program: GraphModule, weights: list[NDArray[np.float32]]) -> tu
 
 
 def start(rows: list[Row], side: int) -> dict[str, Runtime]:
-    """Returns the runtimes of rows that run here; says which files their own vendor's runtime refuses."""
+    """Returns the runtimes of the rows that run here; prints which files their own vendor's runtime cannot load."""
     running = {}
     for row in rows:
         if row.runtime is None:
@@ -165,7 +165,7 @@ def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
 
 
 def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: NDArray[np.uint8]) -> list[Row]:
-    """Exports, quantizes with everybody's tools, and returns a row a file."""
+    """Exports, quantizes with every vendor's tools, and returns a row per file."""
     calibration = load_samples(data, traced.labels, traced.side, count=SAMPLES)
     table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(source=data, samples=SAMPLES), SILENT)
     table.save(folder / "table.json")
@@ -211,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--images", type=int, default=2000, help="test images at most")
+    parser.add_argument("--images", type=int, default=2000, help="largest number of test images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = load_run(arguments.run)

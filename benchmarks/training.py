@@ -1,4 +1,4 @@
-"""Speed of preset ``base`` in PyTorch beside POSTER++ written plainly, in the same run.
+"""Speed of preset ``base`` in PyTorch, compared with plain POSTER++ in the same run.
 
     python -m benchmarks.training                # steps, forward passes and parts
     python -m benchmarks.training --compile      # torch.compile too; takes minutes to compile
@@ -86,7 +86,7 @@ def variants(device: torch.device, compiled: bool) -> dict[str, tuple[nn.Module,
 
 
 def compare(title: str, models: dict[str, tuple[nn.Module, bool, bool]], images: Tensor, *, train: bool) -> None:
-    """Prints milliseconds an image and the ratio to the plain network."""
+    """Prints milliseconds per image and the ratio to the plain network."""
     rounds = 5 if train else 10
     works: dict[str, Work] = {}
     for name, (model, bf16, last) in models.items():
@@ -99,13 +99,13 @@ def compare(title: str, models: dict[str, tuple[nn.Module, bool, bool]], images:
     with torch.set_grad_enabled(train):
         times = medians(works, rounds, images.device)
     plain = times["plain POSTER++"]
-    print(f"\n{title}, batch {len(images)}\n\n| | ms an image | of plain |\n|---|---|---|")
+    print(f"\n{title}, batch {len(images)}\n\n| | ms per image | of plain |\n|---|---|---|")
     for name, duration in times.items():
         print(f"| {name} | {duration / len(images):.1f} | {duration / plain:.2f} |")
 
 
 def parts(device: torch.device, images: Tensor) -> None:
-    """Prints the forward time of each part of ``base`` beside the same part of the plain network."""
+    """Prints the forward time of each part of ``base`` and of the same part of the plain network."""
     plain, model = PlainPoster().to(device).eval(), build("base", device).eval()
     encoder: Encoder = model.encoder  # type: ignore[assignment]
     small = images[:, :, ::2, ::2]
@@ -135,7 +135,7 @@ def parts(device: torch.device, images: Tensor) -> None:
 
 
 def throughput(device: torch.device, batch: int) -> None:
-    """Prints images a second of both presets on a GPU, in training and inference."""
+    """Prints images per second of two presets on a GPU, in training and inference."""
     print("\nThroughput, images/s\n\n| | precision | train | infer |\n|---|---|---|---|")
     for preset in ("base", "mobile"):
         side = PRESETS[preset].image_size
@@ -151,7 +151,7 @@ def throughput(device: torch.device, batch: int) -> None:
 
 
 def main() -> None:
-    """Runs the parts that were asked for."""
+    """Runs the benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
