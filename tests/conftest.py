@@ -1,4 +1,4 @@
-"""Small real things that many tests share: faces, a trained run, its bundles. All workers share one of each."""
+"""Fixtures that many tests share: faces, a trained run, its bundles. All workers share one of each."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per worker: threads of two would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per worker: the threads of two workers would compete
 
 from arbex.synth import SynthConfig, write_dataset
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Returns a path that the first worker that asks for it has made; the others wait for it.
+    """Returns a path that is made by the first worker that asks for it, while the others wait.
 
     Args:
-        factory: Of the session; its folders of all workers lie in one.
-        name: Of the path.
-        make: Makes it. Where that fails, the next one that asks tries again.
+        factory: Factory of the session; the folders of all workers have the same parent.
+        name: Name of the path.
+        make: Makes it. If that fails, the next worker that asks tries again.
     """
     own = factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
@@ -60,7 +60,7 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundles of that run for all targets, in float32 and INT8. Whoever changes one works on a copy."""
+    """The bundles of that run for all targets, in float32 and INT8. A test that changes one works on a copy."""
 
     def export_them(out: Path) -> None:
         from export.pipeline import export

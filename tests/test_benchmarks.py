@@ -1,4 +1,4 @@
-"""The benchmarks run: figures in documents come from them."""
+"""The benchmark of drawing runs and prints its figure."""
 
 from __future__ import annotations
 

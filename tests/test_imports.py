@@ -1,4 +1,4 @@
-"""Who may import whom, and what must not be imported at all."""
+"""Which package may import which, and what light modules must not load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "arbex.cli": {"arbex", "calibration", "quantize", "export", "runtimes"},
 }
 TOP = ("arbex.cli", "arbex.api")
-"""Command line and library stand on top of all layers; nothing imports them but ``import arbex``, late."""
+"""Command line and library depend on all layers; only ``arbex`` itself imports them, on first use."""
 
 OURS = set(MAY_IMPORT) - {"arbex.cli"}
 

@@ -1,4 +1,4 @@
-"""The command line: help at once, errors as one paragraph, JSON alone on stdout."""
+"""The command line: fast help, errors of one paragraph, and only JSON on stdout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_help_answers_at_once(command: list[str]) -> None:
     for _ in range(3):
         before = os.times()
         done = subprocess.run([sys.executable, "-m", "arbex", *command, "--help"], capture_output=True, check=True)
-        after = os.times()  # of the processor: the clock on the wall also counts what else the machine does
+        after = os.times()  # processor time: elapsed time would include other work of the machine
         times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert b"Usage: " in done.stdout
     assert min(times) < 0.3
@@ -64,7 +64,7 @@ def test_every_artifact_that_runs_here_answers_alike(
         answers.append(json.loads(capfd.readouterr().out)[0]["corrected"])
     onnx, onnx_int8, litert, litert_int8 = answers
     assert litert == pytest.approx(onnx, abs=1e-5)
-    assert litert_int8 == pytest.approx(onnx_int8, abs=1e-3)  # one calibrated program behind both
+    assert litert_int8 == pytest.approx(onnx_int8, abs=1e-3)  # both come from the same calibrated program
     assert onnx_int8 == pytest.approx(onnx, abs=5e-3)
 
 
@@ -258,7 +258,7 @@ def test_debug_is_an_option_of_every_level_and_ends_with_the_command(
     assert "Traceback" in capfd.readouterr().err
     assert invoke(arguments, "arbex") == 2
     assert "Traceback" not in capfd.readouterr().err
-    assert invoke(["synth", "--debug"], "arbex") == 2  # a word in another place is no option: OUT is missing
+    assert invoke(["synth", "--debug"], "arbex") == 2  # an option is not an argument: OUT is missing
     assert "OUT" in capfd.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""``arbex export`` and ``arbex calibrate`` refuse to destroy what is not theirs, before any work starts."""
+"""``arbex export`` and ``arbex calibrate`` refuse to overwrite foreign files, before any work starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An empty path is a mistake, in a script for example whose variable is not set; it is not the working folder."""
+"""An empty path is a mistake, such as an unset variable in a script, and does not mean the working folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arbex.cli import COMMANDS, invoke, root
 from tests.runtimes.miniature import SIDE, write_miniature
 
 TEXTS = {"data", "calibration", "init"}
-"""Parameters that are text, since they name a layout or a file of a certain format along with the path."""
+"""Parameters that are text, since they may name a layout along with the path, or are passed on unchanged."""
 
 
 def parameters() -> list[tuple[str, click.Parameter]]:
@@ -28,7 +28,7 @@ def parameters() -> list[tuple[str, click.Parameter]]:
 
 
 def arguments(command: str, empty: click.Parameter) -> list[str]:
-    """Returns a command line on which one parameter is empty and the others that it needs are not."""
+    """Returns a command line with one empty parameter and valid values for the other required ones."""
     found = root.get_command(click.Context(root), command)
     assert found is not None
     line = [command]

@@ -1,4 +1,4 @@
-"""What a user may not read is named, with exit code 2, and not left out in silence."""
+"""What a user may not read is reported with exit code 2, not skipped silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INVOKE = "from arbex.cli import invoke; print('exit', invoke({}, 'arbex'))"
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder with a bundle, and pictures in ``faces`` and ``faces/closed``, which is readable as yet."""
+    """A folder with a bundle, and images in ``faces`` and ``faces/closed``, which is still readable."""
     write_miniature(tmp_path / "cpu")
     (tmp_path / "faces" / "closed").mkdir(parents=True)
     for name in ("faces/a.png", "faces/closed/b.png"):
