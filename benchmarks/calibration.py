@@ -62,7 +62,7 @@ def throughput(traced: TracedModel) -> None:
     times: dict[str, list[float]] = {"inference": [], "calibration": []}
     with torch.no_grad():
         for _ in range(RUNS + 2):
-            for name, work in (("inference", traced.program), ("calibration", calibrator.show)):
+            for name, work in (("inference", traced.program), ("calibration", calibrator.add)):
                 started = time.perf_counter()
                 work(images)
                 times[name].append(time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Which images calibrate, and what they showed: sample choice, statistics, observers, the calibration table."""
+"""Calibration: the choice of images, statistics of tensors, observers, the calibration table."""
 
 from calibration.statistics import TensorRange, TensorStatistics
 from calibration.table import CalibrationTable, Origin

@@ -1,4 +1,4 @@
-"""Watching a tensor while images go through the network."""
+"""Collecting the statistics of a tensor while images pass through the network."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from calibration.histogram import Histogram, bin_of, fitting_exponent
 from calibration.statistics import TensorStatistics, to_grid
 
 COUNTED = 2**13
-"""Values that an image adds to a tensor's histogram at most, evenly spaced over it; the ends come from all values."""
+"""Most values per image in a tensor's histogram, evenly spaced over the tensor; its ends come from all values."""
 
 CHUNK = 2**17
-"""Values that are counted at a time: they stay in the processor's cache, and copies of whole maps are not made."""
+"""Number of values that are counted at a time: they fit in the processor's cache, and no whole map is copied."""
 
 
 def count(values: Tensor, low: float, high: float) -> Histogram:
-    """Returns the histogram of float values that lie between two known ones."""
+    """Returns the histogram of float values whose smallest and largest are known."""
     exponent = fitting_exponent(low, high)
     first = bin_of(low, exponent)
     bins = bin_of(high, exponent) - first + 1
     scale = math.ldexp(1.0, -exponent)
     counts = torch.zeros(bins, dtype=torch.int64)
     for part in torch.split(values.flatten(), CHUNK):
-        # Scaling by a power of two and rounding down are exact, so the bins are those of any other batch.
+        # Scaling by a power of two and rounding down are exact, so that the bins do not depend on the batch.
         numbers = (part * scale).floor_().sub_(first).to(torch.int32)
         counts += torch.bincount(numbers, minlength=bins)
     return Histogram(exponent, first, counts.numpy())
@@ -36,15 +36,15 @@ class Collector:
     """Collects the statistics of one tensor, batch after batch."""
 
     def __init__(self, name: str) -> None:
-        """Starts empty; ``name`` is the tensor's, for messages."""
+        """Starts empty; ``name`` is the name of the tensor, for messages."""
         self.name = name
         self.seen: TensorStatistics | None = None
 
     def add(self, values: Tensor, images: int) -> None:
-        """Adds a float tensor that a batch of images gave rise to.
+        """Adds a float tensor that was computed from a batch of images.
 
         Args:
-            values: Any shape; where the first dimension is a multiple of ``images``, each image has an equal part.
+            values: Any shape; if the first dimension is a multiple of ``images``, each image has an equal part.
             images: Batch size.
 
         Raises:
@@ -59,7 +59,7 @@ class Collector:
             )
         low, high, share = min(lows), max(highs), images // len(lows)
         low_sum, high_sum = share * sum(map(to_grid, lows)), share * sum(map(to_grid, highs))
-        step = -(-parts.shape[1] // COUNTED) | 1  # odd, so that it does not fall in step with rows
+        step = -(-parts.shape[1] // COUNTED) | 1  # odd, so that it does not hit the same column of every row
         histogram = count(parts[:, ::step], low, high)
         new = TensorStatistics(low, high, low_sum, high_sum, images, histogram)
         self.seen = new if self.seen is None else self.seen.merge(new)

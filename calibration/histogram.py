@@ -1,4 +1,4 @@
-"""Histograms that merge exactly: whoever counts first, and however the images are split, the counts are the same."""
+"""Histograms that merge exactly: their counts do not depend on the order of the images, nor on how they are split."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 2048
-"""Most bins of a histogram; at least half as many span the values, unless these are nearly equal."""
+"""Largest number of bins; at least half as many span the values, unless these are nearly equal."""
 
 SMALLEST_EXPONENT = -40
-"""Bins are never narrower than 2 ** this: values closer than that are equal."""
+"""Exponent of the narrowest bins; values that are closer count as equal."""
 
 
 def bin_of(value: float, exponent: int) -> int:
@@ -21,7 +21,7 @@ def bin_of(value: float, exponent: int) -> int:
 
 
 def fitting_exponent(low: float, high: float) -> int:
-    """Returns the smallest exponent at which bins from ``low`` to ``high`` are not too many."""
+    """Returns the smallest exponent at which no more than ``BINS`` bins span ``low`` to ``high``."""
     span = (high - low) / BINS
     exponent = max(SMALLEST_EXPONENT, math.frexp(span)[1] - 2 if span > 0 else SMALLEST_EXPONENT)
     while bin_of(high, exponent) - bin_of(low, exponent) >= BINS:
@@ -31,14 +31,14 @@ def fitting_exponent(low: float, high: float) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Counts of values in bins of a width that is a power of two.
+    """Counts of values in bins whose width is a power of two.
 
-    Bin ``i`` covers ``[i, i + 1) * 2 ** exponent``. Two neighbors make one bin of the next exponent, so a histogram
-    can be made coarser without knowing the values, and the exponent depends on the smallest and largest value alone:
-    merging is associative and commutative, to the last count.
+    Bin ``i`` covers ``[i, i + 1) * 2 ** exponent``. Two neighbors make one bin of the next exponent, so that a
+    histogram can be made coarser without knowing the values. The exponent depends only on the smallest and the largest
+    value. Merging is therefore associative and commutative, to the last count.
 
     Attributes:
-        exponent: Of the width.
+        exponent: Exponent of the width of a bin.
         first: Number of the first bin.
         counts: int64 ``[bins]``, at most ``BINS``.
     """
@@ -55,7 +55,7 @@ class Histogram:
         return place and np.array_equal(self.counts, other.counts)
 
     def __hash__(self) -> int:
-        """Returns a hash of place and counts."""
+        """Returns a hash of bins and counts."""
         return hash((self.exponent, self.first, self.counts.tobytes()))
 
     @property
@@ -70,11 +70,11 @@ class Histogram:
 
     @property
     def centers(self) -> NDArray[np.float64]:
-        """Middles of the bins, ``[bins]``."""
+        """Centers of the bins, ``[bins]``."""
         return self.edges[:-1] + self.width / 2
 
     def coarsened(self, exponent: int) -> Histogram:
-        """Returns the same counts in bins of a larger exponent."""
+        """Returns the same counts in bins of a larger or equal exponent."""
         if exponent == self.exponent:
             return self
         numbers = (self.first + np.arange(len(self.counts))) >> (exponent - self.exponent)
@@ -98,5 +98,5 @@ class Histogram:
 
     @property
     def end(self) -> int:
-        """Number of the bin behind the last one."""
+        """Number of the bin after the last one."""
         return self.first + len(self.counts)

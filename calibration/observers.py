@@ -1,8 +1,8 @@
-"""Observers: from what a tensor showed to the range that INT8 represents of it.
+"""Observers: they derive the range that INT8 represents from the statistics of a tensor.
 
-All of them read the same statistics, so one calibration serves them all, merged tables included. torchao's moving
-average and histogram observers depend on the order of the images and cannot be merged; these do the same from sums and
-counts.
+All observers read the same statistics, so that one calibration serves them all, merged tables included. torchao's
+moving-average and histogram observers depend on the order of the images and cannot be merged; these compute the same
+from sums and counts.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ PERCENTILE = 99.99
 """Share of the values, in percent, that the range of ``percentile`` covers; half of the rest is cut at each end."""
 
 MSE_SHARES = np.linspace(0.2, 1.0, 65)
-"""Shares of the range that ``mse`` tries at each end."""
+"""Shares of each end of the range that ``mse`` tries."""
 
 ENTROPY_LEVELS = 128
 """Steps of 8 bits on either side of zero."""
 
 ENTROPY_CANDIDATES = 128
-"""How many thresholds ``entropy`` tries."""
+"""Number of thresholds that ``entropy`` tries."""
 
 
 def minmax(seen: TensorStatistics) -> TensorRange:
-    """Returns all that was seen."""
+    """Returns the range of all values that were seen."""
     return TensorRange(seen.low, seen.high)
 
 
 def moving_average(seen: TensorStatistics) -> TensorRange:
-    """Returns the mean over the images of each one's smallest and largest value: one odd image weighs little."""
+    """Returns the smallest and the largest value of an image, averaged over the images; outliers count little."""
     return TensorRange(seen.low_sum * GRID / seen.images, seen.high_sum * GRID / seen.images)
 
 
 def within(seen: TensorStatistics, low: float, high: float) -> TensorRange:
-    """Returns a range cut to what was seen; at least one value of it was."""
+    """Returns a range clipped to the values that were seen; it contains at least one of them."""
     low, high = max(seen.low, low), min(seen.high, high)
     return TensorRange(min(low, seen.high), max(high, seen.low))
 
 
 def percentile(seen: TensorStatistics) -> TensorRange:
-    """Returns the range of the middle 99.99 % of the values, to a bin."""
+    """Returns the range of the middle 99.99 % of the values, to within a bin."""
     counts, edges = seen.histogram.counts, seen.histogram.edges
     share = np.cumsum(counts) / counts.sum()
     tail = (1 - PERCENTILE / 100) / 2
@@ -59,7 +59,7 @@ def percentile(seen: TensorStatistics) -> TensorRange:
 
 
 def rounding_error(histogram: Histogram, lows: NDArray[np.float64], highs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the summed squared error of 8 bits over ranges ``[candidates]``, each of which holds zero."""
+    """Returns the summed squared error of rounding to 8 bits, for ranges ``[candidates]`` that all contain zero."""
     values = histogram.centers[None]  # [1, bins]
     step = np.maximum((highs - lows) / STEPS, np.finfo(np.float64).tiny)[:, None]
     zero = np.round(-lows[:, None] / step)
@@ -69,9 +69,9 @@ def rounding_error(histogram: Histogram, lows: NDArray[np.float64], highs: NDArr
 
 
 def mse(seen: TensorStatistics) -> TensorRange:
-    """Returns the range whose 256 values are closest to what was seen, in the mean square.
+    """Returns the range whose 256 values have the smallest mean squared distance to those that were seen.
 
-    Each end is moved in turn, twice.
+    The two ends are moved in turn, twice.
     """
     low, high = min(seen.low, 0.0), max(seen.high, 0.0)
     bottom, top = low, high
@@ -86,7 +86,7 @@ def mse(seen: TensorStatistics) -> TensorRange:
 def magnitudes(histogram: Histogram) -> NDArray[np.int64]:
     """Returns counts of absolute values, ``[bins]`` from zero on.
 
-    The first bin counts as much as the second: behind a ReLU most values are zero, which any threshold represents.
+    The first bin gets the count of the second: after a ReLU most values are zero, which any threshold represents.
     """
     numbers = histogram.first + np.arange(len(histogram.counts))
     folded = np.where(numbers < 0, -numbers - 1, numbers)
@@ -97,7 +97,7 @@ def magnitudes(histogram: Histogram) -> NDArray[np.int64]:
 
 
 def divergence(counts: NDArray[np.int64], kept: int, levels: int) -> float:
-    """Returns KL between the first ``kept`` bins, outliers in the last one, and the same in ``levels`` steps."""
+    """Returns KL between the first ``kept`` bins, outliers added to the last, and the same bins in ``levels`` steps."""
     p = counts[:kept].astype(np.float64)
     p[-1] += counts[kept:].sum()
     starts = (np.arange(levels) * kept) // levels  # first bin of each step
@@ -116,9 +116,9 @@ def divergence(counts: NDArray[np.int64], kept: int, levels: int) -> float:
 
 
 def entropy(seen: TensorStatistics) -> TensorRange:
-    """Returns the threshold on magnitudes that loses least information, as TensorRT's calibrator did.
+    """Returns the range up to the magnitude that loses the least information, as TensorRT's calibrator did.
 
-    S. Migacz, *8-bit inference with TensorRT*, GTC 2017. Where all values have one sign, all 256 steps are on its side.
+    S. Migacz, *8-bit inference with TensorRT*, GTC 2017. If all values have one sign, all 256 steps are on its side.
     """
     low, high = min(seen.low, 0.0), max(seen.high, 0.0)
     histogram = seen.histogram.coarsened(max(seen.histogram.exponent, fitting_exponent(low, high)))
@@ -139,7 +139,7 @@ OBSERVERS: dict[str, Callable[[TensorStatistics], TensorRange]] = {
     "mse": mse,
     "entropy": entropy,
 }
-"""By their name on the command line."""
+"""Observers by their name on the command line."""
 
 
 def observe(name: str, seen: TensorStatistics) -> TensorRange:

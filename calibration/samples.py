@@ -1,4 +1,4 @@
-"""Choosing the images that calibrate: balanced over classes, then over people."""
+"""Choosing calibration images: balanced over classes, then over people."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DEFAULT_SAMPLES = 256
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Images that calibrate, as they lie on disk: decoded a batch at a time, so that their number costs no memory.
+    """Calibration images on disk, decoded a batch at a time, so that memory does not grow with their number.
 
     Attributes:
-        samples: In the order in which they are seen.
+        samples: The images, in the order in which they are used.
         side: Side of the network's input in pixels.
         digest: Identifies the decoded pixels and their order.
-        source: Where they came from.
+        source: Data set and split they came from.
     """
 
     samples: tuple[Sample, ...]
@@ -41,18 +41,18 @@ class CalibrationSet:
             yield np.stack([reader.read(sample) for sample in self.samples[i : i + size]])
 
     def first(self, count: int) -> NDArray[np.uint8]:
-        """Returns the first images, uint8 RGB ``[n, S, S, 3]``: as balanced over classes as the whole."""
+        """Returns the first images, uint8 RGB ``[n, S, S, 3]``, which are as balanced over classes as all of them."""
         reader = SampleReader(self.samples[:count], self.side)
         return np.stack([reader.read(sample) for sample in self.samples[:count]])
 
 
 def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
-    """Returns ``count`` samples (or all), as equally many a class as there are, and a person in turn.
+    """Returns ``count`` samples, or all if there are fewer: as equally many per class as possible, people in turn.
 
     Args:
-        faces: Where to choose from.
-        count: How many.
-        seed: Of the choice within a person.
+        faces: Images to choose from.
+        count: Number of samples.
+        seed: Seed of the choice among the images of a person.
     """
     rng = np.random.default_rng(seed)
     queues: list[list[Sample]] = []
@@ -76,7 +76,7 @@ def choose(faces: FaceSet, count: int, seed: int = 0) -> list[Sample]:
 
 
 def shard_of(chosen: list[Sample], shard: tuple[int, int]) -> list[Sample]:
-    """Returns the i-th of n parts for shard ``(i, n)``, counted from 1: each as balanced as the order of the whole."""
+    """Returns the i-th of n parts for shard ``(i, n)``, counted from 1, which are as balanced as the whole."""
     number, of = shard
     return chosen[len(chosen) * (number - 1) // of : len(chosen) * number // of]
 
@@ -90,19 +90,20 @@ def load_samples(
     shard: tuple[int, int] = (1, 1),
     report: Reporter = SILENT,
 ) -> CalibrationSet:
-    """Chooses calibration images, and looks at each of them once.
+    """Chooses calibration images and decodes each of them once.
 
     Args:
-        data: A data set with the model's classes; its validation split is used, never the test split.
+        data: Data set with the model's classes; its validation split is used, never the test split.
         labels: The model's classes.
-        side: Side of the network's input.
-        count: How many images, in all shards.
-        shard: Which part ``(i, n)`` of them, counted from 1: several machines calibrate each a part.
-        report: Takes progress, and a line for each image of a single color: it shows no face and is left out.
+        side: Side of the network's input in pixels.
+        count: Number of images over all shards.
+        shard: Part ``(i, n)`` of them to use, counted from 1, so that several machines can calibrate one part each.
+        report: Receives progress, and a line for each image of a single color: it shows no face and is left out.
 
     Raises:
-        DataError: If the data cannot be used, ``count`` is smaller than the number of
-            classes, or a class has no image but such of a single color.
+        InputError: If there is no such shard.
+        DataError: If the data cannot be used, ``count`` is too small to cover the classes in every shard, or all
+            images of a class are of a single color.
     """
     number, of = shard
     if not 1 <= number <= of:
@@ -110,11 +111,11 @@ def load_samples(
     if count < len(labels) * of:
         raise DataError(
             f"{count} calibration images cannot cover {len(labels)} classes{f' in {of} shards' if of > 1 else ''}.",
-            allowed=f"At least {len(labels) * of}.",
+            allowed=f"Allowed: {len(labels) * of} or more.",
         )
     faces = read_split(data, "val", labels=labels)
     chosen = shard_of(choose(faces, count), shard)
-    kept, digest = look_at(chosen, side, report)
+    kept, digest = decode_samples(chosen, side, report)
     covered = {sample.label for sample in kept}
     missing = [name for i, name in enumerate(labels) if i not in covered]
     if not kept or (missing and of == 1):
@@ -125,8 +126,8 @@ def load_samples(
     return CalibrationSet(tuple(kept), side, digest, f"{faces.root.name}/{faces.split}")
 
 
-def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sample], str]:
-    """Decodes each sample; returns those that show anything, and the digest of their pixels."""
+def decode_samples(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sample], str]:
+    """Decodes each sample; returns those that are not of a single color, and the digest of their pixels."""
     kept: list[Sample] = []
     digest = hashlib.sha256()
     reader = SampleReader(chosen, side)
@@ -134,7 +135,7 @@ def look_at(chosen: list[Sample], side: int, report: Reporter) -> tuple[list[Sam
         for i, sample in enumerate(chosen):
             pixels = reader.read(sample)
             if pixels.min() == pixels.max():
-                report.line(f"warning: {sample} is of one color throughout and does not calibrate")
+                report.line(f"warning: {sample} is of one color throughout and is left out")
             else:
                 kept.append(sample)
                 digest.update(pixels.tobytes())

@@ -1,4 +1,4 @@
-"""What calibration keeps of a tensor, whatever the number of images."""
+"""What calibration keeps of a tensor; its size does not depend on the number of images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from calibration.histogram import Histogram
 
 GRID = 2.0**-24
-"""Unit of the sums: they are whole numbers of it, so that adding them up depends on no order."""
+"""Unit of the sums, which are whole numbers of it, so that they do not depend on the order of the images."""
 
 
 @dataclass(frozen=True)
 class TensorRange:
-    """Smallest and largest value that INT8 can represent of a tensor, or that it took."""
+    """Smallest and largest value of a tensor: those that INT8 represents, or those that were seen."""
 
     low: float
     high: float
@@ -21,15 +21,15 @@ class TensorRange:
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """What an activation showed over a number of images; it has the same size for any number.
+    """Statistics of an activation over a set of images.
 
     Attributes:
         low: Smallest value.
         high: Largest value.
         low_sum: Sum over the images of each one's smallest value, in units of 2 ** -24.
-        high_sum: The same of the largest values.
-        images: How many images that were.
-        histogram: Of values that are evenly spaced over each image's part of the tensor.
+        high_sum: Sum over the images of each one's largest value, in the same units.
+        images: Number of images.
+        histogram: Histogram of values that are evenly spaced over each image's part of the tensor.
     """
 
     low: float

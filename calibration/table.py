@@ -1,4 +1,4 @@
-"""What calibration found out, as frozen data: readable JSON, and the histograms beside it as safetensors."""
+"""The calibration table, as frozen data: readable JSON, and next to it the histograms as safetensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMA = 2
 TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
 
-AGAIN = "Make one with: arbex calibrate RUN --data DATA --out FILE."
+REMEDY = "Make one with: arbex calibrate RUN --data DATA --out FILE."
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Origin:
     """What a calibration belongs to; tables of another origin are refused.
 
     Attributes:
-        checkpoint: sha-256 of the weights.
+        checkpoint: SHA-256 of the weights.
         preprocessing: Digest of the preprocessing.
         graph: Digest of the traced program.
         tools: Versions of this toolkit and of the packages that shape the graph.
@@ -45,7 +45,7 @@ class Origin:
     tools: Mapping[str, str]
 
     def differences(self, other: Origin) -> list[tuple[str, str, str]]:
-        """Returns what differs, with this origin's value and the other's."""
+        """Returns the fields that differ: name, this origin's value and the other's."""
         mine, its = asdict(self), asdict(other)
         return [(name, str(mine[name]), str(its[name])) for name in mine if mine[name] != its[name]]
 
@@ -55,11 +55,11 @@ class CalibrationTable:
     """Statistics and ranges of activations, and what they belong to.
 
     Attributes:
-        statistics: By name of the tensor in the traced program.
-        ranges: What the observer derived from them.
+        statistics: Statistics by name of the tensor in the traced program.
+        ranges: Ranges that the observer derived from them.
         origin: What they belong to.
-        samples: Digests of the sets of images that were seen, sorted.
-        images: How many images that were.
+        samples: Digests of the sets of images, sorted.
+        images: Number of images in all sets.
         calibrator: Name of the observer.
     """
 
@@ -79,7 +79,7 @@ class CalibrationTable:
         images: int,
         calibrator: str = "minmax",
     ) -> CalibrationTable:
-        """Returns the table of statistics with the ranges that an observer derives from them.
+        """Returns a table of statistics with the ranges that an observer derives from them.
 
         Raises:
             UnsupportedError: If there is no such observer.
@@ -88,7 +88,7 @@ class CalibrationTable:
         return cls(statistics, ranges, origin, tuple(sorted(samples)), images, calibrator)
 
     def with_calibrator(self, name: str) -> CalibrationTable:
-        """Returns the table with the ranges of another observer; no image is needed for that."""
+        """Returns the table with the ranges of another observer, which needs no images."""
         return self.derive(self.statistics, self.origin, self.samples, self.images, name)
 
     def merge(self, other: CalibrationTable) -> CalibrationTable:
@@ -181,7 +181,7 @@ class CalibrationTable:
         when read.
 
         Raises:
-            InputError: If one of both files exists and is not an earlier table's, or cannot be written.
+            InputError: If one of the two files exists and is not that of an earlier table, or cannot be written.
         """
         from safetensors.numpy import save
 
@@ -195,7 +195,7 @@ class CalibrationTable:
         """Reads a table.
 
         Raises:
-            DataError: If a file is missing, damaged or no calibration table.
+            DataError: If a file is missing, damaged or not a calibration table.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -210,7 +210,7 @@ class CalibrationTable:
             name = error.filename or counts_file(path)
             raise DataError(f"The calibration table {name} cannot be read: {error.strerror or error}.") from error
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} is no calibration table: {error}.", remedy=AGAIN) from error
+            raise DataError(f"{path} is not a calibration table: {error}.", remedy=REMEDY) from error
 
 
 def digest_counts(counts: Mapping[str, NDArray[np.int64]]) -> str:
@@ -221,13 +221,13 @@ def digest_counts(counts: Mapping[str, NDArray[np.int64]]) -> str:
 
 
 def check_range(name: str, found: TensorRange) -> TensorRange:
-    """Returns a range that is finite and not empty.
+    """Returns a range after checking that it is finite and not empty.
 
     Raises:
         ValueError: If it is not.
     """
     if not (math.isfinite(found.low) and math.isfinite(found.high) and found.low <= found.high):
-        raise ValueError(f"the range of {name!r} is not finite or empty")
+        raise ValueError(f"the range of {name!r} is empty or not finite")
     return found
 
 
@@ -235,7 +235,7 @@ def read_statistics(name: str, row: Mapping[str, Any], images: int, counts: NDAr
     """Builds the statistics of a tensor from its row in the file.
 
     Raises:
-        ValueError: If they contradict themselves.
+        ValueError: If they are damaged.
     """
     seen = check_range(name, TensorRange(float(row["low"]), float(row["high"])))
     if counts.dtype != np.int64 or counts.ndim != 1 or not 0 < len(counts) <= BINS or (counts < 0).any():
@@ -245,7 +245,7 @@ def read_statistics(name: str, row: Mapping[str, Any], images: int, counts: NDAr
 
 
 def merge_all(tables: list[CalibrationTable]) -> CalibrationTable:
-    """Returns the table of all images, from at least one table.
+    """Merges at least one table into the table of all images.
 
     Raises:
         DataError: If they do not belong together.

@@ -1,4 +1,4 @@
-"""The two files of a calibration table: where they lie, and what they may replace."""
+"""The two files of a calibration table: where they are, and what they may replace."""
 
 from __future__ import annotations
 
@@ -7,48 +7,51 @@ from pathlib import Path
 
 from arbex.errors import InputError
 
-ELSEWHERE = "Give another --out, or remove that file first."
+REMEDY = "Give another --out, or remove that file first."
 
 
 def counts_file(path: Path) -> Path:
-    """Returns where the histograms of a table lie."""
+    """Returns the path of the histograms of a table."""
     return path.with_suffix(".safetensors")
 
 
 def check_place(path: Path) -> None:
-    """Refuses a place where writing a table would destroy anything but an earlier table.
+    """Refuses a path at which a table would overwrite anything but an earlier table.
 
     Args:
-        path: The JSON file that is to be written; the histograms go beside it as ``.safetensors``.
+        path: JSON file that is to be written; the histograms go next to it as ``.safetensors``.
 
     Raises:
-        InputError: If it is no ``.json`` file, its folder does not exist, or one of both files exists and does not
-            belong to a calibration table.
+        InputError: If it is not a ``.json`` file, its folder does not exist, or one of the two files exists and does
+            not belong to a calibration table.
     """
     if path.suffix != ".json":
         raise InputError(
-            f"The table {path} must be a .json file.", remedy="Its histograms lie beside it as .safetensors."
+            f"The suffix of the table {path} must be .json.",
+            remedy="Its histograms are written next to it as .safetensors.",
         )
     if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} of the table {path.name} does not exist.", remedy="Make it first.")
+        raise InputError(
+            f"The folder {path.parent} of the table {path.name} does not exist.", remedy="Create it first."
+        )
     tensors = tensors_of_table(path)
     if path.exists() and tensors is None:
         raise InputError(
-            f"{path} is no calibration table and would be overwritten.",
-            allowed="A table may only take the place of an earlier table.",
-            remedy=ELSEWHERE,
+            f"{path} is not a calibration table and would be overwritten.",
+            allowed="Allowed: a new path, or that of an earlier table.",
+            remedy=REMEDY,
         )
     counts = counts_file(path)
     if counts.exists() and (tensors is None or tensors_of_counts(counts) != tensors):
         raise InputError(
-            f"{counts} does not hold the histograms of a table {path.name} and would be overwritten by them.",
-            allowed="The histograms lie beside the table, and may only take the place of an earlier table's.",
-            remedy=ELSEWHERE,
+            f"{counts} does not hold the histograms of the table {path.name} and would be overwritten by them.",
+            allowed="Allowed: no such file, or the histograms of an earlier table.",
+            remedy=REMEDY,
         )
 
 
 def tensors_of_table(path: Path) -> set[str] | None:
-    """Returns the names of the tensors in a table of any version, or None where there is no table."""
+    """Returns the names of the tensors in a table of any version, or None if the file is not a table."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # errors of JSON and UTF-8 are ValueErrors
@@ -59,9 +62,9 @@ def tensors_of_table(path: Path) -> set[str] | None:
 
 
 def tensors_of_counts(path: Path) -> set[str] | None:
-    """Returns the names of the histograms in a file, or None where it holds anything else.
+    """Returns the names of the histograms in a file, or None if it holds anything else.
 
-    The header tells; the counts themselves may be newer than the table, which was interrupted then.
+    Only the header is read: if writing was interrupted, the counts are newer than the table.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -19,7 +19,7 @@ from runtimes.bundle import Golden, open_bundle
 from runtimes.comparison_images import ComparisonImages
 from runtimes.manifest import Artifact, Manifest, Thresholds
 from runtimes.vendor_output import hidden_output
-from runtimes.verification import BundleReport, Known, verify_bundle
+from runtimes.verification import BundleReport, ReportCache, verify_bundle
 
 
 @dataclass(kw_only=True)
@@ -33,7 +33,7 @@ class Bundler:
         provenance: Where all bundles came from.
         run: Folder of the run.
         extra: Images to check on, beyond the golden vectors.
-        known: What files that bundles share have answered.
+        cache: Reports of files that bundles share.
     """
 
     lowering: Lowering
@@ -42,7 +42,7 @@ class Bundler:
     provenance: Provenance
     run: Path
     extra: Sequence[ComparisonImages]
-    known: Known = field(default_factory=dict)
+    cache: ReportCache = field(default_factory=dict)
 
     def write(self, bundle: PlannedBundle, report: Reporter, *, archive: bool = False) -> BundleReport:
         """Writes one bundle, checks it, and only then puts it in the place of an older one.
@@ -98,7 +98,7 @@ class Bundler:
             CheckFailed: If it does not pass.
         """
         with hidden_output():
-            report = replace(verify_bundle(open_bundle(folder), self.extra, self.known), bundle=str(out))
+            report = replace(verify_bundle(open_bundle(folder), self.extra, self.cache), bundle=str(out))
         if not report.passed:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(

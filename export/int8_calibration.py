@@ -24,7 +24,7 @@ from calibration.table import TOOLS, merge_all
 from calibration.table_files import check_place
 from export.channel_equalization import equalize_channels
 from export.trace import TracedModel, trace
-from quantize.program import AGAIN, calibrate, graph_digest
+from quantize.program import RECALIBRATE, calibrate, graph_digest
 
 BATCH = 16
 DEFAULT_CALIBRATOR = "mse"
@@ -120,7 +120,7 @@ def load_table(path: Path, origin: Origin, calibrator: str | None = None) -> Cal
         raise DataError(
             f"The calibration table {path} belongs to another {name} ({shorten(found)}; this run has "
             f"{shorten(wanted)}).",
-            remedy=AGAIN,
+            remedy=RECALIBRATE,
         )
     return table if calibrator in (None, table.calibrator) else table.with_calibrator(str(calibrator))
 

@@ -17,7 +17,7 @@ from runtimes.bundle import Bundle, open_bundle
 from runtimes.comparison_images import ComparisonImages, list_images
 from runtimes.preprocessing import load
 from runtimes.vendor_output import hidden_output
-from runtimes.verification import BundleReport, Known, Verification, broken_bundle, verify_bundle
+from runtimes.verification import BundleReport, ReportCache, Verification, broken_bundle, verify_bundle
 
 if TYPE_CHECKING:
     from arbex.models import ExpressionClassifier
@@ -72,13 +72,13 @@ class Verifier:
         request: What to check.
         report: Takes progress.
         images: Images with PyTorch's answers, by checkpoint and side.
-        known: Reports of files, by checkpoint, side and golden vectors.
+        caches: Reports of shared files, by checkpoint, side and golden vectors.
     """
 
     request: VerificationRequest
     report: Reporter
     images: dict[tuple[str, int], ComparisonImages] = field(default_factory=dict)
-    known: dict[tuple[str, int, str], Known] = field(default_factory=dict)
+    caches: dict[tuple[str, int, str], ReportCache] = field(default_factory=dict)
 
     def check(self, path: Path) -> BundleReport:
         """Checks one bundle."""
@@ -90,9 +90,9 @@ class Verifier:
             return broken_bundle(str(path), error)
         extra = [self.comparison_images(bundle)] if self.request.data else []
         golden = bundle.manifest.files["golden.npz"].sha256
-        known = self.known.setdefault((bundle.manifest.provenance.checkpoint, bundle.side, golden), {})
+        cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side, golden), {})
         with hidden_output():
-            return verify_bundle(bundle, extra, known)
+            return verify_bundle(bundle, extra, cache)
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:
         """Returns the images to compare on, with the limits of the request."""

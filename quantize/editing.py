@@ -1,4 +1,4 @@
-"""Edits of a traced program."""
+"""Steps that all edits of a traced program share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.fx import GraphModule, Node
 def editable(program: GraphModule) -> GraphModule:
     """Returns a program with a graph of its own that shares the tensors of the given one.
 
-    What an edit registers or replaces there, the given program does not see; a tensor must not be changed in place.
+    An edit may register and replace tensors without affecting the given program, but must not change one in place.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own use of what it has deprecated
+        warnings.simplefilter("ignore", FutureWarning)  # torch itself uses what it has deprecated
         return GraphModule(program, copy.deepcopy(program.graph))
 
 
 def finished(program: GraphModule) -> GraphModule:
-    """Returns a program after an edit, checked and without what nothing uses any more."""
+    """Returns a program after an edit, checked and without dead code."""
     program.graph.eliminate_dead_code()
     program.graph.lint()
     program.recompile()
@@ -27,7 +27,7 @@ def finished(program: GraphModule) -> GraphModule:
 
 
 def replace_uses(node: Node, replacement: Node) -> None:
-    """Lets all users of a node but its replacement read the replacement."""
+    """Makes all users of a node, except its replacement, read the replacement."""
 
     def is_other(user: Node) -> bool:
         return user is not replacement

@@ -1,8 +1,8 @@
-"""Cross-layer equalization: channels of one tensor brought to one size, so that one scale serves them all.
+"""Cross-layer equalization: the channels of a tensor are brought to similar sizes, so that one scale serves them all.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (2019), section 4.1, with the sizes
-of activations in place of those of weights, which have a scale for each channel anyway. All factors are powers of two:
-the float program computes the same numbers as before, to the last bit.
+of activations in place of those of weights, which have one scale per channel anyway. All factors are powers of two, so
+that the float program computes the same numbers as before, to the last bit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HOMOGENEOUS = (*RELU, PRELU)
 """Activations with f(s x) = s f(x) for every s > 0."""
 
 LARGEST_EXPONENT = 10
-"""A channel is enlarged by at most 2 to this; one that hardly ever speaks would be enlarged without end."""
+"""Exponent of 2 of the largest enlargement; without it, a channel that is almost always zero would have no limit."""
 
 WEIGHT, BIAS = 1, 2
 """Positions among the arguments of convolutions and batch norms."""
@@ -36,8 +36,8 @@ class Pair:
 
     Attributes:
         first: Convolution or batch norm that makes the channels.
-        activation: What follows it.
-        second: The convolution that reads them.
+        activation: Activation function between the two.
+        second: Convolution that reads the channels.
     """
 
     first: Node
@@ -50,7 +50,7 @@ class Pair:
         return value
 
     def is_depthwise(self, program: GraphModule) -> bool:
-        """Tells whether each channel has a kernel of its own, and so a scale of its own."""
+        """Tells whether each channel has a kernel, and therefore a scale, of its own."""
         return self.weight(program).shape[1] == 1
 
 
@@ -60,7 +60,7 @@ def groups(convolution: Node) -> Any:
 
 
 def find_pairs(program: GraphModule) -> Iterator[Pair]:
-    """Yields convolutions or batch norms whose output only one convolution reads, behind an activation."""
+    """Yields convolutions or batch norms whose output is read by one convolution only, after an activation."""
     readers: dict[Any, int] = {}
     for node in program.graph.nodes:
         if node.op == "get_attr":
@@ -77,16 +77,16 @@ def find_pairs(program: GraphModule) -> Iterator[Pair]:
 
 
 class Sizes(Interpreter):
-    """Finds the largest absolute value of each channel behind activations."""
+    """Finds the largest absolute value of each channel after activations."""
 
     def __init__(self, program: GraphModule, activations: set[Node]) -> None:
-        """Watches some nodes of a program."""
+        """Takes a program, and the nodes to measure."""
         super().__init__(program)
         self.activations = activations
         self.found: dict[Node, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:
-        """Computes an operator and measures what it puts out ``[B, C, H, W]``."""
+        """Computes an operator and measures its output ``[B, C, H, W]``."""
         value = super().run_node(n)
         if n in self.activations:
             self.found[n] = value.abs().amax((0, 2, 3))
@@ -94,12 +94,12 @@ class Sizes(Interpreter):
 
 
 def exponents(sizes: Tensor, *, depthwise: bool) -> Tensor:
-    """Returns powers of two by which channels are divided, at most 0.
+    """Returns the exponents of 2 by which channels are divided, at most 0.
 
     Args:
         sizes: Largest absolute values by channel ``[C]``.
-        depthwise: The kernels that read the channels have scales of their own: channels are brought to the same size.
-            Otherwise half-way, since what a channel gains, its weights lose.
+        depthwise: Whether each channel is read by a kernel with a scale of its own. If so, channels are brought to the
+            same size; otherwise only half of the way, since the weights lose what a channel gains.
     """
     share = sizes / sizes.max().clamp_min(torch.finfo(sizes.dtype).tiny)
     wanted = share.clamp_min(2.0**-LARGEST_EXPONENT).log2()
@@ -107,7 +107,7 @@ def exponents(sizes: Tensor, *, depthwise: bool) -> Tensor:
 
 
 def scale_stored(program: GraphModule, node: Node | None, factors: Tensor) -> None:
-    """Multiplies a stored tensor, in place of which the program gets a new one."""
+    """Replaces a stored tensor with its product with factors."""
     if node is None:
         return
     path = str(node.target)
@@ -119,14 +119,14 @@ def scale_stored(program: GraphModule, node: Node | None, factors: Tensor) -> No
 
 @torch.no_grad()
 def equalize(program: GraphModule, images: Tensor) -> tuple[GraphModule, dict[str, list[int]]]:
-    """Returns a program that answers the same, with channels of similar sizes where layers allow it.
+    """Returns a program with the same outputs, and with channels of similar sizes where layers allow it.
 
     Args:
         program: From normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
-        images: Such images, which show how large channels become.
+        images: Images of that form, on which the sizes of channels are measured.
 
     Returns:
-        The program, and the exponents of 2 by which the channels behind each activation were divided.
+        The program, and the exponents of 2 by which the channels after each activation were divided.
     """
     equal = editable(program)
     pairs = list(find_pairs(equal))

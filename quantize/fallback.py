@@ -1,4 +1,4 @@
-"""Which operators go back to float so that a gate holds: as few as the search finds."""
+"""The search for the fewest operators that must be restored to float for a gate to hold."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from arbex.provenance import PredictedPoint, Tradeoff, Trial
 from quantize.sensitivity import Sensitivity
 
 MOST_TRIALS = 20
-"""Placements that a search measures at most; each is measured under every recipe in use."""
+"""Largest number of placements that a search measures, each under every recipe in use."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a placement showed on images.
+    """Result of a placement on images.
 
     Attributes:
-        mean_kl: Mean KL to PyTorch in nats, the largest of the recipes.
-        agreement: Top-1 agreement with PyTorch, the smallest of the recipes.
-        holds: Whether that is good enough.
+        mean_kl: Mean KL to PyTorch in nats, the largest over the recipes.
+        agreement: Top-1 agreement with PyTorch, the smallest over the recipes.
+        holds: Whether the gate holds.
     """
 
     mean_kl: float
@@ -30,13 +30,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         restored: Names of the operators that stay in float.
         holds: Whether the gate holds with them.
-        trials: What was measured, by number of restored operators.
-        sensitivity: The table behind it.
+        trials: Measured points, in the order of the number of restored operators.
+        sensitivity: The sensitivity table that gave the order.
     """
 
     restored: tuple[str, ...]
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def tradeoff(self) -> Tradeoff:
-        """Table, curve and choice, as a bundle remembers them."""
+        """Table, curve and choice, as a bundle records them."""
         table = self.sensitivity
         curve = zip(table.int8_share, table.predicted, strict=True)
         return Tradeoff(
@@ -58,7 +58,7 @@ class Outcome:
 
 
 class Search:
-    """Looks for the fewest restored operators that hold, along the order of the sensitivity table."""
+    """Searches for the fewest operators to restore, in the order of the sensitivity table."""
 
     def __init__(
         self, sensitivity: Sensitivity, measure: Callable[[tuple[str, ...]], Score], report: Reporter = SILENT
@@ -66,15 +66,15 @@ class Search:
         """Starts with nothing measured.
 
         Args:
-            sensitivity: Gives order and predictions.
-            measure: Measures the placement with these operators in float.
-            report: Takes a line per trial.
+            sensitivity: Table with order and predictions.
+            measure: Measures the placement with the given operators in float.
+            report: Receives a line per trial.
         """
         self.sensitivity, self.measure, self.report = sensitivity, measure, report
         self.scores: dict[int, Score] = {}
 
     def holds(self, restored: int) -> bool:
-        """Measures a placement, once, and tells whether it is good enough."""
+        """Tells whether the gate holds with a number of operators restored, which is measured once."""
         if restored not in self.scores:
             score = self.measure(self.sensitivity.order[:restored])
             self.scores[restored] = score
@@ -96,7 +96,7 @@ class Search:
         return Outcome(self.sensitivity.order[:high], self.holds(high), self.trials(), self.sensitivity)
 
     def trials(self) -> tuple[Trial, ...]:
-        """Returns what was measured, in the order of the number of restored operators."""
+        """Returns the measured points, in the order of the number of restored operators."""
         table = self.sensitivity
         return tuple(
             Trial(

@@ -1,4 +1,4 @@
-"""Constants that a program computes from its weights alone, computed once."""
+"""Constants: masks that follow from weights alone are computed once, and biases rounded as kernels round them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MASK = 3
 """Position of the mask among the arguments of an attention."""
 
 BIAS = "position_bias_"
-"""Start of the names of folded masks."""
+"""Prefix of the names of folded masks."""
 
 LARGEST_BIAS = 32.0
-"""Beyond it an attention is all or nothing: such a value, -100 or minus infinity, excludes a place."""
+"""Largest absolute value of a position bias; a mask with a larger one, such as -100, excludes positions."""
 
 
 def attribute(program: GraphModule, path: str) -> Any:
-    """Returns what a dotted path names."""
+    """Returns the attribute of a program at a dotted path."""
     owner, _, leaf = path.rpartition(".")
     return getattr(program.get_submodule(owner), leaf)
 
 
 def constant(program: GraphModule, node: Any) -> Any:
-    """Returns the value of an argument that depends on weights alone.
+    """Returns the value of an argument that follows from weights alone.
 
     Raises:
         LookupError: If it depends on the input.
@@ -46,7 +46,7 @@ def constant(program: GraphModule, node: Any) -> Any:
 
 
 def attentions(program: GraphModule) -> list[Node]:
-    """Returns the attentions that have a place for a mask."""
+    """Returns the attention operators that take a mask."""
     return [n for n in program.graph.nodes if calls(n, (ATTENTION,)) and len(n.args) > MASK]
 
 
@@ -56,10 +56,10 @@ def is_bias(value: Tensor) -> bool:
 
 
 def fold_attention_masks(program: GraphModule) -> None:
-    """Replaces what leads to the masks of attentions, here position biases, by their values, in place.
+    """Replaces the computation of position biases, the masks of attentions, with their values, in place.
 
-    A window of 28 x 28 cells has 55 x 55 different biases a head, and 784 x 784 places to put them: spelled out as
-    float32, these constants would be a tenth of an int8 file. Masks that exclude places are left as they are.
+    A window of 28 x 28 cells has 55 x 55 different biases per head, but a mask of 784 x 784. As float32, these masks
+    would be a tenth of an int8 file, so that recipes store them in 8 bits. Masks that exclude positions are left alone.
     """
     for i, node in enumerate(n for n in attentions(program) if n.args[MASK]):
         try:
@@ -81,15 +81,15 @@ def fold_attention_masks(program: GraphModule) -> None:
 def spell_out_attention_masks(program: GraphModule) -> None:
     """Turns masks that are quantized in the graph into int8 constants that are cast and scaled, in place.
 
-    The numbers are those of the Q/DQ pair. LiteRT's converter computes a pair on a constant and stores the float result
-    unless a kernel wants int8 there, which an addition to float scores does not; a cast it leaves alone.
+    The numbers are those of the Q/DQ pair. LiteRT's converter evaluates a pair on a constant and stores the float
+    result, unless a kernel reads int8 there, which the addition to float scores does not. It leaves a cast alone.
     """
     for i, node in enumerate(attentions(program)):
         dequantize = node.args[MASK]
         if not (isinstance(dequantize, Node) and "dequantize_per_channel" in str(dequantize.target)):
             continue
         value, scales = (constant(program, argument) for argument in dequantize.args[:2])
-        shape = [1, -1, 1, 1]  # a scale a head
+        shape = [1, -1, 1, 1]  # one scale per head
         name = f"{BIAS}{i}_int8"
         program.register_buffer(name, value)
         program.register_buffer(f"{name}_scales", scales.float().reshape(shape))
@@ -110,9 +110,9 @@ def spell_out_attention_masks(program: GraphModule) -> None:
 def round_biases(program: GraphModule, operators: tuple[str, ...]) -> None:
     """Rounds biases of operators on quantized inputs and weights to what integer kernels add, in place.
 
-    These add biases as int32 whose unit is the scale of the input times that of the weight. Where the program adds
-    them in full, every such sum differs by a fraction of a unit, one value in a thousand is rounded the other way, and
-    a network deep enough makes as much of that as of the whole quantization.
+    These kernels add biases as int32 in units of the scale of the input times that of the weight. If the program added
+    them exactly, every sum would differ by a fraction of a unit and one value in a thousand would be rounded the other
+    way; in a deep network, that grows to an error as large as that of quantization itself.
     """
     for i, node in enumerate(n for n in program.graph.nodes if calls(n, operators)):
         values, weight, bias = (*node.args, None)[:3]

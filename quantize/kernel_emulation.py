@@ -1,9 +1,9 @@
 """What integer kernels compute, to the last bit, as a program that PyTorch runs.
 
-A program with Q/DQ pairs says what is meant: products of rounded values, summed in float. Kernels sum products of int8
-as int32, and turn a sum into the next tensor's int8 with one multiplication; so do those of ONNX Runtime on x86 (MLAS)
-and those of XNNPACK, on x86 and ARM alike. Few values differ, but a deep network makes a good part of its quantization
-error of them. To judge a placement, and to tell a wrong file from rounding, takes the kernels' own numbers.
+A program with Q/DQ pairs sums products of rounded values in float. Kernels sum products of int8 as int32, and turn each
+sum into the next tensor's int8 with one multiplication: those of ONNX Runtime on x86 (MLAS) as well as those of XNNPACK
+on x86 and ARM. Few values differ, but in a deep network they make up a good part of the quantization error. To judge a
+placement, and to tell a wrong file from rounding, the kernels' own numbers are needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quantize.operators import CONVOLUTION, WEIGHTED
 from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 
 LARGEST_EXACT = 2**24
-"""Sums of whole numbers up to here are exact in float32; larger ones are computed in float64."""
+"""Sums of whole numbers are exact in float32 up to this; larger ones are computed in float64."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class IntegerLayer:
 
     Attributes:
         node: Its operator in the program.
-        values: int8 input.
-        zero_point: Of the input.
-        weight: int8, ``[out, ...]``.
-        bias: As whole numbers of the unit ``[out]``, or none.
+        values: Its int8 input.
+        zero_point: Zero point of the input.
+        weight: Weight, int8 ``[out, ...]``.
+        bias: Bias in whole numbers of ``unit``, ``[out]``; None without a bias.
         unit: Scale of the input times that of the weight, float32 ``[out]``.
-        quantize: What quantizes its output, if anything.
+        quantize: Operator that quantizes its output; None if the output stays in float.
     """
 
     node: Node
@@ -55,12 +55,12 @@ class IntegerLayer:
 
     @property
     def multiplier(self) -> Tensor:
-        """What turns its sums into its output, in units of the output's scale where it is quantized: ``[out]``."""
+        """Factor from its sums to its output ``[out]``, in units of the output's scale if the output is quantized."""
         return self.unit if self.quantize is None else self.unit / scale_and_zero_point(self.quantize)[0]
 
 
 def read_layer(program: GraphModule, node: Node) -> IntegerLayer | None:
-    """Returns a layer, or nothing where an integer kernel has no part in it."""
+    """Returns a layer, or None if no integer kernel computes it."""
     values, weight, bias = (*node.args, None)[:3]
     if not (is_dequantized(values) and is_dequantized(weight)):
         return None
@@ -83,7 +83,7 @@ def read_layer(program: GraphModule, node: Node) -> IntegerLayer | None:
 
 
 def write_layer(program: GraphModule, layer: IntegerLayer) -> None:
-    """Puts sums of whole numbers and one multiplication in the place of a layer."""
+    """Replaces a layer with sums of whole numbers and one multiplication."""
     graph, node, dtype, name = program.graph, layer.node, layer.dtype, layer.node.name
     aten = torch.ops.aten
 
@@ -106,14 +106,14 @@ def write_layer(program: GraphModule, layer: IntegerLayer) -> None:
 
 
 def as_kernels_compute(program: GraphModule) -> GraphModule:
-    """Returns a program that computes what integer kernels make of a quantized one.
+    """Returns a program that computes what integer kernels compute for a quantized one.
 
     Args:
         program: From normalized float32 images ``[B, 3, S, S]`` to corrected and primary ``[B, N]`` and confidence
             ``[B]``, all float32, with Q/DQ pairs and weights stored as int8; not changed.
 
     Returns:
-        A program of the same inputs and outputs.
+        A program with the same inputs and outputs.
     """
     exact = editable(program)
     for node in [n for n in exact.graph.nodes if calls(n, WEIGHTED)]:

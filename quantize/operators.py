@@ -2,15 +2,15 @@
 
 HEAD = "head"
 """Name of the module that computes in float32 in every graph. Its logarithms, distances and mixture are under 0.1 % of
-the work; 8 bits there would cost all of the agreement, and float16 has neither their range nor their digits."""
+the work; 8 bits there would cost all of the agreement, and float16 lacks the range and the precision."""
 
 CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
 WEIGHTED = (CONVOLUTION, LINEAR)
-"""Layers: they multiply activations by weights."""
+"""Layers, which multiply activations by weights."""
 
 ATTENTION = "aten.scaled_dot_product_attention.default"
 PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
-"""They multiply activations by activations, as attention does."""
+"""Products of two activations, such as those of attention."""
 
 BATCH_NORM = "aten.batch_norm.default"
 PRELU = "aten.prelu.default"

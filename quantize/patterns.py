@@ -1,4 +1,4 @@
-"""What stands around an operator in a quantized program."""
+"""Recognizing what surrounds an operator in a quantized program."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ def calls(node: Any, operators: Iterable[str]) -> bool:
 
 
 def is_quantized(node: Any) -> bool:
-    """Tells whether an argument is int8 that was made of float32, with one scale or by channel."""
+    """Tells whether an argument is a quantized tensor, per tensor or per channel."""
     return isinstance(node, Node) and "quantized_decomposed.quantize_per" in str(node.target)
 
 
 def is_dequantized(node: Any) -> bool:
-    """Tells whether an argument is what a Q/DQ pair puts out, of a tensor or by channel."""
+    """Tells whether an argument is the output of a Q/DQ pair, per tensor or per channel."""
     return isinstance(node, Node) and "dequantize_per" in str(node.target)
 
 
 def only_user(node: Node, operators: Iterable[str]) -> Node | None:
-    """Returns the only user of a node, if it calls one of the operators."""
+    """Returns the only user of a node, or None if there are several or it calls none of the operators."""
     users = list(node.users)
     return users[0] if len(users) == 1 and calls(users[0], operators) else None
 
 
 def quantized_output(operator: Node) -> Node | None:
-    """Returns what quantizes an operator's output, directly or behind the ReLU that kernels compute along with it."""
+    """Returns the operator that quantizes another's output, directly or after the ReLU that kernels fuse with it."""
     return only_user(only_user(operator, RELU) or operator, (QUANTIZE,))
 
 
 def scale_and_zero_point(node: Node) -> tuple[float, int]:
-    """Returns the parameters of a quantizer or dequantizer of tensors."""
+    """Returns the parameters of a per-tensor quantize or dequantize operator."""
     _, scale, zero_point, *_ = node.args
     assert isinstance(scale, float)
     assert isinstance(zero_point, int)

@@ -41,7 +41,7 @@ def int8_spec(scheme: str, axis: int = 0) -> QuantizationSpec:
 
     Args:
         scheme: The scheme.
-        axis: Along which a scheme by channel has its scales.
+        axis: Axis of the channels in a per-channel scheme.
     """
     channels = scheme.startswith("per_channel")
     observer = PerChannelMinMaxObserver if channels else MinMaxObserver
@@ -57,7 +57,7 @@ def int8_spec(scheme: str, axis: int = 0) -> QuantizationSpec:
 
 
 def is_narrow(node: Node, channels: int) -> bool:
-    """Tells whether a node is a convolution of maps with fewer channels."""
+    """Tells whether a node is a convolution of maps with fewer than ``channels`` channels."""
     maps = node.args[0]
     return isinstance(maps, Node) and "conv" in str(node.target) and bool(maps.meta["val"].shape[1] < channels)
 
@@ -69,12 +69,12 @@ class Placement(Quantizer):  # type: ignore[misc]
         """Follows ``recipe``."""
         super().__init__()
         self.recipe = recipe
-        # One object for all: tensors are observed once where producer and consumer hold the same specification.
+        # One object for all: a tensor is observed once if its producer and consumer have the same specification.
         self.activation, self.weight = int8_spec(recipe.activation), int8_spec(recipe.weight)
         self.bias = int8_spec(recipe.weight, axis=1)  # position biases [1, heads, queries, keys]
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        """Marks the operators, in the order of the graph: what follows a quantized tensor depends on it."""
+        """Marks the operators in the order of the graph, since rules depend on which inputs are quantized."""
         for node in model.graph.nodes:
             if in_head(node) or node.name in self.recipe.float_operators:
                 continue
@@ -99,14 +99,14 @@ class Placement(Quantizer):  # type: ignore[misc]
             self.mark(node, inputs, None)
 
     def mark_with_output(self, node: Node, inputs: dict[Any, Any]) -> None:
-        """Marks an operator whose output is quantized, behind the activation that is computed along with it."""
+        """Marks an operator whose output is quantized, after the activation that is fused with it."""
         last = self.with_activation(node)
         self.mark(node, inputs, self.activation if last is node else None)
         if last is not node:
             self.mark(last, {}, self.activation)
 
     def with_activation(self, node: Node) -> Node:
-        """Returns the activation that a kernel computes along with ``node``, or the node itself."""
+        """Returns the activation that kernels fuse with ``node``, or the node itself."""
         users = list(node.users)
         return users[0] if len(users) == 1 and calls(users[0], self.recipe.fused) else node
 
@@ -116,7 +116,7 @@ class Placement(Quantizer):  # type: ignore[misc]
         return isinstance(mask, Node) and mask.op == "get_attr" and str(mask.target).startswith(BIAS)
 
     def adds_int8(self, node: Node) -> bool:
-        """Tells whether a node adds two quantized tensors, and not a number to one."""
+        """Tells whether a node adds two quantized tensors, rather than a tensor and a number."""
         return len(node.all_input_nodes) == 2 and all(self.is_int8(n) for n in node.all_input_nodes)
 
     def is_int8(self, node: Any) -> bool:
@@ -129,11 +129,11 @@ class Placement(Quantizer):  # type: ignore[misc]
         node.meta[ANNOTATION] = QuantizationAnnotation(input_qspec_map=inputs, output_qspec=output, _annotated=True)
 
     def validate(self, model: GraphModule) -> None:
-        """Has nothing to refuse: every backend runs what ``annotate`` places."""
+        """Accepts every model: all backends run what ``annotate`` places."""
 
 
 def quantized_outputs(program: GraphModule, recipe: Recipe) -> set[Node]:
-    """Returns the operators of a program without observers whose outputs a recipe quantizes."""
+    """Returns the operators whose outputs a recipe quantizes, in a program without observers."""
     Placement(recipe).annotate(program)
     found = set()
     for node in program.graph.nodes:
@@ -144,7 +144,7 @@ def quantized_outputs(program: GraphModule, recipe: Recipe) -> set[Node]:
 
 
 def rounded_tensors(program: GraphModule, recipe: Recipe) -> set[str]:
-    """Returns what a recipe rounds in a program without observers: activations, and weights as ``OPERATOR.weight``."""
+    """Returns the names of what a recipe rounds in a program without observers; a weight is ``OPERATOR.weight``."""
     Placement(recipe).annotate(program)
     found = set()
     for node in program.graph.nodes:
@@ -152,7 +152,7 @@ def rounded_tensors(program: GraphModule, recipe: Recipe) -> set[str]:
         if annotation is None:
             continue
         for source, spec in annotation.input_qspec_map.items():
-            if not isinstance(spec, SharedQuantizationSpec):  # what shares a scale was rounded before
+            if not isinstance(spec, SharedQuantizationSpec):  # a tensor that shares a scale was rounded before
                 found.add(f"{node.name}.weight" if source.op == "get_attr" else source.name)
         if annotation.output_qspec is not None and not isinstance(annotation.output_qspec, SharedQuantizationSpec):
             found.add(node.name)

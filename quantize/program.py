@@ -1,4 +1,4 @@
-"""A traced program becomes an INT8 program: observe, convert."""
+"""From a traced program to an INT8 program: observers are placed, ranges applied, operators converted."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from quantize.placement import Placement
 from quantize.recipe import WIDEST
 from quantize.stems import make_stems_exact
 
-AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
+RECALIBRATE = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
 
 
 QAT_FOLDING = "_fold_conv_bn_qat"
-"""Private function of torchao that ``convert_pt2e`` calls; the tests hold the pinned version against it."""
+"""Private function of torchao that ``convert_pt2e`` calls; a test checks that the pinned version still does."""
 
 
 @contextmanager
 def without_qat_folding() -> Iterator[None]:
-    """Skips torchao's search for training-time patterns: 12 seconds that never find one here.
+    """Skips torchao's search for training-time patterns, which takes 12 seconds and never finds one here.
 
     Raises:
-        BackendError: If torchao has no such function any more: then what is skipped here must be looked at again.
+        BackendError: If torchao no longer has the function: what is skipped here must then be reviewed.
     """
     original = getattr(pt2e, QAT_FOLDING, None)
     if original is None:
         raise BackendError(
-            f"torchao has no function {QAT_FOLDING} any more, which this version of arbex replaces.",
-            remedy="Install the version of torchao that is named in constraints.txt, or a newer arbex.",
+            f"torchao no longer has the function {QAT_FOLDING}, which this version of arbex replaces.",
+            remedy="Install the version of torchao in constraints.txt, or a newer version of arbex.",
         )
     setattr(pt2e, QAT_FOLDING, lambda model: model)
     try:
@@ -56,9 +56,9 @@ def is_observer(module: Any) -> bool:
 
 
 def activation_observers(prepared: GraphModule) -> Iterator[tuple[str, Any]]:
-    """Yields the observers of activations with the name of the node that they watch; weights are left out.
+    """Yields the observers of activations with the name of the node that they observe; weights are left out.
 
-    Tensors that share a scale share an observer, which comes once for each of them, first for where it starts.
+    Tensors that share a scale share an observer, which is yielded for each of them in the order of the graph.
     """
     for node in prepared.graph.nodes:
         if node.op != "call_module":
@@ -69,7 +69,7 @@ def activation_observers(prepared: GraphModule) -> Iterator[tuple[str, Any]]:
 
 
 def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> None:
-    """Puts the ranges of an earlier calibration into the observers; a recipe need not use all of them.
+    """Sets the observers to the ranges of an earlier calibration; a recipe need not use all of them.
 
     Raises:
         DataError: If they belong to another graph.
@@ -78,14 +78,14 @@ def apply_ranges(prepared: GraphModule, ranges: Mapping[str, TensorRange]) -> No
     odd = sorted((set(observers) - set(ranges)) | (set(ranges) - {node.name for node in prepared.graph.nodes}))
     if odd:
         raise DataError(
-            f"The calibration table belongs to another graph: {odd[0]!r} is in one of them only.", remedy=AGAIN
+            f"The calibration table belongs to another graph: {odd[0]!r} is in only one of the two.", remedy=RECALIBRATE
         )
-    for name, observer in reversed(observers.items()):  # so that the range of where a shared tensor starts holds
+    for name, observer in reversed(observers.items()):  # so that a shared observer gets the range of its first tensor
         observer.min_val, observer.max_val = torch.tensor(ranges[name].low), torch.tensor(ranges[name].high)
 
 
 class Calibrator(Interpreter):
-    """Runs a prepared program and collects statistics where its observers stand."""
+    """Runs a prepared program and collects statistics at its observers."""
 
     def __init__(self, prepared: GraphModule) -> None:
         """Starts with no image seen."""
@@ -105,14 +105,14 @@ class Calibrator(Interpreter):
         return value
 
     @torch.no_grad()
-    def show(self, batch: Tensor) -> None:
+    def add(self, batch: Tensor) -> None:
         """Adds a batch of images."""
         self.images = len(batch)
         self.run(batch)
 
 
 def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, TensorStatistics]:
-    """Returns what every activation that any recipe quantizes showed over batches of images.
+    """Returns the statistics of every activation that any recipe quantizes, over batches of images.
 
     Memory does not grow with the number of batches.
 
@@ -121,14 +121,14 @@ def calibrate(program: GraphModule, batches: Iterable[Tensor]) -> dict[str, Tens
     """
     calibrator = Calibrator(prepare(program, WIDEST))
     for batch in batches:
-        calibrator.show(batch)
+        calibrator.add(batch)
     if calibrator.images == 0:
         raise DataError("There is no image to calibrate on.", remedy="Give a data set with a validation split.")
     return {name: collector.seen for name, collector in calibrator.collectors.items() if collector.seen}
 
 
 def graph_digest(program: GraphModule, equalized: Mapping[str, Sequence[int]]) -> str:
-    """Identifies the operators of a program, their order and the scaling of channels, whatever its weights."""
+    """Identifies the operators of a program, their order and the scaling of channels, but not its weights."""
     return digest_json([program.code, equalized])
 
 
@@ -158,9 +158,9 @@ def quantize(
 
     Args:
         program: From normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
-        ranges: Of every activation, by the name of the node: those of a calibration table.
+        ranges: Ranges of all activations by the name of the node, as in a calibration table.
         recipe: What to quantize.
-        fold: Store weights as int8; otherwise as float32 that is quantized in the graph. Both compute the same.
+        fold: Whether to store weights as int8, or as float32 that is quantized in the graph. Both compute the same.
 
     Raises:
         DataError: If the ranges belong to another graph.

@@ -1,4 +1,4 @@
-"""The INT8 recipes of this project."""
+"""The INT8 recipes of this toolkit, for CPUs and for accelerators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CPU = Recipe(
     # compute in float. Chains of convolutions stay in int8 through their residual additions. Those of a transformer
     # stay in float, since no quantized tensor leads into them.
     outputs=WEIGHTED,
-    # A stem has 27 products per output: too few for an integer kernel to pay, and its input is where rounding hurts.
+    # A stem has 27 products per output: too few to gain from an integer kernel, and its input is where rounding hurts.
     min_channels=4,
     fused=RELU,
     additions=ADD,
@@ -25,7 +25,7 @@ CPU = Recipe(
 ACCELERATOR = Recipe(
     name="int8-w8a8-accelerator",
     operators=WEIGHTED,
-    # The picture itself in 7 bits and a sign would be half of all the error.
+    # Rounding the image itself to 7 bits and a sign would make half of the whole error.
     min_channels=4,
     fused=RELU,
     biases=(ATTENTION,),

@@ -1,13 +1,13 @@
 """What rounding each tensor costs, from one pass: first-order effects on the corrected distribution.
 
 Rounding a tensor moves it by a known error, and the gradient of the log-probabilities says what that does to the
-answer; one backward pass a class gives the gradients of all tensors. With d the change of log p,
+answer; one backward pass per class gives the gradients of all tensors. With d the change of log p,
 
     KL(p, q) ~ 1/2 sum_c p_c (d_c - sum_k p_k d_k) ** 2.
 
-Rounding errors of different tensors have little to do with each other, so their divergences add up, and the divergence
-of any placement can be predicted without running it. (Adding up the changes instead makes use of cancellations that
-other images do not have.)
+Rounding errors of different tensors are nearly uncorrelated, so that their divergences add up, and the divergence of
+any placement can be predicted without running it. (Adding up the changes instead would rely on cancellations that do
+not occur on other images.)
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def count_macs(program: GraphModule) -> dict[str, int]:
 
 
 class Meter(Interpreter):
-    """Runs a prepared program in float and notes what rounding would do wherever its observers stand."""
+    """Runs a prepared program in float and records what rounding would do at its observers."""
 
     def __init__(self, prepared: GraphModule) -> None:
         """Starts with no image seen; the observers must hold ranges."""
         super().__init__(prepared)
         observers = [n for n in prepared.graph.nodes if n.op == "call_module" and is_observer(self.module_of(n))]
         self.observers = set(observers)
-        # A tensor that is passed on at the same scale was rounded where its observer first stood.
+        # A tensor that is passed on with the same scale was rounded at its first observer.
         self.firsts = set({n.target: n for n in reversed(observers)}.values())
         self.moves: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -86,7 +86,7 @@ class Meter(Interpreter):
         return self.fetch_attr(str(node.target))
 
     def run_node(self, n: Node) -> Any:
-        """Watches observers of activations, and operators whose weights are observed."""
+        """Computes an operator; records rounding at observers of activations and where weights are observed."""
         if n in self.observers:
             return self.observe(n)
         value = super().run_node(n)
@@ -98,11 +98,11 @@ class Meter(Interpreter):
                 rounded = round_weight(arguments[1], self.module_of(weight))
                 moved = n.target(arguments[0], rounded, *arguments[2:]) - value  # type: ignore[operator]
             self.moves[f"{n.name}.weight"] = (value, moved)
-            return value.clone()  # an activation in place would take over the gradient
+            return value.clone()  # otherwise an in-place activation would take over the gradient
         return value
 
     def observe(self, node: Node) -> Tensor:
-        """Notes the rounding error of an activation and passes it on; weights are dealt with at their operator."""
+        """Records the rounding error of an activation, which is passed on; weights are treated at their operator."""
         source = node.args[0]
         assert isinstance(source, Node)
         value: Tensor = self.env[source]
@@ -113,8 +113,8 @@ class Meter(Interpreter):
             return value.clone()
         return value
 
-    def show(self, images: Tensor) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Returns the corrected distributions of a batch, ``[B, N]``, and the effect of each tensor, ``[B, N]``."""
+    def measure(self, images: Tensor) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Returns the corrected distributions ``[B, N]``, and by tensor how its rounding changes their logarithms."""
         self.moves.clear()
         with torch.enable_grad():
             corrected: Tensor = self.run(images.clone().requires_grad_())[0]
@@ -131,14 +131,14 @@ class Meter(Interpreter):
 
 
 def round_activation(value: Tensor, observer: Any) -> Tensor:
-    """Returns an activation as 8 bits represent it."""
+    """Returns an activation rounded to 8 bits."""
     scale, zero = observer.calculate_qparams()
     low, high = observer.quant_min, observer.quant_max
     return torch.fake_quantize_per_tensor_affine(value, float(scale), int(zero), low, high)
 
 
 def round_weight(weight: Tensor, observer: Any) -> Tensor:
-    """Returns a weight as 8 bits a channel represent it."""
+    """Returns a weight rounded to 8 bits, with one scale per channel."""
     observer(weight)
     scales, zeros = observer.calculate_qparams()
     low, high = observer.quant_min, observer.quant_max
@@ -146,7 +146,7 @@ def round_weight(weight: Tensor, observer: Any) -> Tensor:
 
 
 def divergence(probabilities: NDArray[np.float64], changes: NDArray[np.float64]) -> float:
-    """Returns the mean KL in nats, to second order, that changes of the log-probabilities ``[n, N]`` make."""
+    """Returns the mean KL in nats, to second order, that follows from changes of log-probabilities ``[n, N]``."""
     changes = changes - (probabilities * changes).sum(1, keepdims=True)
     return float((probabilities * changes**2).sum(1).mean() / 2)
 
@@ -156,12 +156,12 @@ def measure_costs(
 ) -> dict[str, float]:
     """Returns the mean KL in nats that rounding costs, by tensor; a weight is ``OPERATOR.weight``.
 
-    Takes a forward pass, and a backward pass a class.
+    This takes one forward pass, and one backward pass per class.
     """
     prepared = prepare(program, recipe)
     apply_ranges(prepared, ranges)
     meter = Meter(prepared)
-    shown = [meter.show(batch) for batch in batches]
+    shown = [meter.measure(batch) for batch in batches]
     probabilities = np.concatenate([p for p, _ in shown])
     return {
         name: divergence(probabilities, np.concatenate([effects[name] for _, effects in shown])) for name in shown[0][1]
@@ -173,10 +173,10 @@ class Sensitivity:
     """The sensitivity table, and in which order operators are restored to float.
 
     Attributes:
-        costs: Worst operator first.
-        order: Operators in the order in which restoring them pays: most divergence a multiply-add first.
-        predicted: Mean KL in nats with none, one, two, … of ``order`` restored, the largest one of the recipes.
-        int8_share: Share of all multiply-adds in int8, with as many restored.
+        costs: Cost of each operator, the largest first.
+        order: Names of the operators in the order of restoration: the most divergence per multiply-add first.
+        predicted: Mean KL in nats with the first 0, 1, 2, … of ``order`` restored, the largest over the recipes.
+        int8_share: Share of all multiply-adds in int8 with the first 0, 1, 2, … of ``order`` restored.
     """
 
     costs: tuple[OperatorCost, ...]
@@ -197,7 +197,7 @@ class Predictor:
         self.stems = {n.name for n in nodes if is_narrow(n, narrowest)}  # only their outputs are rounded
 
     def kl(self, restored: Iterable[str]) -> float:
-        """Returns the largest mean KL of the recipes, with some operators in float."""
+        """Returns the mean KL in nats with some operators in float, the largest over the recipes."""
         kept = tuple(restored)
         found = []
         for recipe, costs in self.costs.items():
@@ -206,13 +206,13 @@ class Predictor:
         return max(found)
 
     def alone(self, operator: str) -> float:
-        """Returns the KL where one operator only is in int8."""
+        """Returns the mean KL in nats with only one operator in int8."""
         return self.kl(name for name in self.operators if name != operator)
 
     def restoring_order(self, macs: Mapping[str, int], look: int = 6) -> tuple[list[str], list[float]]:
-        """Returns the operators, those first whose multiply-adds cost most divergence each, and the KL after each.
+        """Returns the operators, the most divergence per multiply-add first, and the KL after restoring each.
 
-        Each step looks again at the few that promised most at the step before.
+        Each step recomputes only the gains of the ``look`` operators that were most promising at the step before.
         """
         curve = [self.kl(())]
         gains = {name: curve[0] - self.kl((name,)) for name in self.operators}

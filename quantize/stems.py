@@ -1,4 +1,4 @@
-"""Float convolutions whose sums are the same in every runtime: those that look at the picture itself."""
+"""Stems, the float convolutions of the image itself, whose sums are made the same in every runtime."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from quantize.operators import CONVOLUTION, DEQUANTIZE
 from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 
 GRID = 2.0**-8
-"""Pixels are rounded to multiples of it: a fifth of the step that 8 bits would need."""
+"""Unit to which normalized pixels are rounded, a fifth of the step that 8 bits would have."""
 
 LARGEST_PIXEL = 3.0
-"""Normalized pixels are smaller; larger ones would not be wrong, but their sums might depend on the order again."""
+"""Bound of normalized pixels. With larger ones, sums would not be wrong, but might depend on their order."""
 
 LARGEST_SUM = 2**24
-"""Up to here float32 holds every whole number, so that sums of such numbers are exact in any order."""
+"""float32 holds every whole number up to this, so that sums of whole numbers are exact in any order."""
 
 LARGEST_SCALE = 2**14
-"""Of an output, in units of its grid: then no value is as near to where rounding turns as float32 may be wrong."""
+"""Largest scale of an output in units of its grid: it keeps values farther from ties than the error of float32."""
 
 
 def finest_grid(weight: Tensor, bias: Tensor, scale: float) -> float:
     """Returns the unit in which weights and bias may be counted: the smallest power of two that keeps sums exact.
 
     Args:
-        weight: ``[out, in, h, w]``.
-        bias: ``[out]``.
-        scale: Of the quantized output.
+        weight: Weight ``[out, in, h, w]``.
+        bias: Bias ``[out]``.
+        scale: Scale of the quantized output.
     """
     largest_sum = float((weight.abs().sum((1, 2, 3)) * LARGEST_PIXEL + bias.abs()).max())
     unit = max(largest_sum / LARGEST_SUM, scale / LARGEST_SCALE)
@@ -50,7 +50,7 @@ def rounded(value: Tensor, unit: float) -> Tensor:
 
 
 def set_scale(quantize: Node, scale: float) -> None:
-    """Changes the scale with which a tensor is quantized, for all that read it."""
+    """Changes the scale with which a tensor is quantized, for all its readers."""
     quantize.update_arg(1, scale)
     for user in list(quantize.users):
         if calls(user, (DEQUANTIZE,)):
@@ -58,12 +58,12 @@ def set_scale(quantize: Node, scale: float) -> None:
 
 
 def make_stems_exact(program: GraphModule) -> None:
-    """Rounds what float convolutions with quantized outputs compute on, so that their sums are exact, in place.
+    """Rounds inputs and weights of float convolutions with quantized outputs so that sums are exact, in place.
 
-    Runtimes add the products of a convolution in their own orders, and sums that differ in the last digit are rounded
-    to int8 differently, a value or two an image, of which a deep network makes much. Here pixels, weights and bias are
-    whole numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them,
-    so that no sum lies half-way between two quantized values.
+    Every runtime adds the products of a convolution in its own order. Sums that differ in the last digit are rounded to
+    int8 differently: a value or two per image, which a deep network amplifies. Here pixels, weights and bias are whole
+    numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them, so
+    that no sum lies half-way between two quantized values.
     """
     pixels: dict[Node, Node] = {}
     for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:

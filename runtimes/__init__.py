@@ -1,4 +1,4 @@
-"""Reading and running bundles: what a device installs. NumPy and Pillow only; each runtime is imported late."""
+"""Reading and running bundles: what a device installs. NumPy and Pillow only; runtimes are imported on first use."""
 
 from runtimes.base import Prediction, Runtime
 from runtimes.bundle import Bundle, open_bundle

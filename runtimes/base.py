@@ -1,4 +1,4 @@
-"""What every runtime offers."""
+"""The interface of all runtimes, and the predictions that they return."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from arbex.errors import ArbexError, BackendError, InputError
 
 BATCH = 16
-"""Images that are handed to a runtime at a time."""
+"""Number of images per batch."""
 
 
 class Prediction(NamedTuple):
@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
     Attributes:
         corrected: Probabilities after reliability balancing [B, N].
         primary: Probabilities before it [B, N].
-        confidence: Of ``corrected``, in [0, 1] [B].
+        confidence: Confidence of ``corrected`` [B], in [0, 1].
     """
 
     corrected: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Runtime(ABC):
     """Runs one artifact.
 
     Attributes:
-        name: What really runs it, as reports show it.
+        name: Name of the runtime, as reports show it.
         side: Side of the input in pixels.
     """
 
@@ -53,34 +53,34 @@ class Runtime(ABC):
         Args:
             path: The artifact.
             side: Side of its input in pixels.
-            threads: How many to use; the runtime's choice by default.
+            threads: Number of threads; by default the runtime's choice.
 
         Raises:
             MissingPackageError: If the runtime's package is not installed.
-            BackendError: If it refuses the artifact; the cause is chained.
+            BackendError: If the runtime cannot load the artifact; the cause is chained.
         """
         self.path, self.side, self.threads = path, side, threads
-        with self.translated("refuses"):
+        with self.translated("cannot load"):
             self.load()
 
     @abstractmethod
     def load(self) -> None:
-        """Makes the artifact ready to run."""
+        """Loads the artifact into the runtime."""
 
     @abstractmethod
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
-        """Answers for a batch that was checked: uint8 RGB ``[B, S, S, 3]``."""
+        """Returns the answers for a batch whose shape and dtype were checked: uint8 RGB ``[B, S, S, 3]``."""
 
     @abstractmethod
     def vendor_errors(self) -> tuple[type[Exception], ...]:
-        """Returns the exceptions with which the vendor's package refuses an artifact or fails to run it."""
+        """Returns the exceptions that the vendor's package raises when it cannot load or run an artifact."""
 
     @contextmanager
     def translated(self, action: str) -> Iterator[None]:
         """Turns the vendor's exceptions into BackendError, with the cause chained.
 
         Args:
-            action: What the runtime does with the artifact then, for the message: ``refuses``.
+            action: What failed, for the message, such as ``cannot load``.
         """
         try:
             yield
@@ -92,13 +92,13 @@ class Runtime(ABC):
             raise BackendError(f"{self.name} {action} {self.path}: {error}") from error
 
     def run(self, images: NDArray[np.uint8]) -> Prediction:
-        """Answers for images.
+        """Returns the answers for a batch of images.
 
         Args:
             images: uint8 RGB ``[B, S, S, 3]``, with B at least 1.
 
         Raises:
-            InputError: If shape or dtype are others.
+            InputError: If shape or dtype do not fit.
             BackendError: If the runtime fails; the cause is chained.
         """
         side = self.side
@@ -108,11 +108,11 @@ class Runtime(ABC):
                 allowed=f"Allowed: uint8 [B, {side}, {side}, 3] with B at least 1.",
                 remedy="Read files with runtimes.preprocessing.load, or resize and stack them.",
             )
-        with self.translated("fails to run"):
+        with self.translated("cannot run"):
             return self.run_batch(images)
 
     def run_all(self, images: NDArray[np.uint8]) -> Prediction:
-        """Answers for any number of images, in batches; see ``run``."""
+        """Returns the answers for any number of images, in batches; see ``run``."""
         return concatenate([self.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Latency and size of what runs here."""
+"""Latency, memory and size of the artifacts that run on this machine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from runtimes.bundle import Bundle
 from runtimes.manifest import Artifact
 
 WARM_UP, RUNS, SECONDS = 5, 50, 5.0
-"""Runs before the clock starts, runs that count, and after how long to stop earlier."""
+"""Runs before the clock starts, timed runs, and seconds after which timing stops early."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What was measured of an artifact at batch 1.
+    """Measurements of an artifact at batch 1.
 
     Attributes:
-        runtime: What ran it.
+        runtime: Name of the runtime.
         p50_ms: Median latency.
         p95_ms: 95th percentile of the latency.
         images_per_s: Throughput.
-        peak_rss_bytes: Peak resident memory of the process that ran nothing else.
+        peak_rss_bytes: Peak resident memory of a process that ran nothing else.
     """
 
     runtime: str
@@ -43,16 +43,16 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """The row of one artifact.
+    """Benchmark of one artifact.
 
     Attributes:
         bundle: Folder of its bundle.
         artifact: Its file name.
         precision: Its precision.
-        threads: How many the runtime used.
+        threads: Number of threads of the runtime.
         size_bytes: Size of the artifact.
-        figures: What was measured; None where it failed.
-        why: Why it failed; empty where it did not.
+        figures: The measurements; None if the artifact did not run.
+        why: Why it did not run; empty if it did.
     """
 
     bundle: str
@@ -64,7 +64,7 @@ class Timing:
     why: str
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the row as the command prints it; figures are null, and ``why`` tells, where it failed."""
+        """Returns the row as the command prints it; without figures, they are null and ``why`` is added."""
         row = asdict(self)
         figures, why = row.pop("figures"), row.pop("why")
         if figures is None:
@@ -75,7 +75,7 @@ class Timing:
 def peak_memory() -> int:
     """Returns this process's peak resident memory in bytes.
 
-    Linux tells by ``/proc`` since the program started; ``getrusage`` would carry over the parent's peak.
+    On Linux, ``/proc`` counts from the start of the program, while ``getrusage`` includes the parent's peak.
     """
     try:
         status = Path("/proc/self/status").read_text()
@@ -91,13 +91,13 @@ def measure(runtime_class: type[Runtime], path: Path, side: int, threads: int) -
     """Times one artifact at batch 1, in this process.
 
     Args:
-        runtime_class: What runs it.
+        runtime_class: Its runtime.
         path: The artifact.
         side: Side of its input in pixels.
-        threads: How many the runtime uses.
+        threads: Number of threads of the runtime.
 
     Raises:
-        BackendError: If the runtime is missing, or refuses the artifact.
+        BackendError: If the runtime is missing, or cannot load or run the artifact.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times: list[float] = []
@@ -124,13 +124,13 @@ CHILD = "from runtimes.benchmark import answer_parent; answer_parent()"
 
 
 def measure_apart(bundle: Bundle, artifact: Artifact, runtime_class: type[Runtime], threads: int) -> Timing:
-    """Times one artifact in a process of its own, so that memory and thread pools are its own.
+    """Times one artifact in a process of its own, so that it shares neither memory nor thread pools.
 
     Args:
         bundle: An opened bundle, whose files were checked.
         artifact: One of its artifacts.
-        runtime_class: What runs it; the child imports it by its name.
-        threads: How many the runtime uses.
+        runtime_class: Its runtime, which the child imports by name.
+        threads: Number of threads of the runtime.
     """
     name, path = f"{runtime_class.__module__}:{runtime_class.__qualname__}", bundle.file(artifact).resolve()
     command = isolated.python(CHILD, name, str(path), str(bundle.side), str(threads))
@@ -139,7 +139,7 @@ def measure_apart(bundle: Bundle, artifact: Artifact, runtime_class: type[Runtim
     if done.returncode == 0:
         figures = Figures(**json.loads(done.stdout.strip().splitlines()[-1]))
     else:
-        why = (done.stderr.strip().splitlines() or [f"it ended with exit code {done.returncode}"])[-1]
+        why = (done.stderr.strip().splitlines() or [f"its process ended with exit code {done.returncode}"])[-1]
     return Timing(
         bundle=str(bundle.path),
         artifact=artifact.name,
@@ -152,7 +152,7 @@ def measure_apart(bundle: Bundle, artifact: Artifact, runtime_class: type[Runtim
 
 
 def answer_parent() -> None:
-    """Measures what the command line of this child names, and prints it as JSON: the last line of stdout."""
+    """Measures the artifact on the command line of this child, and prints the figures as JSON on the last line."""
     name, path, side, threads = sys.argv[1:]
     module, _, attribute = name.partition(":")
     runtime_class: type[Runtime] = getattr(import_module(module), attribute)
@@ -160,6 +160,6 @@ def answer_parent() -> None:
 
 
 def benchmark(bundle: Bundle, *, threads: int = 1) -> list[Timing]:
-    """Times every artifact of a bundle that runs here, one after the other, at batch 1."""
+    """Times every artifact of a bundle that runs on this machine, one after the other, at batch 1."""
     found = ((artifact, bundle.format(artifact).runtime) for artifact in bundle.manifest.artifacts)
     return [measure_apart(bundle, artifact, runtime, threads) for artifact, runtime in found if runtime]

@@ -1,4 +1,4 @@
-"""Opening a bundle: its files are checked against the manifest before anything reads them."""
+"""Opening a bundle: its files are checked against the manifest before they are used."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from runtimes.manifest import NAME, Artifact, Manifest
 from runtimes.registry import find_format
 
 SIGNATURE = "signature"
-"""File of a bundle that is made after its manifest."""
+"""Optional signature of a bundle; it is made after the manifest, which therefore does not list it."""
 
 PREFERENCE = ("fp32", "int8", "fp16")
-"""Which precision ``open`` takes when none is named: the most exact one that CPUs run well."""
+"""Precisions in the order in which ``open`` prefers them: by accuracy, but float16, which CPUs run slowly, last."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Test vectors: images uint8 ``[n, S, S, 3]`` and what PyTorch answered."""
+    """Test vectors: images uint8 ``[n, S, S, 3]`` and PyTorch's answers."""
 
     images: NDArray[np.uint8]
     expected: Prediction
@@ -41,7 +41,7 @@ class Bundle:
 
     Attributes:
         path: Its folder.
-        manifest: What it says about itself.
+        manifest: Its manifest.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Bundle:
         return size_of_tree(self.file(artifact))
 
     def digest(self, artifact: Artifact) -> str:
-        """Identifies the bytes of an artifact, a file or a folder, as the manifest lists them."""
+        """Identifies the bytes of an artifact, which is a file or a folder, by the digests in the manifest."""
         files = self.manifest.files
         inside = {n: r.sha256 for n, r in files.items() if n == artifact.file or n.startswith(f"{artifact.file}/")}
         return digest_json(list(inside.values()))
@@ -76,7 +76,10 @@ class Bundle:
         return find_format(artifact.format)
 
     def find(self, name: str | None = None) -> Artifact:
-        """Returns the artifact of that file name or precision, or the best one that runs here.
+        """Returns an artifact.
+
+        Args:
+            name: File name or precision; by default the most accurate artifact that runs on this machine.
 
         Raises:
             UnsupportedError: If there is none.
@@ -88,7 +91,7 @@ class Bundle:
             found = [a for p in PREFERENCE for a in runnable if a.precision == p]
             if not found:
                 raise UnsupportedError(
-                    f"Nothing in {self.path} can be run here.",
+                    f"No artifact of {self.path} runs on this machine.",
                     remedy="Open a bundle for cpu or android, or run this one on its device.",
                 )
             return found[0]
@@ -101,12 +104,12 @@ class Bundle:
         """Loads an artifact into its runtime.
 
         Args:
-            artifact: File name or precision; by default the most exact one that runs here.
-            threads: How many to use.
+            artifact: File name or precision; by default the most accurate one that runs on this machine.
+            threads: Number of threads of the runtime.
 
         Raises:
             UnsupportedError: If there is no such artifact.
-            BackendError: If nothing here runs its format, or the runtime is missing or refuses it.
+            BackendError: If its format does not run on this machine, or the runtime is missing or cannot load it.
         """
         return self.open_artifact(self.find(artifact), threads=threads)
 
@@ -114,7 +117,7 @@ class Bundle:
         """Loads an artifact of this bundle into its runtime; see ``open``."""
         found = self.format(artifact)
         if found.runtime is None:
-            raise BackendError(f"{artifact.name} cannot be run here.", remedy=found.elsewhere)
+            raise BackendError(f"{artifact.name} does not run on this machine.", remedy=found.elsewhere)
         return found.runtime(self.file(artifact), self.side, threads=threads)
 
     def golden(self) -> Golden:
@@ -135,7 +138,7 @@ def read_manifest(path: Path) -> Manifest:
     """Reads ``manifest.json`` of a bundle's folder.
 
     Raises:
-        BundleError: If the folder or the file is missing or damaged.
+        BundleError: If the folder or the file is missing, or the file is damaged.
     """
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
@@ -146,12 +149,12 @@ def read_manifest(path: Path) -> Manifest:
     if not file.is_file():
         inside = sorted(p.parent.name for p in path.glob(f"[!.]*/{NAME}"))
         hint = f"Give one of the bundles in it: {', '.join(inside)}." if inside else "Export it again."
-        raise BundleError(f"{path} is no bundle: {NAME} is missing.", remedy=hint)
+        raise BundleError(f"{path} is not a bundle: {NAME} is missing.", remedy=hint)
     try:
         manifest = Manifest.from_json(json.loads(file.read_text(encoding="utf-8")))
         for artifact in manifest.artifacts:
             find_format(artifact.format)
-    except ValueError as error:  # of JSON and UTF-8
+    except ValueError as error:  # errors of JSON and UTF-8 are ValueErrors
         raise BundleError(f"{file} is damaged: {error}.", remedy="Copy the bundle again.") from error
     except InputError as error:
         raise BundleError(
@@ -162,10 +165,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def unlisted_files(path: Path, manifest: Manifest) -> list[str]:
-    """Returns the files below a bundle's folder that its manifest does not list, sorted, by their path in it.
+    """Returns the files in a bundle's folder that its manifest does not list, as sorted paths relative to the folder.
 
-    Manifest and signature are not listed, nor is what macOS leaves in every folder. Links and pipes count as files; a
-    folder of the bundle may be a link.
+    The manifest, the signature and the files that macOS adds to every folder are left out. Links and pipes count as
+    files; a folder of the bundle may be a link.
 
     Raises:
         BundleError: If a folder cannot be read.
@@ -183,7 +186,7 @@ def unlisted_files(path: Path, manifest: Manifest) -> list[str]:
 
 
 def is_junk(name: str) -> bool:
-    """Tells whether a file is one of those that macOS adds by itself."""
+    """Tells whether a file is one that macOS adds by itself."""
     return name.startswith((".DS_Store", "._"))
 
 
@@ -197,7 +200,7 @@ def check_files(path: Path, manifest: Manifest) -> None:
     for name in manifest.files:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
-            raise BundleError(f"The manifest of {path} names {name!r}, outside the bundle.", remedy=remedy)
+            raise BundleError(f"The manifest of {path} names {name!r}, which is outside the bundle.", remedy=remedy)
         file = path / name
         if not file.is_file():
             raise BundleError(f"{path} lacks {name}.", remedy=remedy)
@@ -205,20 +208,18 @@ def check_files(path: Path, manifest: Manifest) -> None:
     for (name, record), digest in zip(manifest.files.items(), digests, strict=True):
         if (path / name).stat().st_size != record.size or digest != record.sha256:
             raise BundleError(
-                f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy
+                f"{name} in {path} does not match the manifest: it was altered or damaged.", remedy=remedy
             )
     strange = unlisted_files(path, manifest)
     if strange:
         raise BundleError(f"{path} holds {strange[0]}, which the manifest does not list.", remedy=remedy)
     for artifact in manifest.artifacts:
         if not any(n == artifact.file or n.startswith(f"{artifact.file}/") for n in manifest.files):
-            raise BundleError(
-                f"The manifest of {path} names an artifact {artifact.file} without its files.", remedy=remedy
-            )
+            raise BundleError(f"The manifest of {path} lists no files of the artifact {artifact.file}.", remedy=remedy)
 
 
 def open_bundle(path: str | Path) -> Bundle:
-    """Opens a bundle after checking that every file is what the manifest says.
+    """Opens a bundle after checking that every file matches the manifest.
 
     Args:
         path: The bundle's folder.

@@ -22,10 +22,10 @@ class FaceAnswer:
     Attributes:
         file: Where the face came from; a video's frame is ``name#number``.
         label: The most probable class.
-        confidence: In [0, 1].
+        confidence: Confidence of the answer, in [0, 1].
         corrected: Probability of each class after reliability balancing.
         primary: Probability of each class before it.
-        box: x, y, width and height in the picture; None for the whole picture.
+        box: x, y, width and height in the image, in pixels; None for the whole image.
     """
 
     file: str
@@ -64,15 +64,15 @@ def classify(
     """Yields an answer for every face, in order.
 
     Args:
-        bundle: What to run.
+        bundle: Bundle to run.
         paths: Image files, folders or video files.
-        artifact: File name or precision; by default the most exact one that runs here.
-        detector: Finds faces; without one every picture is a cropped face.
-        threads: How many the runtime uses.
+        artifact: File name or precision; by default the most accurate one that runs on this machine.
+        detector: Detects faces; without it, every image is taken as one cropped face.
+        threads: Number of threads of the runtime.
 
     Raises:
         DataError: If an image cannot be read.
-        BackendError: If the runtime is missing.
+        BackendError: If the runtime is missing or fails.
     """
     with bundle.open(artifact, threads=threads) as runtime:
         for path in paths:

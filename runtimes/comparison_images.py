@@ -1,4 +1,4 @@
-"""Images to compare artifacts on: with PyTorch's answers, and read from any folder."""
+"""Images on which artifacts are compared with PyTorch; any folder of faces will do."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from runtimes.base import Prediction
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonImages:
-    """Images to compare on.
+    """Images with PyTorch's answers, and the limits that hold for them.
 
     Attributes:
         images: uint8 ``[n, S, S, 3]``.
         expected: PyTorch's answers.
-        labels: Classes [n]; None where they are not known.
-        max_kl: Limit of the mean KL on these images; None leaves it to the artifact's own.
-        min_agreement: Limit of the top-1 agreement on these images; None leaves it to the artifact's own.
+        labels: Classes [n]; None if they are not known.
+        max_kl: Largest mean KL on these images; None stands for the artifact's limit.
+        min_agreement: Smallest top-1 agreement on these images; None stands for the artifact's limit.
     """
 
     images: NDArray[np.uint8]
@@ -39,10 +39,10 @@ def list_images(
     """Lists image files, with their classes where the folders are the bundle's classes.
 
     Args:
-        data: A folder with or without splits and classes; ``folder:PATH`` is the same.
-        split: Which split, where there are any.
+        data: Folder with or without splits and classes, ``PATH`` or ``folder:PATH``.
+        split: Split to use, if there are splits.
         labels: The bundle's classes.
-        limit: Most files that are listed, chosen evenly; None lists all.
+        limit: Largest number of files, chosen evenly; None lists all.
 
     Returns:
         The files, and their classes [n] if every file lies in a folder of a class.

@@ -1,4 +1,4 @@
-"""Core ML packages: nothing but an Apple device runs them, so they are read back: interface, operations, weights."""
+"""Core ML packages. Only Apple devices run them; elsewhere, interface, operations and weights are read back."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ READER = Package(module="coremltools", distribution="coremltools", purpose="read
 
 @dataclass(frozen=True)
 class PackageContent:
-    """What an ``.mlpackage`` holds.
+    """Content of an ``.mlpackage``.
 
     Attributes:
         inputs: Names of its inputs.
         outputs: Names of its outputs, in order.
-        operations: How often each operation occurs, without constants.
-        weights_digest: sha-256 over the weight files.
+        operations: Number of operations by type, without constants.
+        weights_digest: Digest over the files of weights.
     """
 
     inputs: tuple[str, ...]
@@ -38,7 +38,7 @@ def read_package(path: Path) -> PackageContent:
 
     Raises:
         MissingPackageError: If coremltools is not installed.
-        BackendError: If the package is damaged, or its inputs and outputs are not those of this project.
+        BackendError: If the package is damaged, or its inputs and outputs are not those of a bundle.
     """
     with hidden_output():
         coremltools = READER.load()
@@ -65,7 +65,7 @@ def read_package(path: Path) -> PackageContent:
 
 
 def read_content(path: Path) -> Content:
-    """Returns what a package holds as the manifest records it; see ``read_package``."""
+    """Returns the content of a package as the manifest records it; see ``read_package``."""
     content = asdict(read_package(path))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 

@@ -1,4 +1,4 @@
-"""Which packages work on this machine, and how to get the others."""
+"""Which packages work on this machine, and how to install the others."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from runtimes import isolated
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What was found out about a package.
+    """State of a package on this machine.
 
     Attributes:
         name: Name in the package registry.
         package: Import name.
-        version: Its version; None where it is not installed.
+        version: Its version; None if it is not installed.
         works: Whether it can be imported.
-        gives: What works with it.
-        remedy: How to get it.
-        why: Why it does not work; empty where it does.
+        gives: What needs it.
+        remedy: How to install it.
+        why: Why it does not work; empty if it does.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a machine offers.
+    """A machine and the packages on it.
 
     Attributes:
         python: Version of Python.
         platform: Operating system and processor.
-        backends: What each package gives.
+        backends: State of each package.
     """
 
     python: str
@@ -63,7 +63,7 @@ class Machine:
 
 
 def probe(package: Package) -> Probe:
-    """Tells whether a package is there and can be imported, tried in a process of its own."""
+    """Finds out whether a package is installed and can be imported, in a process of its own."""
     version, why = None, "not installed"
     if package.is_installed:
         version, why = version_of(package), import_problem(package)
@@ -93,11 +93,11 @@ def import_problem(package: Package) -> str:
     if done.returncode == 0:
         return ""
     lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"its import ended with exit code {done.returncode}"
+    return lines[-1] if lines else f"importing it ended with exit code {done.returncode}"
 
 
 def examine(packages: Sequence[Package]) -> Machine:
-    """Returns what works on this machine, a row per package."""
+    """Examines packages on this machine, in the given order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each probe waits for a process of its own
         backends = tuple(pool.map(probe, packages))
     return Machine(

@@ -1,4 +1,4 @@
-"""ExecuTorch programs, through its Python bindings and XNNPACK. In Python it needs torch; on a phone it does not."""
+"""Running ExecuTorch programs through its Python bindings and XNNPACK. Python needs torch for it; a phone does not."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class ThreadPool:
         self.usual: int | None = None
 
     def claim(self, bindings: Any, threads: int | None) -> None:
-        """Gives the pool the size that a program asks for, by default its usual one, and counts the program.
+        """Counts a program, and gives the pool the size that it asks for, by default the initial one.
 
         Raises:
-            BackendError: If a program is loaded that has another number of threads.
+            BackendError: If a loaded program uses another number of threads.
         """
         size = bindings._threadpool_get_thread_count()
         self.usual = self.usual or size
@@ -54,7 +54,7 @@ class ThreadPool:
         self.users += 1
 
     def release(self) -> None:
-        """Counts a program that is gone."""
+        """Counts a program that was closed or collected."""
         self.users -= 1
 
 
@@ -62,21 +62,21 @@ POOL = ThreadPool()
 
 
 class ExecuTorch(Runtime):
-    """Runs ``.pte`` files, an image at a time."""
+    """Runs ``.pte`` files, one image at a time."""
 
     name = "executorch"
     program: Any = None
     method: Any = None
 
     def load(self) -> None:
-        """Loads the program and its method, and makes sure that its outputs are those of this toolkit."""
+        """Loads the program and its method, and checks that its outputs are those of a bundle."""
         PACKAGE.require()
-        self.torch = TORCH.load()  # the bindings need its libraries to be loaded, and do not say so
-        # The package executorch.runtime wraps the same, but brings the whole exporter: 2.5 seconds to import.
+        self.torch = TORCH.load()  # the bindings need its libraries, but do not load them
+        # The package executorch.runtime wraps the same, but imports the whole exporter, which takes 2.5 seconds.
         bindings = PACKAGE.load("extension.pybindings._C")
         POOL.claim(bindings, self.threads)
         self.released = weakref.finalize(self, POOL.release)
-        with hidden_output():  # it describes the processor line by line
+        with hidden_output():  # loading prints the features of the processor
             checks = bindings.Verification.InternalConsistency
             self.program = bindings._load_program(str(self.path), program_verification=checks)
             self.method = self.program.load_method(FORWARD)
@@ -90,13 +90,13 @@ class ExecuTorch(Runtime):
         """Runs the images one by one."""
         parts = []
         for image in images:
-            # A copy, since torch warns about arrays that it may not write to.
+            # A copy, since torch warns about read-only arrays.
             outputs = self.method([self.torch.from_numpy(np.array(image[None], order="C"))])
             parts.append(Prediction(*(output.numpy() for output in outputs)))
         return concatenate(parts)
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
-        """Returns what its bindings raise: built-in exceptions only."""
+        """Returns the exceptions of its bindings, which are all built in."""
         return (RuntimeError, ValueError, TypeError)
 
     def close(self) -> None:

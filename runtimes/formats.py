@@ -1,4 +1,4 @@
-"""What the toolkit knows of a format on the device's side: what runs it, and what is checked where nothing does."""
+"""A format as the device sees it: the runtime that runs it, or what is checked where none does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arbex.packages import Package
 from runtimes.base import Runtime
 
 Content = Mapping[str, Any]
-"""What a file holds, as the values of a JSON object."""
+"""Content of a file, as a JSON object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +19,14 @@ class Format:
     """A format of artifacts.
 
     Attributes:
-        name: In manifests and reports, such as ``onnx``.
-        suffix: Of its files, without the leading dot.
-        runner: What runs it on its device, as reports name it.
-        packages: Python packages of which one is enough to run it here.
-        runtime: Runs it here; None where nothing here can.
-        elsewhere: Why nothing here runs it, as sentences; empty where ``runtime`` does.
-        read_content: Reads back what a file holds that nothing here runs, to be compared with what the exporter
-            recorded. Raises BackendError for a file that is damaged or has another interface.
+        name: Name in manifests and reports, such as ``onnx``.
+        suffix: Suffix of its files, without the leading dot.
+        runner: Name of what runs it on its device, as reports show it.
+        packages: Python packages any one of which can run it on this machine.
+        runtime: Class that runs it on this machine; None if there is none.
+        elsewhere: Why it does not run on this machine, as sentences; empty if ``runtime`` is given.
+        read_content: Reads the content of a file that does not run on this machine, to be compared with what the
+            exporter recorded. Raises BackendError if the file is damaged or has another interface.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Child Pythons that find the modules of their parent, and nothing else. Standard library only.
+"""Python child processes that find the modules of their parent and no others. Standard library only.
 
-``python -c`` and ``python -m`` put the working folder before everything else. A user stands in folders of strangers, a
-bundle or a data set, and a ``numpy.py`` that lies there must not run.
+``python -c`` and ``python -m`` search the working folder before everything else. That folder may be a bundle or a data
+set from a stranger, and a ``numpy.py`` in it must not run.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ import os
 import sys
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-"""Folder that this toolkit's own packages come from."""
+"""Folder that holds the packages of this toolkit."""
 
 
 def python(code: str, *arguments: str) -> list[str]:
-    """Returns the command of a child Python that runs ``code``.
+    """Returns the command of a child process that runs Python code.
 
     The child searches the same folders in the same order as this process, so that libraries named in ``PYTHONPATH`` or
-    added while running are found. ``-I`` would lose them, and ``-P`` alone exists from Python 3.11 on.
+    added at run time are found. ``-I`` would lose them, and ``-P`` alone exists from Python 3.11 on.
 
     Args:
-        code: What the child executes.
-        arguments: Follow in the child's ``sys.argv`` after the first entry, unchanged.
+        code: Code that the child executes.
+        arguments: Arguments of the child, unchanged in its ``sys.argv`` after the first entry.
     """
-    # sys is built in: nothing is looked up in a folder before the search path is replaced.
+    # sys is built in, so that no folder is searched before the path is replaced.
     start = f"import sys; sys.path[:] = {ascii(search_path())}\n{code}"
     return [sys.executable, *flags(), "-c", start, *arguments]
 
 
 def search_path() -> list[str]:
-    """Returns where this process finds modules, without the working folder that Python itself put first.
+    """Returns where this process searches modules, without the working folder that Python itself put first.
 
-    The same folder stays where the user named it, in ``PYTHONPATH`` for example. A checkout that is used from its own
-    folder, without being installed, stays too, but after everything else.
+    The working folder stays if the user named it, for example in ``PYTHONPATH``. So does the folder of a checkout that
+    is used without being installed, but after everything else.
     """
     entries = [entry for entry in sys.path if entry]
     by_name = getattr(sys.modules.get("__main__"), "__spec__", None) is not None  # started with python -m
@@ -42,7 +42,7 @@ def search_path() -> list[str]:
 
 
 def working_folder() -> str:
-    """Returns the working folder as ``python -m`` adds it, or an empty text where it was removed."""
+    """Returns the working folder as ``python -m`` adds it, or an empty string if it was removed."""
     try:
         return os.getcwd()
     except OSError:
@@ -50,7 +50,7 @@ def working_folder() -> str:
 
 
 def flags() -> list[str]:
-    """Returns the flags that keep the child from importing, while it starts, what this process did not."""
+    """Returns the flags that keep the child from importing more at its start than this process did."""
     given = [("-E", sys.flags.ignore_environment), ("-s", sys.flags.no_user_site), ("-S", sys.flags.no_site)]
     safe = ["-P"] if sys.version_info >= (3, 11) else []
     return [name for name, is_set in given if is_set] + safe

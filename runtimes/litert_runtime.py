@@ -1,4 +1,4 @@
-"""TFLite files, through LiteRT under the name that the machine has it: ai-edge-litert or tflite-runtime."""
+"""Running TFLite files through LiteRT, whose package is ai-edge-litert or, on older boards, tflite-runtime."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PACKAGES = (
         remedy="pip install 'arbex[tflite-runtime]' (Python 3.11 or older, NumPy 1)",
     ),
 )
-"""The first one that is installed runs the files."""
+"""Packages of LiteRT; the first one that is installed is used."""
 
 
 class LiteRt(Runtime):
-    """Runs ``.tflite`` files, an image at a time."""
+    """Runs ``.tflite`` files, one image at a time."""
 
     name = "litert"
 
@@ -38,13 +38,13 @@ class LiteRt(Runtime):
         """Runs the images one by one."""
         parts = []
         for image in images:
-            # Outputs go by name: the signature lists them in alphabetical order.
+            # By name, since the signature lists outputs in alphabetical order.
             outputs = self.signature(**{INPUT_NAME: image[None]})
             parts.append(Prediction(*(outputs[name] for name in OUTPUT_NAMES)))
         return concatenate(parts)
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
-        """Returns what its interpreter raises: built-in exceptions only."""
+        """Returns the exceptions of its interpreter, which are all built in."""
         return (RuntimeError, ValueError, TypeError, KeyError)
 
 

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a bundle says about itself, as frozen values with one reader and one writer."""
+"""``manifest.json``, the description of a bundle, as frozen values with one reader and one writer."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from arbex.spec import INPUT_NAME, OUTPUT_NAMES, Preprocessing
 
 SCHEMA = 2
 NAME = "manifest.json"
-PLACE = "manifest"
-"""How problems of the content name its root."""
+ROOT = "manifest"
+"""Name of the root in messages about damaged content."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What parity with PyTorch an artifact must show; what is None is not checked.
+    """Limits of an artifact's parity with PyTorch; a limit that is None is not checked.
 
     Attributes:
         max_abs_error: Largest absolute difference in any output.
-        mean_kl: Mean of KL(PyTorch, artifact) of ``corrected``, in nats; on fewer than 1,000 images violated where
-            what was measured exceeds it by more than its 95 % error, or by more than itself.
-        top1_agreement: Share of images with the same most probable class; on fewer than 1,000 images
-            violated where the 95 % interval of what was measured lies below it.
+        mean_kl: Largest mean of KL(PyTorch, artifact) of ``corrected``, in nats. On fewer than 1,000 images, the
+            measured mean may exceed it by its 95 % error, but by no more than the limit itself.
+        top1_agreement: Smallest share of images with the same most probable class, in [0, 1]. On fewer than 1,000
+            images, it is violated only if the 95 % interval of the measured share lies below it.
     """
 
     max_abs_error: float | None = None
@@ -36,7 +36,7 @@ class Thresholds:
     top1_agreement: float | None = None
 
     def overridden(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
-        """Returns the thresholds with explicit limits in place of their own; None keeps the own one."""
+        """Returns the thresholds with the given limits in place of their own; None keeps a limit."""
         return replace(
             self,
             mean_kl=self.mean_kl if mean_kl is None else mean_kl,
@@ -52,8 +52,8 @@ class Artifact:
         file: Path in the bundle.
         format: Name of its format.
         precision: ``fp32``, ``fp16`` or ``int8``.
-        thresholds: What parity it must show.
-        content: What a file holds that nothing here runs, to be compared with what is read back from it.
+        thresholds: Limits of its parity with PyTorch.
+        content: Recorded content of a file that only its device runs, to be compared with what is read back from it.
         work: What an INT8 file computes in integers; None for other precisions.
     """
 
@@ -72,11 +72,11 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """What a bundle knows of one of its files.
+    """Size and digest of one file of a bundle.
 
     Attributes:
-        size: In bytes.
-        sha256: Digest of its bytes, as 64 hexadecimal digits.
+        size: Size in bytes.
+        sha256: SHA-256 of its bytes, as 64 hexadecimal digits.
     """
 
     size: int
@@ -92,8 +92,8 @@ class Manifest:
         labels: Class names in the order of the outputs.
         preprocessing: How images become the input.
         artifacts: What can be run.
-        provenance: Where it came from.
-        files: Every other file of the bundle by its path.
+        provenance: Where they came from.
+        files: All other files of the bundle by path, artifacts included.
     """
 
     target: str
@@ -116,10 +116,10 @@ class Manifest:
         """Builds the value from what ``to_json`` returned.
 
         Raises:
-            BundleError: If the schema is another, or something is missing or of the wrong type.
+            BundleError: If the schema is not supported, or something is missing or of the wrong type.
         """
         if not isinstance(value, dict):
-            raise BundleError("The manifest is no JSON object.")
+            raise BundleError("The manifest is not a JSON object.")
         if value.get("schema") != SCHEMA:
             raise BundleError(
                 f"The manifest has schema {value.get('schema')!r}.",
@@ -129,30 +129,30 @@ class Manifest:
         try:
             return CONVERTER.structure(value, cls)
         except BaseValidationError as error:
-            raise BundleError(f"The manifest is damaged: {'; '.join(transform_error(error, PLACE))}.") from error
+            raise BundleError(f"The manifest is damaged: {'; '.join(transform_error(error, ROOT))}.") from error
 
     def dump(self) -> str:
         """Returns the text of the file."""
         return json.dumps(self.to_json(), indent=2) + "\n"
 
 
-def exactly(value: Any, kind: Any) -> Any:
-    """Returns a JSON value that has the type it should have; whole numbers are floats as well.
+def exact(value: Any, kind: Any) -> Any:
+    """Returns a JSON value of the expected type; whole numbers count as floats.
 
     Raises:
-        TypeError: If it has another one.
+        TypeError: If it has another type.
     """
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return kind(value)
 
 
 def make_converter() -> Converter:
-    """Returns the converter between the manifest's values and JSON, which guesses no types."""
+    """Returns the converter between the manifest's values and JSON, which never changes the type of a value."""
     converter = Converter()
     for kind in (str, int, float, bool):
-        converter.register_structure_hook(kind, exactly)
+        converter.register_structure_hook(kind, exact)
     return converter
 
 

@@ -1,4 +1,4 @@
-"""ONNX files, through ONNX Runtime on the CPU."""
+"""Running ONNX files through ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUIET = 3
 
 
 class OnnxRuntime(Runtime):
-    """Runs ``.onnx`` files; any batch size."""
+    """Runs ``.onnx`` files, with any batch size."""
 
     name = "onnxruntime"
 
@@ -36,7 +36,7 @@ class OnnxRuntime(Runtime):
         return Prediction(*self.session.run(list(OUTPUT_NAMES), {INPUT_NAME: images}))
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
-        """Returns ONNX Runtime's exceptions, which share no base below Exception, and those of its bindings."""
+        """Returns ONNX Runtime's exceptions, which have no common base but Exception, and those of its bindings."""
         native = vars(import_module("onnxruntime.capi.onnxruntime_pybind11_state")).values()
         own = (kind for kind in native if isinstance(kind, type) and issubclass(kind, Exception))
         return (*own, RuntimeError, ValueError, TypeError)

@@ -13,25 +13,26 @@ from runtimes.base import Prediction
 from runtimes.manifest import Thresholds
 
 EXACT_FROM = 1000
-"""From so many images on, measured figures count; on fewer, what chance makes of them is allowed for."""
+"""Number of images from which measured figures must meet the limits; with fewer, chance is allowed for."""
 
 Z95 = 1.959963984540054
+"""Half the width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Comparison over n images; of ``corrected`` where nothing else is said.
+    """Comparison over n images; of ``corrected`` unless stated otherwise.
 
     Attributes:
-        samples: n.
+        samples: Number of images.
         max_abs_error: Largest absolute difference in any of the three outputs.
         mean_kl: Mean of KL(PyTorch, artifact) in nats.
         mean_kl_error: Standard error of that mean.
-        max_kl: Largest of them.
+        max_kl: Largest KL(PyTorch, artifact) of an image, in nats.
         top1_agreement: Share of images with the same most probable class.
         top1_agreement_ci95: Wilson's 95 % interval of that share.
-        confidence_rank_correlation: Spearman's, of the confidence; nothing when it is constant.
-        ece_delta: Change of the expected calibration error; nothing without labels.
+        confidence_rank_correlation: Spearman's rank correlation of the confidence; None if it is constant.
+        ece_delta: Change of the expected calibration error; None without labels.
     """
 
     samples: int
@@ -54,7 +55,7 @@ def kl_divergence(p: NDArray[np.floating], q: NDArray[np.floating]) -> NDArray[n
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     """Returns Wilson's 95 % interval of a share (E. B. Wilson 1927)."""
-    if successes in (0, n):  # the exact end, which the formula misses by a rounding error
+    if successes in (0, n):  # the formula misses the exact end by a rounding error
         end = Z95**2 / (n + Z95**2)
         return (0.0, end) if successes == 0 else (1.0 - end, 1.0)
     share, z2 = successes / n, Z95**2
@@ -72,7 +73,7 @@ def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
-    """Returns Spearman's rank correlation, or nothing where one side is constant."""
+    """Returns Spearman's rank correlation, or None if one side is constant."""
     ra, rb = ranks(a), ranks(b)
     if ra.std() == 0 or rb.std() == 0:
         return None
@@ -80,7 +81,7 @@ def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float 
 
 
 def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Returns the expected calibration error over equal bins of the largest probability, L1."""
+    """Returns the expected calibration error over equal-width bins of the largest probability, with the L1 norm."""
     top = probabilities.max(-1).astype(np.float64)
     right = (probabilities.argmax(-1) == labels).astype(np.float64)
     bins = np.clip((top * ECE_BINS).astype(int), 0, ECE_BINS - 1)
@@ -93,7 +94,7 @@ def compare(reference: Prediction, other: Prediction, labels: NDArray[np.integer
 
     Args:
         reference: PyTorch's answers.
-        other: The artifact's.
+        other: The artifact's answers.
         labels: Classes of the images [n], for the change of calibration.
     """
     p, q = reference.corrected, other.corrected
@@ -116,16 +117,16 @@ def compare(reference: Prediction, other: Prediction, labels: NDArray[np.integer
 
 
 def allowed_kl(parity: Parity, limit: float) -> float:
-    """Returns what the mean KL may be.
+    """Returns the largest allowed mean KL.
 
-    A few images decide the mean of a few; on fewer than 1,000 it may lie above the limit by its 95 % error, which may
-    at most double it.
+    On few images, single ones decide the mean. With fewer than 1,000, it may exceed the limit by its 95 % error, but by
+    no more than the limit itself.
     """
     return limit if parity.samples >= EXACT_FROM else limit + min(limit, Z95 * parity.mean_kl_error)
 
 
 def violations(parity: Parity, thresholds: Thresholds) -> list[str]:
-    """Returns what does not hold, as sentences; nothing when all does."""
+    """Returns the limits that are violated, as clauses; empty if all hold."""
     found = []
     if thresholds.max_abs_error is not None and not parity.max_abs_error <= thresholds.max_abs_error:
         found.append(f"max error {parity.max_abs_error:.2e} exceeds {thresholds.max_abs_error:.0e}")

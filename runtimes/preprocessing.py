@@ -1,4 +1,4 @@
-"""From files to the network's input on the device: faces may be detected; resizing is what training did."""
+"""From files to the network's input on the device: faces are detected if wanted, and resized as in training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from arbex.errors import BackendError, DataError
 from arbex.packages import Package
 
 OPENCV = Package(
-    module="cv2", distribution="opencv-python-headless", purpose="finding faces and reading videos", extra="detect"
+    module="cv2", distribution="opencv-python-headless", purpose="detecting faces and reading videos", extra="detect"
 )
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 CROP_MARGIN = 0.15
-"""The square around a detected face is this much larger on each side, as aligned data sets have it."""
+"""Margin of the square around a detected face, on each side, as a share of its width; as in aligned data sets."""
 
 Box = tuple[int, int, int, int]
 
@@ -29,9 +29,9 @@ class FaceCrop:
     """One face to classify.
 
     Attributes:
-        file: Where it came from; a video's frame is ``name#number``.
+        file: Where it came from; a frame of a video is ``name#number``.
         pixels: uint8 RGB ``[S, S, 3]``.
-        box: x, y, width, height in the picture, or None for the whole picture.
+        box: x, y, width and height in the image, in pixels; None for the whole image.
     """
 
     file: str
@@ -40,12 +40,12 @@ class FaceCrop:
 
 
 def load(path: str | Path, side: int) -> NDArray[np.uint8]:
-    """Reads an image file as the network sees it: uint8 RGB ``[side, side, 3]``."""
+    """Reads an image file as input of the network: uint8 RGB ``[side, side, 3]``."""
     return images.load(Path(path), side)
 
 
 class Detector:
-    """YuNet through OpenCV: boxes of the faces in a picture."""
+    """Face detection with YuNet, through OpenCV."""
 
     def __init__(self, model: Path, *, threshold: float = 0.7) -> None:
         """Loads a YuNet ONNX file.
@@ -53,7 +53,7 @@ class Detector:
         Raises:
             MissingPackageError: If OpenCV is not installed.
             DataError: If the file is missing.
-            BackendError: If OpenCV refuses it.
+            BackendError: If OpenCV cannot load it.
         """
         cv2 = OPENCV.load()
         if not model.is_file():
@@ -64,10 +64,12 @@ class Detector:
         try:
             self.detector: Any = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)
         except cv2.error as error:
-            raise BackendError(f"OpenCV refuses the detector {model}: {error}", allowed="A YuNet ONNX file.") from error
+            raise BackendError(
+                f"OpenCV cannot load the detector {model}: {error}", remedy="Give a YuNet ONNX file."
+            ) from error
 
     def boxes(self, pixels: NDArray[np.uint8]) -> list[Box]:
-        """Returns the boxes of all faces in RGB ``[H, W, 3]``, the surest first."""
+        """Returns the boxes of all faces in RGB ``[H, W, 3]``, the most certain first."""
         height, width = pixels.shape[:2]
         self.detector.setInputSize((width, height))
         _, faces = self.detector.detect(np.ascontiguousarray(pixels[:, :, ::-1]))
@@ -76,7 +78,7 @@ class Detector:
 
 
 def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cuts the square around a box ``[H, W, 3]``; beyond the picture's edge, the edge is repeated."""
+    """Cuts the square around a box out of ``[H, W, 3]``; beyond the edge of the image, the edge is repeated."""
     x, y, width, height = box
     side = max(1, round(max(width, height) * (1 + 2 * CROP_MARGIN)))
     left, top = round(x + width / 2 - side / 2), round(y + height / 2 - side / 2)
@@ -105,11 +107,11 @@ def frames(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     finally:
         video.release()
     if number == 0:
-        raise DataError(f"{path} cannot be read as a video.", allowed=f"Known: {', '.join(VIDEO_SUFFIXES)}.")
+        raise DataError(f"{path} cannot be read as a video.", allowed=f"Allowed: {', '.join(VIDEO_SUFFIXES)}.")
 
 
 def pictures(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yields the pictures of an image file, a folder or a video, as name and RGB ``[H, W, 3]``.
+    """Yields the images of an image file, a folder or a video, as name and RGB ``[H, W, 3]``.
 
     Raises:
         DataError: If there is none, or one cannot be read.
@@ -121,7 +123,7 @@ def pictures(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         raise DataError(f"The image {path} does not exist.", remedy="Check the path.")
     found = images.find_images(path)
     if not found:
-        raise DataError(f"The folder {path} holds no images.", allowed=f"Known: {', '.join(images.SUFFIXES)}.")
+        raise DataError(f"The folder {path} holds no images.", allowed=f"Allowed: {', '.join(images.SUFFIXES)}.")
     for file in found:
         yield str(file), images.read_image(file)
 
@@ -129,8 +131,7 @@ def pictures(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 def faces(path: Path, side: int, detector: Detector | None = None) -> Iterator[FaceCrop]:
     """Yields the faces of an image file, a folder or a video, resized to ``side``.
 
-    Without a detector every picture is taken as one cropped face. With one, a picture without a face yields
-    nothing.
+    Without a detector, every image is taken as one cropped face. With one, an image without a face yields nothing.
     """
     for name, pixels in pictures(path):
         if detector is None:

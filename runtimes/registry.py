@@ -1,4 +1,4 @@
-"""The formats that bundles may hold. A format is registered here once; everything else asks this table."""
+"""The formats that bundles may hold. A format is registered here once; all other code looks it up here."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from runtimes.onnx_runtime import ONNX
 from runtimes.tensorrt_engines import RTX_ENGINE, TENSORRT_ENGINE
 
 FORMATS: dict[str, Format] = {}
-"""By name."""
+"""All formats by name."""
 
 
 def register_format(added: Format) -> Format:
-    """Adds a format, after which bundles may hold it, and returns it.
+    """Registers a format, so that bundles may hold it, and returns it.
 
     Raises:
         UnsupportedError: If its name or suffix is taken.
     """
     for known in FORMATS.values():
         if added.name == known.name or added.suffix == known.suffix:
-            raise UnsupportedError(f"The format {added.name!r} (.{added.suffix}) is registered already.")
+            raise UnsupportedError(f"The format {added.name!r} (.{added.suffix}) is already registered.")
     FORMATS[added.name] = added
     return added
 
@@ -41,7 +41,7 @@ def find_format(name: str) -> Format:
 
 
 def runtime_packages() -> list[Package]:
-    """Returns the packages with which artifacts run here."""
+    """Returns the packages that run artifacts in Python."""
     return [package for known in FORMATS.values() for package in known.packages]
 
 

@@ -1,4 +1,4 @@
-"""A verification as a page for people (HTML, Markdown) or for CI (JUnit XML)."""
+"""Reports of a verification: pages in HTML and Markdown, and JUnit XML for CI."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cell(name: str, value: Any) -> str:
 
 
 def figures(artifact: ArtifactReport) -> list[tuple[str, Any]]:
-    """Returns the figures of a row with the names of their columns, in order."""
+    """Returns the figures of a row with the keys of their columns, in order."""
     row = artifact.to_json()
     return [(name, row[name]) for name in COLUMNS]
 
@@ -79,7 +79,7 @@ PAGE = """<!doctype html>
 
 
 def to_html(outcome: Verification) -> str:
-    """Returns the outcome as one HTML page without outside resources."""
+    """Returns the outcome as one HTML page without external resources."""
     verdict = "passed" if outcome.passed else "failed"
     parts = [f"<h1>Parity with PyTorch: <span class='{verdict}'>{verdict}</span></h1>"]
     for bundle in outcome.bundles:
@@ -103,7 +103,7 @@ def to_html(outcome: Verification) -> str:
 
 
 def to_junit(outcome: Verification) -> str:
-    """Returns the outcome as JUnit XML: a suite a bundle, a case an artifact."""
+    """Returns the outcome as JUnit XML: one suite per bundle, one case per artifact."""
     root = ElementTree.Element("testsuites")
     for bundle in outcome.bundles:
         suite = ElementTree.SubElement(root, "testsuite", name=bundle.bundle)
@@ -132,15 +132,15 @@ FORMATS: dict[str, Callable[[Verification], str]] = {
 
 
 def check_suffix(path: Path) -> None:
-    """Refuses a report file of a format that is not known.
+    """Refuses a report file of an unknown format, or in a folder that does not exist.
 
     Raises:
         InputError: If the suffix is none of ``.html``, ``.md``, ``.xml``, or the folder does not exist.
     """
     if path.suffix not in FORMATS:
-        raise InputError(f"The report {path} has no known format.", allowed=f"Allowed suffixes: {', '.join(FORMATS)}.")
+        raise InputError(f"The suffix of the report {path} is not known.", allowed=f"Allowed: {', '.join(FORMATS)}.")
     if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} of the report does not exist.", remedy="Make it first.")
+        raise InputError(f"The folder {path.parent} of the report does not exist.", remedy="Create it first.")
 
 
 def write_report(path: Path, outcome: Verification) -> None:

@@ -1,4 +1,4 @@
-"""Engines of TensorRT and TensorRT-RTX: bound to NVIDIA GPUs, so that nothing here runs them."""
+"""Engines of TensorRT and TensorRT-RTX, which run on NVIDIA GPUs only; there is no runtime for them here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ RTX_ENGINE = Format(
     name="rtx-engine",
     suffix="rtx.engine",
     runner="tensorrt-rtx",
-    elsewhere="An RTX engine runs on an NVIDIA RTX GPU only; the ONNX file that it was built from is checked.",
+    elsewhere="An RTX engine runs only on an NVIDIA RTX GPU; the ONNX file that it was built from is checked instead.",
 )
 
 TENSORRT_ENGINE = Format(
     name="tensorrt-engine",
     suffix="tensorrt.engine",
     runner="tensorrt",
-    elsewhere="A TensorRT engine runs on the GPU that compiled it only.",
+    elsewhere="A TensorRT engine runs only on the GPU that compiled it.",
 )

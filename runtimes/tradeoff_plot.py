@@ -9,7 +9,7 @@ from arbex.provenance import Tradeoff
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 60, 40
 LOWEST = 1e-7
-"""Divergences below it are drawn there."""
+"""Lower end of the KL axis; smaller divergences are drawn there."""
 
 COLUMNS = ("restored to float", "multiply-adds in int8", "predicted KL", "mean KL", "agreement")
 TITLE = "Divergence against the share of work in int8"

@@ -24,11 +24,11 @@ class ArtifactReport:
         artifact: Its file name.
         format: Name of its format.
         precision: Its precision.
-        runtime: What really ran it, or would.
-        executed: Whether it ran here.
-        passed: Whether everything that could be checked here holds.
+        runtime: Name of what ran it, or of what runs it on its device.
+        executed: Whether it ran on this machine.
+        passed: Whether everything that could be checked on this machine holds.
         why: What does not hold, or why it did not run.
-        parity: The comparison; None where it did not run.
+        parity: The comparison with PyTorch; None if it did not run.
     """
 
     artifact: str
@@ -48,7 +48,7 @@ class ArtifactReport:
         return "passed" if self.executed else "not executed"
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the row with the comparison's figures beside the others."""
+        """Returns the report as one flat object, the figures of the comparison included."""
         row = asdict(self)
         figures = row.pop("parity") or {name: None for name in Parity.__dataclass_fields__} | {"samples": 0}
         figures.pop("mean_kl_error")
@@ -63,7 +63,7 @@ class BundleReport:
         bundle: Its folder.
         artifacts: A report per artifact.
         sensitivity: What the accuracy gate of the export measured; None without a gate.
-        why: Why the bundle could not be opened; empty where it could.
+        why: Why the bundle could not be opened; empty if it could.
     """
 
     bundle: str
@@ -104,33 +104,33 @@ class Verification:
 
 
 def content_differences(found: Content, recorded: Content) -> list[str]:
-    """Returns what a file holds otherwise than the exporter recorded, as sentences."""
+    """Returns how the content of a file differs from what the exporter recorded, as clauses."""
     names = sorted({*found, *recorded})
     return [
-        f"its {name.replace('_', ' ')} is not what was exported"
+        f"its {name.replace('_', ' ')} changed after the export"
         for name in names
         if found.get(name) != recorded.get(name)
     ]
 
 
 def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
-    """Checks what can be checked of an artifact that nothing here runs."""
-    known = bundle.format(artifact)
-    why, passed = known.elsewhere, True
-    if known.read_content:
+    """Checks what can be checked of an artifact that does not run on this machine."""
+    found = bundle.format(artifact)
+    why, passed = found.elsewhere, True
+    if found.read_content:
         try:
-            differences = content_differences(known.read_content(bundle.file(artifact)), artifact.content)
+            differences = content_differences(found.read_content(bundle.file(artifact)), artifact.content)
             if differences:
                 why, passed = "; ".join(differences), False
         except MissingPackageError as error:
-            why = f"It runs elsewhere only, and reading it back was not possible either: {error}"
+            why = f"It does not run on this machine, and could not be read back either: {error}"
         except BackendError as error:
             why, passed = str(error), False
     return ArtifactReport(
         artifact=artifact.name,
         format=artifact.format,
         precision=artifact.precision,
-        runtime=known.runner,
+        runtime=found.runner,
         executed=False,
         passed=passed,
         why=why,
@@ -138,7 +138,7 @@ def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
 
 
 def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[ComparisonImages]) -> ArtifactReport:
-    """Runs an artifact on all sets of images; the figures are those of the last set, all sets must pass."""
+    """Runs an artifact on all sets of images; all must pass, and the figures are those of the last one."""
     reasons: list[str] = []
     parity: Parity | None = None
     runtime_name, executed = "none", False
@@ -166,30 +166,32 @@ def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[Compariso
     )
 
 
-Known: TypeAlias = dict[tuple[str, str, Thresholds], ArtifactReport]
-"""Reports by sha-256, precision and limits of the file."""
+ReportCache: TypeAlias = dict[tuple[str, str, Thresholds], ArtifactReport]
+"""Reports by digest, precision and limits of an artifact."""
 
 
-def verify_bundle(bundle: Bundle, extra: Sequence[ComparisonImages] = (), known: Known | None = None) -> BundleReport:
-    """Checks every artifact of an opened (so intact) bundle.
+def verify_bundle(
+    bundle: Bundle, extra: Sequence[ComparisonImages] = (), cache: ReportCache | None = None
+) -> BundleReport:
+    """Checks every artifact of an opened bundle, which is therefore intact.
 
     Args:
         bundle: The bundle.
-        extra: Images beyond the golden vectors.
-        known: Reports on the same images; a file that several bundles share runs once. New ones are added.
+        extra: Images to compare on, in addition to the golden vectors.
+        cache: Reports on the same images, so that a file that several bundles share runs once. New ones are added.
     """
     golden = bundle.golden()
     sets = [ComparisonImages(images=golden.images, expected=golden.expected), *extra]
-    known = {} if known is None else known
+    cache = {} if cache is None else cache
     reports = []
     for artifact in bundle.manifest.artifacts:
         if bundle.format(artifact).runtime is None:
             reports.append(verify_unexecuted(bundle, artifact))
             continue
         key = (bundle.digest(artifact), artifact.precision, artifact.thresholds)
-        if key not in known:
-            known[key] = verify_executed(bundle, artifact, sets)
-        reports.append(known[key])
+        if key not in cache:
+            cache[key] = verify_executed(bundle, artifact, sets)
+        reports.append(cache[key])
     return BundleReport(
         bundle=str(bundle.path), artifacts=tuple(reports), sensitivity=bundle.manifest.provenance.sensitivity
     )

@@ -1,4 +1,4 @@
-"""Histograms count the same whatever the order and the grouping."""
+"""Histograms count the same for any order and grouping of the values."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_every_range_lies_within_what_was_seen(name: str, rows: list[list[float]
     assert seen.low - 1e-6 <= found.low <= found.high <= seen.high + 1e-6
 
 
-def test_behind_a_relu_every_observer_starts_at_zero() -> None:
+def test_after_a_relu_every_observer_starts_at_zero() -> None:
     seen = collect(normal().relu())
     for name in ("minmax", "percentile", "mse", "entropy"):
         assert observe(name, seen).low == 0.0
@@ -115,7 +115,7 @@ def test_a_tensor_that_is_always_zero_is_no_trouble() -> None:
 def test_images_are_told_apart_where_windows_were_cut_out_of_them() -> None:
     seen = collect(torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]))
     collector = Collector("windows")
-    collector.add(torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]), 2)  # two windows an image
+    collector.add(torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]), 2)  # two windows per image
     assert collector.seen is not None
     assert collector.seen.images == 2
     assert observe("moving-average", collector.seen).high == (3.0 + 7.0) / 2

@@ -1,4 +1,4 @@
-"""Calibration images are balanced, and named by a digest."""
+"""Calibration images are balanced and identified by a digest."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_shards_without_room_for_every_class_are_refused(faces: Path) -> None:
 
 
 class Lines(Reporter):
-    """Remembers what it was told."""
+    """Records the messages it receives."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -72,7 +72,7 @@ class Lines(Reporter):
 
 
 def write_faces(root: Path, counts: dict[str, int]) -> Path:
-    """Writes noise as validation images, so many a class."""
+    """Writes noise as validation images, the given number per class."""
     rng = np.random.default_rng(0)
     for name in EXPRESSIONS:
         (root / "val" / name).mkdir(parents=True)
@@ -106,7 +106,7 @@ def test_an_image_of_one_color_is_named_and_left_out(tmp_path: Path) -> None:
     said = Lines()
     chosen = load_samples(str(data), EXPRESSIONS, 32, report=said)
     assert len(chosen.samples) == 13
-    assert said.lines == [f"warning: {black} is of one color throughout and does not calibrate"]
+    assert said.lines == [f"warning: {black} is of one color throughout and is left out"]
 
 
 def test_fewer_images_than_classes_are_refused(faces: Path) -> None:

@@ -1,4 +1,4 @@
-"""The calibration table: merging is order-free, files are checked."""
+"""The calibration table: merging does not depend on the order, and files are checked."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ def test_a_table_of_an_older_version_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused(content: str, tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     (tmp_path / "t.json").write_text(content)
-    with pytest.raises(DataError, match="no calibration table"):
+    with pytest.raises(DataError, match="is not a calibration table"):
         CalibrationTable.load(tmp_path / "t.json")
 
 
 def test_a_damaged_histogram_is_refused(tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     (tmp_path / "t.safetensors").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="no calibration table"):
+    with pytest.raises(DataError, match="is not a calibration table"):
         CalibrationTable.load(tmp_path / "t.json")
 
 

@@ -1,4 +1,4 @@
-"""A table replaces a table, and nothing else that somebody needs."""
+"""A table replaces an earlier table and no other file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_weights_beside_which_a_table_would_lie_are_kept(tmp_path: Path) -> 
 def test_another_file_is_kept(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"config\.json is no calibration table.*Give another"):
+    with pytest.raises(InputError, match=r"config\.json is not a calibration table.*Give another"):
         table().save(tmp_path / "config.json")
     assert contents(tmp_path) == before
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_not_the_histograms_of_the_table_is_kept(
 
 
 def test_a_table_that_was_interrupted_between_its_files_is_replaced(tmp_path: Path) -> None:
-    """New histograms and the old ranges: such a table is refused when read, and made again."""
+    """New histograms and old ranges: the table is refused when it is read, and may be replaced."""
     table(2).save(tmp_path / "t.json")
     old = (tmp_path / "t.json").read_bytes()
     table(3).save(tmp_path / "t.json")
@@ -93,7 +93,7 @@ def test_a_table_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("t.safetensors", "must be a .json file"), ("nowhere/t.json", "does not exist"), ("folder.json", "is no calibra")],
+    [("t.safetensors", "must be .json"), ("nowhere/t.json", "does not exist"), ("folder.json", "is not a calibra")],
 )
 def test_a_place_that_cannot_hold_a_table_is_refused(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()

@@ -109,7 +109,7 @@ def test_inspect_and_doctor_know_it(bundle: Path, capfd: pytest.CaptureFixture[s
 
 
 def test_a_second_registration_is_refused(bundle: Path) -> None:
-    with pytest.raises(UnsupportedError, match="registered already"):
+    with pytest.raises(UnsupportedError, match="already registered"):
         register_format(FORMAT)
     with pytest.raises(UnsupportedError, match="has a writer already"):
         register_writer(NumpyWriter())

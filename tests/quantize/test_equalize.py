@@ -11,7 +11,7 @@ from quantize.equalize import LARGEST_EXPONENT, Sizes, equalize, exponents, find
 
 
 class Chain(nn.Module):
-    """Dense, depth-wise and dense again, with all that may stand between."""
+    """Dense, depth-wise and dense again, with everything that may stand between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,12 +60,12 @@ def test_not_one_bit_of_an_answer_changes(x: Tensor) -> None:
 
 def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor) -> None:
     program = traced(Chain(), x)
-    before, behind = channel_sizes(program, x), channel_sizes(equalize(program, x)[0], x)
+    before, after = channel_sizes(program, x), channel_sizes(equalize(program, x)[0], x)
     assert before[0].max() / before[0].min() > 16
-    assert behind[0].max() / behind[0].min() <= 2
-    assert behind[0].max() >= before[0].max()  # quiet channels grow; the loudest stays
-    # Before a dense layer only half of the way: what a channel gains, its weights lose.
-    assert 2 < behind[1].max() / behind[1].min() < 2 * (before[1].max() / before[1].min()).sqrt()
+    assert after[0].max() / after[0].min() <= 2
+    assert after[0].max() >= before[0].max()  # quiet channels grow; the loudest stays
+    # Before a dense layer only half of the way, since its weights lose what a channel gains.
+    assert 2 < after[1].max() / after[1].min() < 2 * (before[1].max() / before[1].min()).sqrt()
 
 
 def test_exponents_by_hand() -> None:
@@ -76,7 +76,7 @@ def test_exponents_by_hand() -> None:
 
 
 class Twice(Chain):
-    """Two layers read what the first activation puts out."""
+    """Two layers read the output of the first activation."""
 
     def forward(self, x: Tensor) -> Tensor:
         middle = self.norm(self.one(x)).relu()
@@ -101,7 +101,7 @@ class Shared(Chain):
 
 
 class Grouped(Chain):
-    """A layer of groups that are more than a channel wide."""
+    """A layer with groups of several channels."""
 
     def __init__(self) -> None:
         super().__init__()

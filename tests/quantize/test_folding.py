@@ -1,4 +1,4 @@
-"""Constants of a program: masks of attentions, folded and stored as int8."""
+"""Constants of a program: attention masks are folded and stored as int8, and biases are rounded."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_masks_that_are_no_position_biases_stay_exact(tokens: Tensor, mask: Tens
 
 
 @pytest.mark.parametrize("fold", [True, False])
-def test_a_mask_is_stored_as_int8_with_a_scale_a_head(tokens: Tensor, fold: bool) -> None:
+def test_a_mask_is_stored_as_int8_with_a_scale_per_head(tokens: Tensor, fold: bool) -> None:
     graph = program()
     converted = quantize(graph, ranges_of(graph, tokens), CPU, fold=fold)
     stored = [b for b in converted.buffers() if b.shape == (1, 2, 16, 16)]

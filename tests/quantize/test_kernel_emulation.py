@@ -56,12 +56,12 @@ def test_sums_beyond_float32_are_computed_in_float64() -> None:
     exact = as_kernels_compute(quantize(program, ranges, CPU))
     kinds = {b.dtype for name, b in exact.named_buffers() if name.startswith("weight_of")}
     assert kinds == {torch.float64}
-    # 1998 x 255 x 127 = 64,705,230 products of 1/127 each: more than float32 counts, 509,490 of 2000 a step.
+    # 1998 x 255 x 127 = 64,705,230 products of 1/127 each: more than float32 counts, 509,490 of 2000 per step.
     assert exact(torch.cat([torch.full((1, 1), 255.0), torch.full((1, 1999), 255.0)], dim=1)).item() == 510000.0
 
 
 class Comparison(Interpreter):
-    """Runs a program and compares every quantized tensor with a runtime's, and goes on from the runtime's."""
+    """Runs a program, compares every quantized tensor with a runtime's, and continues with the runtime's."""
 
     def __init__(self, program: GraphModule, theirs: list[NDArray[np.int16]]) -> None:
         super().__init__(program)
@@ -90,7 +90,7 @@ def onnx_tensors(path: Path, pixels: NDArray[np.uint8]) -> list[NDArray[np.int16
 
 @pytest.fixture(scope="module")
 def for_cpu(run: Path, faces: Path) -> tuple[GraphModule, Tensor, NDArray[np.uint8]]:
-    """The int8 program behind the bundles, and images as it wants them and as the files do."""
+    """The int8 program that the bundles were made from, and images as it and as the files take them."""
     traced = equalize_channels(trace(load_run(run)))
     table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(source=str(faces), samples=32), SILENT)
     pixels = drawn_faces(64)[:16]

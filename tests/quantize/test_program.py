@@ -61,7 +61,7 @@ def targets(program: GraphModule) -> Counter[str]:
 
 
 STEMS = ("encoder.image.stem.0", "encoder.landmarks.stem.0.0")
-"""What stays in float: convolutions of the picture itself."""
+"""What stays in float: convolutions of the image itself."""
 
 
 def is_int8(node: Node) -> bool:
@@ -70,7 +70,7 @@ def is_int8(node: Node) -> bool:
 
 
 def is_quantized(node: Node) -> bool:
-    """Tells whether a tensor goes nowhere but into a quantization, perhaps behind a ReLU."""
+    """Tells whether a tensor is only read by quantize operators, perhaps after a ReLU."""
     users = list(node.users)
     if len(users) == 1 and "relu" in str(users[0].target):
         return is_quantized(users[0])
@@ -144,10 +144,10 @@ def test_an_accelerator_gets_zero_point_zero(for_accelerator: GraphModule) -> No
         assert (zero_point, low, high, dtype) == (0, -127, 127, torch.int8)
 
 
-def test_a_cpu_gets_all_eight_bits_behind_a_relu(for_cpu: GraphModule) -> None:
-    behind = [n for n in activation_quantizers(for_cpu) if "relu" in str(n.all_input_nodes[0].target)]
-    assert len(behind) > 20
-    assert {(n.args[2], n.args[3], n.args[4]) for n in behind} == {(-128, -128, 127)}
+def test_a_cpu_gets_all_eight_bits_after_a_relu(for_cpu: GraphModule) -> None:
+    after = [n for n in activation_quantizers(for_cpu) if "relu" in str(n.all_input_nodes[0].target)]
+    assert len(after) > 20
+    assert {(n.args[2], n.args[3], n.args[4]) for n in after} == {(-128, -128, 127)}
 
 
 def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule) -> None:

@@ -59,10 +59,10 @@ def true_kl(program: GraphModule, quantized: GraphModule, images: Tensor) -> flo
 
 
 def changes_of(program: GraphModule, images: Tensor, name: str) -> np.ndarray:
-    """Returns the predicted change of the log-probabilities where one tensor is rounded."""
+    """Returns the predicted change of the log-probabilities if one tensor is rounded."""
     prepared = prepare(program, ACCELERATOR)
     apply_ranges(prepared, ranges_of(program, images))
-    return Meter(prepared).show(images)[1][name]
+    return Meter(prepared).measure(images)[1][name]
 
 
 def test_effects_are_gradients_times_rounding_errors(small: GraphModule, vectors: Tensor) -> None:

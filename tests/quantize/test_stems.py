@@ -1,4 +1,4 @@
-"""Stems: sums that no order of adding changes, and outputs that no runtime's rounding tells apart."""
+"""Stems: sums that do not depend on the order of addition, and outputs that every runtime rounds alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quantize.stems import GRID, LARGEST_SCALE, LARGEST_SUM, finest_grid, neares
 
 
 class Stem(nn.Module):
-    """A convolution of the picture, and one behind it."""
+    """A convolution of the image, and one after it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ def answers(images: np.ndarray) -> Prediction:
 
 
 def write_miniature(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run") -> Path:
-    """Writes the bundle; files that lie in ``folder`` already are listed in its manifest."""
+    """Writes the bundle; files that are already in ``folder`` are listed in its manifest."""
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     onnx.save(graph(), folder / ARTIFACT)
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def write_miniature(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = 
 
 
 def seal(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run") -> None:
-    """Writes the manifest of what lies in ``folder`` now."""
+    """Writes the manifest of what is in ``folder``."""
     artifact = Artifact(file=ARTIFACT, format="onnx", precision="fp32", thresholds=thresholds)
     origin = Provenance(
         checkpoint="0" * 64,

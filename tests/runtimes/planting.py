@@ -1,4 +1,4 @@
-"""Modules that lie in wait in a folder, and leave a mark when anything imports them."""
+"""Modules planted in a folder, which leave a mark when they are imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MARK = "*.ran"
 
 
 def plant(folder: Path, *names: str) -> None:
-    """Writes modules of those names; each leaves ``NAME.py.ran`` beside itself when it is executed."""
+    """Writes modules with the given names; each creates ``NAME.py.ran`` next to itself when it is executed."""
     for name in names:
         (folder / f"{name}.py").write_text("open(__file__ + '.ran', 'w').close()\n")
 

@@ -1,4 +1,4 @@
-"""Timing: each artifact in a process of its own, which runs nothing of the folder that the user stands in."""
+"""Timing: each artifact in a process of its own, which executes no code from the working folder."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_the_command_runs_nothing_that_lies_in_the_working_folder(tmp_path: Path
 def test_the_command_runs_nothing_that_lies_in_a_bundle(tmp_path: Path) -> None:
     cpu = write_miniature(tmp_path / "cpu")
     plant(cpu, "json", "numpy", "onnxruntime")
-    seal(cpu)  # a manifest of a stranger may list what it likes
+    seal(cpu)  # the manifest of a stranger may list any file
     (row,) = bench(".", cpu)
     assert row["p50_ms"] > 0
     assert executed(tmp_path) == []
 
 
 def test_python_m_keeps_its_working_folder_to_itself(tmp_path: Path) -> None:
-    """Python puts it first for the command itself, as it does for every module; the runtime's process is free of it."""
+    """Python searches it first for the command itself, as for every module; the runtime's process does not."""
     write_miniature(tmp_path / "cpu")
     plant(tmp_path, "onnxruntime")
     (row,) = bench("cpu", tmp_path, (sys.executable, "-m", "arbex"))
@@ -57,7 +57,7 @@ def test_python_m_keeps_its_working_folder_to_itself(tmp_path: Path) -> None:
 
 
 def test_the_child_is_told_all_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime that only the parent has registered is timed; the child neither opens the bundle nor looks it up."""
+    """A runtime that only the parent has registered is timed; the child does not open the bundle."""
     bundle = open_bundle(write_miniature(tmp_path / "cpu"))
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "mine.py").write_text(
@@ -77,6 +77,6 @@ def test_a_refusal_is_told_in_the_row(tmp_path: Path) -> None:
     (bundle.path / ARTIFACT).write_bytes(b"damaged")
     (row,) = benchmark(bundle, threads=1)
     assert row.figures is None
-    assert "onnxruntime refuses" in row.why
+    assert "onnxruntime cannot load" in row.why
     told = row.to_json()
     assert (told["runtime"], told["p50_ms"]) == ("none", None)

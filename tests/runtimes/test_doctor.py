@@ -1,4 +1,4 @@
-"""The look at the machine imports what is installed, not what lies in the folder that the user stands in."""
+"""``arbex doctor`` imports what is installed, not what lies in the working folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child Python finds what its parent finds, and nothing that merely lies in the working folder."""
+"""A Python child process finds what its parent finds, and nothing that merely lies in the working folder."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_python_m_hands_its_working_folder_on_only_where_the_user_named_it(
 def test_a_checkout_that_is_not_installed_works_from_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There, the working folder is where the toolkit itself comes from; what Python brings has precedence over it."""
+    """There, the toolkit itself is imported from the working folder; Python's own modules take precedence over it."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     root = Path(isolated.__file__).parent.parent
     for package in ("arbex", "runtimes"):

@@ -1,4 +1,4 @@
-"""A device installs NumPy, click, Pillow and one runtime: nothing of torch."""
+"""A device installs NumPy, click, Pillow and one runtime, but not torch."""
 
 from __future__ import annotations
 

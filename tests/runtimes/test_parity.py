@@ -1,4 +1,4 @@
-"""Figures of parity against numbers worked out by hand and against SciPy, scikit-learn and torchmetrics."""
+"""Figures of parity against numbers computed by hand and against SciPy and torchmetrics."""
 
 from __future__ import annotations
 

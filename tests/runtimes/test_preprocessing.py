@@ -1,4 +1,4 @@
-"""From pictures to faces: whole pictures, boxes, videos."""
+"""From images to faces: whole images, boxes, videos."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_is_no_video_or_detector_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="OpenCV Zoo"):
         Detector(tmp_path / "nowhere.onnx")
     (tmp_path / "x.onnx").write_bytes(b"no network")
-    with pytest.raises(BackendError, match="refuses the detector"):
+    with pytest.raises(BackendError, match="cannot load the detector"):
         Detector(tmp_path / "x.onnx")
 
 

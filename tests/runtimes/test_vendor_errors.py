@@ -1,4 +1,4 @@
-"""Every exception of every vendor that runs artifacts becomes one paragraph of ours; the list is complete."""
+"""Every exception of every vendor that runs artifacts becomes a BackendError; the lists are complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPORTERS = ("executorch.exir", "executorch.backends", "coreai_torch")
 
 
 def vendor_exceptions(package: str) -> set[type[Exception]]:
-    """Returns every exception that a loaded package defines, wherever in it, but for what exports."""
+    """Returns every exception that a loaded package defines, except those of its exporter."""
     modules = [m for n, m in list(sys.modules.items()) if m and n.partition(".")[0] == package]
     kinds = {value for module in modules for value in vars(module).values() if inspect.isclass(value)}
     own = {k for k in kinds if issubclass(k, Exception) and k.__module__.partition(".")[0] == package}
@@ -33,7 +33,7 @@ def vendor_exceptions(package: str) -> set[type[Exception]]:
 
 
 def exceptions_of(known: Format) -> Iterator[type[Exception]]:
-    """Yields what a runtime may raise: its vendor's own exceptions, and those of Python that bindings raise."""
+    """Yields what a runtime may raise: the vendor's own exceptions, and built-in ones that bindings raise."""
     for package in known.packages:
         if package.is_installed:
             package.load()
@@ -42,7 +42,7 @@ def exceptions_of(known: Format) -> Iterator[type[Exception]]:
 
 
 def failing(runtime: type[Runtime], error: Exception) -> Runtime:
-    """Returns a runtime of that class that needs no artifact, and fails to run with the error."""
+    """Returns a runtime of that class that needs no artifact and whose run raises the error."""
 
     class Failing(runtime):  # type: ignore[misc, valid-type]
         def load(self) -> None: ...
@@ -58,7 +58,7 @@ def test_every_exception_of_the_vendor_is_translated_with_its_cause(known: Forma
     assert known.runtime is not None
     for kind in exceptions_of(known):
         error = kind.__new__(kind)
-        with failing(known.runtime, error) as runtime, pytest.raises(BackendError, match="fails to run model") as told:
+        with failing(known.runtime, error) as runtime, pytest.raises(BackendError, match="cannot run model") as told:
             runtime.run(IMAGES)
         assert told.value.__cause__ is error, kind
 
@@ -79,7 +79,7 @@ def test_mistakes_of_ours_are_not_taken_for_the_vendors() -> None:
 def test_a_file_that_is_no_model_is_refused(known: Format, content: bytes, tmp_path: Path) -> None:
     assert known.runtime is not None
     (tmp_path / "model").write_bytes(content)
-    with pytest.raises(BackendError, match=f"{known.runner} refuses") as told:
+    with pytest.raises(BackendError, match=f"{known.runner} cannot load") as told:
         known.runtime(tmp_path / "model", 64)
     assert told.value.__cause__ is not None
 

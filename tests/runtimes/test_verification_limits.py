@@ -1,4 +1,4 @@
-"""Limits that a user gives to ``verify`` apply to the user's images; the golden vectors have those of the manifest."""
+"""Limits given to ``verify`` apply to the user's images; the manifest's limits apply to the golden vectors."""
 
 from __future__ import annotations
 
