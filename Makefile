@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench docs clean
 
 setup: $(STAMP)
 
@@ -28,5 +28,9 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks.edge
 
+# Material for MkDocs announces its successor at every build; the variable keeps the output to what concerns the pages.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf demo $(VENV)
+	rm -rf demo site $(VENV)

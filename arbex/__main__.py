@@ -1,4 +1,4 @@
-"""``python -m arbex``."""
+"""Entry point of ``python -m arbex``."""
 
 from arbex.cli import main
 

@@ -1,4 +1,6 @@
-"""A training run on disk and the model in it, as JSON and safetensors: reading them runs no code.
+"""A training run on disk, and the model in it.
+
+The files are JSON and safetensors, so that no code runs when they are read.
 
 RUN/config.json         model, method, settings and data of the training
 RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
@@ -10,6 +12,7 @@ RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,18 +40,18 @@ RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that is needed to build the model of a run, and how it was trained.
+    """Configuration of a run, from which its model can be built.
 
     Attributes:
         preset: Name of the encoder's preset, ``custom`` for a backbone of the user's own.
         method: Name of the method.
         labels: Class names in the order of the outputs.
-        encoder: Widths and depths of the encoder.
-        anchors: Number of anchors per class.
-        preprocessing: How images become the input of the encoder.
+        encoder: Shape of the encoder.
+        anchors: Anchors per class.
+        preprocessing: How images become its input.
         settings: Settings of the training.
         method_options: Options of the method.
-        data: Path and digest of the training data, and digests of the weights that the run started from.
+        data: Path and identity of the training data.
     """
 
     preset: str
@@ -85,7 +88,11 @@ class RunConfig:
             RunError: If another version wrote it, with another schema.
         """
         if value["schema"] != SCHEMA:
-            raise RunError(f"The run has schema {value['schema']}; this version reads schema {SCHEMA}.")
+            raise RunError(
+                f"The run has schema {value['schema']}.",
+                allowed=f"Allowed: {SCHEMA}.",
+                remedy="Install the version of arbex that wrote it, or train again.",
+            )
         return cls(
             preset=value["preset"],
             method=value["method"],
@@ -103,12 +110,12 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
     """Returns a freshly initialized model.
 
     Args:
-        config: Configuration of the run.
-        backbone: For a run on a custom backbone: the callable that builds it, or its name, which must be the one in
-            the configuration. A name that stands only in a file is never imported.
+        config: What to build.
+        backbone: Custom backbone of the run: the callable that builds it, or its name, which must be the one recorded
+            in the run. A name in a file alone never makes code run.
 
     Raises:
-        RunError: If the backbone is not given, or is not the one in the configuration.
+        RunError: If the backbone is missing, or is not the run's.
     """
     encoder = build_encoder(config.encoder, backbone)
     out_features = config.encoder.out_features
@@ -136,7 +143,7 @@ def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | s
     module, found = measure(config.backbone, factory, config.image_size)
     if found != config:
         raise RunError(
-            f"The backbone {config.backbone} returns vectors of {found.out_features}; the run has "
+            f"The backbone {config.backbone} returns vectors of {found.out_features} features; the run needs "
             f"{config.out_features}.",
             remedy="Use the code that the run was trained with.",
         )
@@ -158,7 +165,7 @@ def read_config(run: Path) -> RunConfig:
     """Reads ``config.json``.
 
     Raises:
-        RunError: If the run does not exist, or one of its files is missing or damaged.
+        RunError: If ``run`` is not a run, or one of its files is missing or damaged.
     """
     if not run.is_dir():
         raise RunError(
@@ -169,24 +176,24 @@ def read_config(run: Path) -> RunConfig:
     if missing:
         raise RunError(
             f"{run} is not a complete run: {missing[0]} is missing.",
-            remedy="Copy the whole folder again, finish the training with --resume, or train a new run.",
+            remedy="Copy the whole folder again, finish the training with --resume, or train again.",
         )
     try:
         return RunConfig.from_json(json.loads((run / CONFIG).read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise RunError(
             f"{run / CONFIG} is damaged: {type(error).__name__}: {error}.",
-            remedy="Copy the run again, or train a new one.",
+            remedy="Copy the run again, or train again.",
         ) from error
 
 
 def damaged(path: Path, error: Exception) -> RunError:
-    """Returns the error for a weights file that cannot be read."""
-    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train a new one.")
+    """Returns the error for a damaged file of weights."""
+    return RunError(f"{path} is damaged: {error}.", remedy="Copy the run again, or train again.")
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads the metadata of a safetensors file, without its tensors.
+    """Reads only the metadata of a safetensors file.
 
     Raises:
         RunError: If the file is damaged.
@@ -213,19 +220,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk, without its weights.
+    """A run on disk.
 
     Attributes:
-        path: Folder of the run.
-        config: Configuration of the run.
-        epoch: Epoch of the best weights; 0 if they are untrained.
+        path: Its folder.
+        config: Its configuration.
+        epoch: Epoch of the weights; 0 if they are untrained.
         digest: SHA-256 of ``best.safetensors``.
+        accuracy: Validation accuracy of that epoch, in [0, 1]; NaN if it was not measured.
     """
 
     path: Path
     config: RunConfig
     epoch: int
     digest: str
+    accuracy: float = math.nan
 
 
 def open_run(path: str | Path) -> Run:
@@ -237,7 +246,8 @@ def open_run(path: str | Path) -> Run:
     run = Path(path)
     config = read_config(run)
     metadata = read_metadata(run / BEST)
-    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST))
+    accuracy = float(metadata.get("val_accuracy", math.nan))
+    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST), accuracy)
 
 
 def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:
@@ -245,7 +255,7 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
 
     Args:
         path: Folder of the run.
-        backbone: For a run on a custom backbone: the callable that builds it, or its name.
+        backbone: Custom backbone of the run: the callable that builds it, or its name.
 
     Raises:
         RunError: If the run is missing, incomplete or damaged, or the weights do not fit its configuration.
@@ -266,12 +276,13 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
 
 
 def newest_run(root: Path = Path("runs")) -> Path:
-    """Returns the run directly below ``root`` whose weights were written last.
+    """Returns the most recently written run under ``root``.
 
     Raises:
         RunError: If there is no complete run.
     """
-    runs = [p.parent for p in root.glob(f"*/{CONFIG}") if (p.parent / BEST).is_file()]
+    # Hidden folders are leftovers of processes that were killed.
+    runs = [p.parent for p in root.glob(f"[!.]*/{CONFIG}") if (p.parent / BEST).is_file()]
     if not runs:
         raise RunError(
             f"No RUN was given, and there is no complete run under {root}/.",

@@ -1,8 +1,8 @@
-"""Every error a user can meet, as one tree.
+"""All errors that a user can encounter, as one tree.
 
     ArbexError
-    ├── CheckFailed            exit 1   a parity or accuracy check did not hold
-    ├── InputError             exit 2   something the user gave cannot be used
+    ├── CheckFailed            exit 1   a parity or accuracy check failed
+    ├── InputError             exit 2   something that the user gave cannot be used
     │   ├── DataError                   a data set or an image
     │   ├── RunError                    a training run or its checkpoint
     │   ├── BundleError                 a bundle or a file in it
@@ -11,7 +11,7 @@
         └── MissingPackageError
 
 An error says what was wrong (with the value), what is allowed, and what to do. Vendor exceptions are
-translated at the boundary with ``raise ... from``, so that ``--debug`` still shows where they came from.
+translated where they occur with ``raise ... from``, so that ``--debug`` still shows where they came from.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ArbexError(Exception):
 
     Args:
         problem: What was wrong, with the offending value.
-        allowed: What would have been accepted.
-        remedy: What the user can do now.
+        allowed: What would have been accepted, as ``Allowed: a, b, c.``
+        remedy: What to do, in the imperative.
     """
 
     exit_code = 2
@@ -34,8 +34,8 @@ class ArbexError(Exception):
         super().__init__(" ".join(part for part in (problem, allowed, remedy) if part))
 
 
-class CheckFailed(ArbexError):  # noqa: N818 - reads as what happened
-    """A check ran and did not hold."""
+class CheckFailed(ArbexError):  # noqa: N818 - named after what happened
+    """A check ran and failed."""
 
     exit_code = 1
 
@@ -61,7 +61,7 @@ class UnsupportedError(InputError):
 
 
 class BackendError(ArbexError):
-    """A vendor's compiler or runtime refused; the cause is chained."""
+    """A vendor's compiler or runtime failed; the cause is chained."""
 
     exit_code = 3
 
@@ -70,14 +70,14 @@ class MissingPackageError(BackendError):
     """A package that is needed for this step is not installed.
 
     Args:
-        package: The import name that is missing.
-        purpose: What it is needed for.
-        extra: The extra of this project that brings it, or an empty string.
-        remedy: Used instead of the usual ``pip install`` line.
+        package: Import name of the package.
+        purpose: What needs it, as a phrase such as ``running .onnx files``.
+        extra: Extra of this project that installs it, or an empty string.
+        remedy: What to do, if it is not the usual ``pip install`` line.
     """
 
     def __init__(self, package: str, purpose: str, *, extra: str = "", remedy: str = "") -> None:
-        """Builds the paragraph from the package and what it is for."""
+        """Builds the paragraph from the package and its purpose."""
         default = (
             f"Install it with: pip install 'arbex[{extra}]'" if extra else f"Install it with: pip install {package}"
         )

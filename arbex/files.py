@@ -1,19 +1,20 @@
-"""Writing files so that nothing half-written is ever left behind. Standard library only."""
+"""Writing files and folders completely or not at all. Standard library only."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from arbex.errors import InputError
+from arbex.replacing import clear_leftovers, make_stage, put_in_place, release
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces ``path`` by ``content`` in one step; a reader sees the old file or the new one.
+    """Writes ``content`` to ``path`` in one step; a reader sees the old file or the new one.
 
     Raises:
         InputError: If the folder does not exist or cannot be written to.
@@ -35,44 +36,71 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise
 
 
-@contextmanager
-def staged_folder(out: Path, *, replace_if: str = "") -> Iterator[Path]:
-    """Yields a folder beside ``out`` that takes its name when the block succeeds and vanishes when it does not.
-
-    Args:
-        out: The wanted folder. Its parents are made.
-        replace_if: A file name; an existing folder that holds it may be replaced. Without it, only an empty one.
+def refuse_file(folder: Path) -> None:
+    """Refuses the path of a folder that is a file or lies below one.
 
     Raises:
-        InputError: If ``out`` is a file, or holds something and must not be replaced, or cannot be made.
+        InputError: If the path, or one above it, is a file.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; a folder is to be written there.", remedy="Give another path.")
-    replaceable = bool(replace_if) and (out / replace_if).is_file()
-    if out.exists() and not replaceable and any(out.iterdir()):
-        raise InputError(f"{out} already holds something.", remedy="Give another folder, or remove this one first.")
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; a folder is to be written there.", remedy="Give another path.")
+
+
+def refuse_content(folder: Path) -> None:
+    """Refuses a folder that is not empty.
+
+    Raises:
+        InputError: If it holds anything.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} already holds something.", remedy="Give another folder, or remove this one first.")
+
+
+@contextmanager
+def staged_folder(out: Path, *, check: Callable[[Path], None] = refuse_content) -> Iterator[Path]:
+    """Yields a folder next to ``out`` that gets its name if the block succeeds and is removed if it fails.
+
+    An older folder is replaced in one step: even if this process is killed, ``out`` is the complete old folder or the
+    complete new one.
+
+    Args:
+        out: Folder to write, or a link to it. Missing parents are created.
+        check: Raises an error if ``out`` must not be replaced. It is called before the block and after it.
+
+    Raises:
+        InputError: If ``out`` is a file, or must not be replaced, or cannot be made.
+    """
+    out = Path(os.path.realpath(out)) if out.is_symlink() else out
+    refuse_file(out)
+    clear_leftovers(out)
+    check(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        stage, held = make_stage(out)
     except OSError as error:
-        raise InputError(
-            f"{out} cannot be written: {error.strerror}.", remedy="Give a folder you may write to."
-        ) from error
+        raise unwritable(out, error) from error
     try:
-        stage.chmod(0o755)
         yield stage
-        if out.exists():
-            shutil.rmtree(out)
-        stage.rename(out)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+        check(out)
+        try:
+            put_in_place(stage, out)
+        except OSError as error:
+            raise unwritable(out, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)  # the unfinished folder, or the old one, which now has its name
+        release(held)
 
 
-def hand_over(source: str | Path, target: str | Path) -> None:
-    """Puts a file that was made in a work folder where it belongs: by name alone at first, as a copy after that.
+def unwritable(folder: Path, error: OSError) -> InputError:
+    """Returns the error for a folder that cannot be written."""
+    return InputError(f"{folder} cannot be written: {error.strerror}.", remedy="Give a folder that you may write to.")
 
-    Two bundles never share a file: what is changed in one is not changed in the other.
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Puts a file from a work folder where it belongs: as a hard link the first time, as a copy after that.
+
+    Two bundles never share a file, so that a change in one does not reach the other.
     """
     if os.stat(source).st_nlink == 1:
         try:

@@ -1,10 +1,13 @@
-"""Reading a face image into the network's input. One function for training and for the device.
+"""Reading images as input of the network, in the same way for training and on the device.
 
-NumPy and Pillow only: a device imports this module without torch, so what trained is what runs.
+NumPy and Pillow only: a device imports this module without torch, so its preprocessing is that of the training.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +19,77 @@ from arbex.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 MIN_SIDE = 8
-"""Smaller images hold no face."""
+"""Smallest side of an image in pixels; a smaller one cannot show a face."""
 
 
 def find_images(path: Path) -> list[Path]:
-    """Returns the image files below a folder, sorted, or the file itself; hidden files are left out."""
-    if path.is_file():
-        return [path]
-    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+    """Returns the image files below a folder, sorted, or the file itself; hidden files and folders are left out.
+
+    Raises:
+        DataError: If a folder cannot be read; its images are never skipped silently.
+    """
+    return [path] if path.is_file() else sorted(images_below(path))
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yields the image files below a folder; links to folders are not followed."""
+    for entry in list_folder(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from images_below(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in SUFFIXES and is_there(entry) and entry.is_file():
+            yield Path(entry.path)
+
+
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """Returns the entries of a folder, sorted by name.
+
+    Raises:
+        DataError: If this user may not list the folder, or may not open what is in it.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            check_readable(folder)
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise unreadable(folder, error.strerror) from error
+
+
+def is_there(entry: os.DirEntry[str]) -> bool:
+    """Tells whether an entry of a folder exists, which a broken link does not.
+
+    Raises:
+        DataError: If it is a link into a folder that this user may not read.
+    """
+    try:
+        return not entry.is_symlink() or bool(entry.stat())
+    except PermissionError as error:
+        raise unreadable(Path(entry.path), error.strerror) from error
+    except OSError:  # a broken link, or one that leads to itself
+        return False
+
+
+def check_readable(folder: Path) -> None:
+    """Refuses an existing folder whose files this user may not list or open.
+
+    Raises:
+        DataError: If this user lacks the permission.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise unreadable(folder, os.strerror(errno.EACCES))
+
+
+def unreadable(path: Path, reason: str | None) -> DataError:
+    """Returns the error for a folder of images that cannot be read."""
+    return DataError(
+        f"{path} cannot be read: {reason or 'unknown reason'}.",
+        remedy="Give this user permission to read it, or move it out of the data.",
+    )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turns any Pillow image upright (EXIF) and into 8-bit RGB; 16-bit gray is scaled, transparency dropped."""
+    """Converts an image to upright 8-bit RGB: EXIF rotation is applied, 16-bit gray scaled, transparency dropped."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         gray = np.asarray(image).astype(np.float64)
@@ -54,13 +115,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} cannot be read as an image: {reason}.",
-            allowed=f"Readable are {', '.join(FORMATS)}.",
+            allowed=f"Allowed: {', '.join(FORMATS)}.",
             remedy="Replace or remove the file.",
         ) from error
     if min(pixels.shape[:2]) < MIN_SIDE:
         raise DataError(
-            f"{path} is {pixels.shape[1]}x{pixels.shape[0]} pixels, too small to hold a face.",
-            allowed=f"Each side needs at least {MIN_SIDE} pixels.",
+            f"{path} is {pixels.shape[1]}x{pixels.shape[0]} pixels, too small to show a face.",
+            allowed=f"Allowed: {MIN_SIDE} pixels or more on each side.",
             remedy="Replace or remove the file.",
         )
     return pixels
@@ -74,5 +135,5 @@ def resize(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def load(path: Path, side: int) -> NDArray[np.uint8]:
-    """Reads a file as the network sees it: uint8 RGB ``[side, side, 3]``."""
+    """Reads a file as input of the network: uint8 RGB ``[side, side, 3]``."""
     return resize(read_image(path), side)

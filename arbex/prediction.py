@@ -12,7 +12,7 @@ from arbex.data.augmentation import Normalize
 from arbex.models import ExpressionClassifier
 
 BATCH = 32
-"""Number of images that are computed together."""
+"""Number of images per batch."""
 
 
 class Predictions(NamedTuple):

@@ -1,4 +1,4 @@
-"""Progress of long work. Standard library only."""
+"""Progress of long work, from the code that does it to whatever shows it. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 Step: TypeAlias = Callable[[int], None]
-"""Takes the number of finished steps."""
+"""Called with the number of steps done so far."""
 
 
 class Reporter:
-    """Takes messages and progress. This one drops them; the command line has one that shows them."""
+    """Receives messages and progress. This class discards them; the one of the command line shows them."""
 
     def line(self, text: str) -> None:
-        """Takes one line of text for the user."""
+        """Receives a message of one line."""
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
-        """Yields a function that takes the number of finished steps out of ``total``."""
+        """Yields a function that receives how many of ``total`` steps are done."""
         yield lambda done: None
 
 

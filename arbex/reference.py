@@ -30,12 +30,12 @@ class Answers(NamedTuple):
 
 
 def answer(model: ExpressionClassifier, images: NDArray[np.uint8], *, report: Reporter = SILENT) -> Answers:
-    """Returns a model's answers for images in the layout of a device, channels last.
+    """Returns a model's answers for images in the layout of a device.
 
     Args:
         model: The model.
         images: uint8 RGB ``[n, S, S, 3]``.
-        report: Takes progress.
+        report: Receives progress.
     """
     with report.bar("PyTorch reference", len(images)) as step:
         found = predict(model, batches(images, step))

@@ -1,7 +1,6 @@
 """Names and values that every stage shares. Standard library only.
 
-A value that passes from one stage to another is frozen and can be stored as JSON; whatever changes an output has a
-digest.
+Values that pass between stages are frozen and round-trip through JSON; a digest identifies what changes an output.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 """Names of the precisions of exported artifacts."""
 
 ECE_BINS = 15
-"""Bins of equal width that the expected calibration error is computed from."""
+"""Number of equal-width bins of the expected calibration error."""
 
 PROBABILITY_FLOOR = 1e-12
 """Smaller probabilities are raised to this value before their logarithm is taken."""
@@ -58,7 +57,7 @@ def digest_file(path: Path) -> str:
 
 
 def digest_files(paths: Iterable[Path]) -> list[str]:
-    """Returns the SHA-256 of each file, computed on all processors."""
+    """Returns the SHA-256 of each file, computed on all cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib releases the interpreter's lock
         return list(pool.map(digest_file, paths))
 

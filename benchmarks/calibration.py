@@ -24,15 +24,16 @@ from arbex.progress import SILENT
 from arbex.reference import answer
 from calibration import CalibrationTable
 from calibration.observers import OBSERVERS
-from export.calibrated import BATCH, CalibrationRequest, calibrate_run
+from export.channel_equalization import equalize_channels
 from export.gate import answers_of
+from export.int8_calibration import BATCH, CalibrationRequest, calibrate_run
 from export.trace import TracedModel, trace
 from quantize.program import Calibrator, prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, WIDEST
 from runtimes.base import Prediction
 from runtimes.benchmark import peak_memory
+from runtimes.comparison_images import list_images
 from runtimes.parity import compare
-from runtimes.testimages import read_images
 
 RUNS = 20
 FEW, MANY = 64, 1024
@@ -41,8 +42,10 @@ SAMPLES = 256
 
 def make_table(run: Path, data: str, samples: int, *, equal: bool = True) -> tuple[TracedModel, CalibrationTable]:
     """Calibrates a run, with its channels equalized or as they are."""
-    traced = trace(load_run(run), equal=equal)
-    return traced, calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=samples), SILENT)[0]
+    traced = trace(load_run(run))
+    traced = equalize_channels(traced) if equal else traced
+    request = CalibrationRequest(source=data, samples=samples)
+    return traced, calibrate_run(open_run(run), traced, request, SILENT)[0]
 
 
 def peak_in_own_process(run: Path, data: str, samples: int) -> int:
@@ -70,7 +73,7 @@ def throughput(traced: TracedModel) -> None:
 def observers(run: Path, data: str, limit: int) -> None:
     """Prints what the int8 program answers with the ranges of each observer, equalized and not."""
     made = [make_table(run, data, SAMPLES, equal=equal) for equal in (False, True)]
-    files, labels = read_images(data, "test", made[0][0].labels, limit)
+    files, labels = list_images(data, "test", made[0][0].labels, limit)
     pixels = np.stack([load(file, made[0][0].side) for file in files])
     reference = Prediction(*answer(load_run(run), pixels))
     print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalization, and with it\n")

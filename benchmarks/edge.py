@@ -20,7 +20,8 @@ from arbex.settings import PRESET_SETTINGS, override
 from arbex.synth import SynthConfig, write_dataset
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from export.pipeline import ExportRequest, export
+from export.pipeline import export
+from export.plan import ExportRequest
 from runtimes.benchmark import benchmark
 from runtimes.bundle import open_bundle
 
@@ -60,7 +61,15 @@ def latency(preset: str, threads: int) -> None:
         # Answers of random weights are ties that any rounding decides; they do not matter here.
         targets, precisions = ("cpu", "android"), ("fp32", "int8")
         export(
-            ExportRequest(root / "run", targets, root, precisions, samples=32, min_agreement=0.0, allow_untrained=True)
+            ExportRequest(
+                run=root / "run",
+                targets=targets,
+                out=root,
+                precisions=precisions,
+                samples=32,
+                min_agreement=0.0,
+                allow_untrained=True,
+            )
         )
         model = load_run(root / "run")
         images = torch.zeros(1, 3, model.preprocessing.image_size, model.preprocessing.image_size)
@@ -72,12 +81,15 @@ def latency(preset: str, threads: int) -> None:
         print(f"|---|---|---|---|---|---|---|\n| PyTorch | fp32 | {reference:.2f} | 1.00 | | | |")
         for name in ("cpu", "android"):
             rows = benchmark(open_bundle(root / name), threads=threads)
-            full = next(row for row in rows if row["precision"] == "fp32")
+            full = next(row for row in rows if row.precision == "fp32")
             for row in rows:
-                ms, size = row["p50_ms"], row["size_bytes"]
+                if row.figures is None or full.figures is None:
+                    print(f"| {row.artifact} | {row.precision} | {row.why} |")
+                    continue
+                ms, size = row.figures.p50_ms, row.size_bytes
                 print(
-                    f"| {row['runtime']} | {row['precision']} | {ms:.2f} | {ms / reference:.2f} "
-                    f"| {ms / full['p50_ms']:.2f} | {size / 1e6:.2f} | {size / full['size_bytes']:.2f} |"
+                    f"| {row.figures.runtime} | {row.precision} | {ms:.2f} | {ms / reference:.2f} "
+                    f"| {ms / full.figures.p50_ms:.2f} | {size / 1e6:.2f} | {size / full.size_bytes:.2f} |"
                 )
 
 

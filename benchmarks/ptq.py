@@ -30,23 +30,24 @@ from arbex.progress import SILENT
 from arbex.reference import answer
 from arbex.spec import INPUT_NAME, size_of_tree
 from calibration.samples import CalibrationSet, load_samples
-from export.calibrated import CalibrationRequest, calibrate_run
+from export.channel_equalization import equalize_channels
 from export.gate import answers_of
-from export.pipeline import ExportRequest, export
+from export.int8_calibration import CalibrationRequest, calibrate_run
+from export.pipeline import export
+from export.plan import ExportRequest
 from export.trace import TracedModel, trace
-from quantize.constants import attribute
-from quantize.kernels import as_kernels_compute
+from quantize.folding import attribute
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.operators import WEIGHTED
 from quantize.patterns import calls
 from quantize.program import prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, FLOAT
 from runtimes.base import Prediction, Runtime
+from runtimes.comparison_images import list_images
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.parity import compare
-from runtimes.testimages import read_images
 from runtimes.vendor_output import hidden_output
-from runtimes.verification import run_all
 
 SAMPLES = 64
 RUNS = 20
@@ -166,11 +167,16 @@ def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
 def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: NDArray[np.uint8]) -> list[Row]:
     """Exports, quantizes with everybody's tools, and returns a row a file."""
     calibration = load_samples(data, traced.labels, traced.side, count=SAMPLES)
-    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(data, samples=SAMPLES), SILENT)
+    table, _ = calibrate_run(open_run(run), traced, CalibrationRequest(source=data, samples=SAMPLES), SILENT)
     table.save(folder / "table.json")
     targets = ("cpu", "android", "iphone")
     wanted = ExportRequest(
-        run, targets, folder / "ours", ("fp32", "int8"), str(folder / "table.json"), allow_untrained=True
+        run=run,
+        targets=targets,
+        out=folder / "ours",
+        precisions=("fp32", "int8"),
+        calibration=str(folder / "table.json"),
+        allow_untrained=True,
     )
     with hidden_output():
         export(wanted)
@@ -209,8 +215,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = load_run(arguments.run)
-    traced = trace(model)
-    files, labels = read_images(arguments.data, "test", traced.labels, arguments.images)
+    traced = equalize_channels(trace(model))
+    files, labels = list_images(arguments.data, "test", traced.labels, arguments.images)
     pixels = np.stack([load(file, traced.side) for file in files])
     reference = Prediction(*answer(model, pixels))
     with tempfile.TemporaryDirectory() as name:
@@ -223,7 +229,7 @@ def main() -> None:
         for row in rows:
             answers = row.answers
             if row.name in running:
-                answers = run_all(running[row.name], pixels)
+                answers = running[row.name].run_all(pixels)
             figures = "| | | "
             if answers:
                 parity = compare(reference, answers, labels)

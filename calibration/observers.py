@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import UnsupportedError
+from arbex.checks import check_name
 from calibration.histogram import Histogram, fitting_exponent
 from calibration.statistics import GRID, TensorRange, TensorStatistics
 
@@ -148,6 +148,5 @@ def observe(name: str, seen: TensorStatistics) -> TensorRange:
     Raises:
         UnsupportedError: If there is no observer of that name.
     """
-    if name not in OBSERVERS:
-        raise UnsupportedError(f"The calibrator {name!r} is not known.", allowed=f"Allowed: {', '.join(OBSERVERS)}.")
+    check_name("calibrator", name, OBSERVERS)
     return OBSERVERS[name](seen)

@@ -7,31 +7,25 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex import __version__
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.spec import digest_json
 from calibration.histogram import BINS, Histogram
 from calibration.observers import OBSERVERS, observe
 from calibration.statistics import TensorRange, TensorStatistics
+from calibration.table_files import check_place, counts_file
 
 SCHEMA = 2
 TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
 
 AGAIN = "Make one with: arbex calibrate RUN --data DATA --out FILE."
-
-
-def tool_versions() -> dict[str, str]:
-    """Returns the versions that a table depends on."""
-    return {"arbex": __version__, **{name: metadata.version(name) for name in TOOLS}}
 
 
 @dataclass(frozen=True)
@@ -187,11 +181,12 @@ class CalibrationTable:
         when read.
 
         Raises:
-            InputError: If the folder does not exist or cannot be written to.
+            InputError: If one of both files exists and is not an earlier table's, or cannot be written.
         """
         from safetensors.numpy import save
 
         path = Path(path)
+        check_place(path)
         write_atomically(counts_file(path), save(self.counts))
         write_atomically(path, json.dumps(self.to_json(), indent=1) + "\n")
 
@@ -216,11 +211,6 @@ class CalibrationTable:
             raise DataError(f"The calibration table {name} cannot be read: {error.strerror or error}.") from error
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path} is no calibration table: {error}.", remedy=AGAIN) from error
-
-
-def counts_file(path: Path) -> Path:
-    """Returns where the histograms of a table lie."""
-    return path.with_suffix(".safetensors")
 
 
 def digest_counts(counts: Mapping[str, NDArray[np.int64]]) -> str:

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
-from collections.abc import Mapping
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from arbex import __version__
-from arbex.spec import Preprocessing, digest_files
+from arbex.files import link_or_copy
+from arbex.packages import tool_versions
+from arbex.spec import digest_files
 from export.readme import render_licenses, render_readme
+from export.registry import WRITERS
 from export.targets import Target
-from runtimes.manifest import NAME, Artifact, FileRecord, Manifest
+from runtimes.bundle import Golden, pack_golden
+from runtimes.manifest import NAME, FileRecord, Manifest
 
-TOOLS = (
-    "torch",
-    "torchao",
-    "onnx",
-    "onnxscript",
-    "onnxsim",
-    "coremltools",
-    "litert-torch",
-    "litert-converter",
-    "ai-edge-quantizer",
-    "tensorrt-rtx-cu13",
-    "torch-tensorrt",
-)
+SHAPING = ("torch", "torchao")
+"""Packages that shape the program of every artifact."""
 
 
-def tool_versions() -> dict[str, str]:
+def export_tools() -> dict[str, str]:
     """Returns the versions of this toolkit and of the packages that shape an artifact."""
-    versions = {"arbex": __version__}
-    for name in TOOLS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    written = (n for w in WRITERS.values() for n in (*(p.distribution for p in w.packages), *w.tools))
+    return tool_versions((*SHAPING, *written))
+
+
+def copy_artifact(made: Path, folder: Path) -> Path:
+    """Puts a file or folder from the work folder into ``artifacts/`` of a bundle, and returns where it lies then."""
+    copy = folder / "artifacts" / made.name
+    copy.parent.mkdir(exist_ok=True)
+    if made.is_dir():
+        shutil.copytree(made, copy, copy_function=link_or_copy)
+    else:
+        link_or_copy(made, copy)
+    return copy
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
@@ -45,38 +42,25 @@ def record_files(folder: Path) -> dict[str, FileRecord]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
     digests = digest_files(files)
     return {
-        file.relative_to(folder).as_posix(): FileRecord(file.stat().st_size, digest)
+        file.relative_to(folder).as_posix(): FileRecord(size=file.stat().st_size, sha256=digest)
         for file, digest in zip(files, digests, strict=True)
     }
 
 
-def seal_bundle(
-    folder: Path,
-    target: Target,
-    labels: tuple[str, ...],
-    preprocessing: Preprocessing,
-    artifacts: tuple[Artifact, ...],
-    golden: bytes,
-    provenance: Mapping[str, Any],
-) -> Manifest:
+def seal_bundle(folder: Path, manifest: Manifest, target: Target, golden: Golden) -> None:
     """Completes a folder that holds ``artifacts/`` to a bundle.
 
     Args:
         folder: The bundle's folder.
+        manifest: What it holds and where that came from, without the list of files.
         target: What it is for.
-        labels: Class names in order.
-        preprocessing: How images become the input.
-        artifacts: What lies in it.
-        golden: Test vectors, packed.
-        provenance: Where it came from.
+        golden: Test vectors.
     """
-    manifest = Manifest(target.name, labels, preprocessing, artifacts, provenance)
-    (folder / "golden.npz").write_bytes(golden)
-    (folder / "LICENSES").write_text(render_licenses(provenance), encoding="utf-8")
+    (folder / "golden.npz").write_bytes(pack_golden(golden))
+    (folder / "LICENSES").write_text(render_licenses(manifest.provenance), encoding="utf-8")
     (folder / "README.md").write_text(render_readme(manifest, target), encoding="utf-8")
-    manifest = Manifest(target.name, labels, preprocessing, artifacts, provenance, record_files(folder))
-    (folder / NAME).write_text(manifest.dump(), encoding="utf-8")
-    return manifest
+    sealed = replace(manifest, files=record_files(folder))
+    (folder / NAME).write_text(sealed.dump(), encoding="utf-8")
 
 
 def write_archive(bundle: Path) -> Path:

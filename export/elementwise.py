@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
+from arbex.provenance import Elementwise, Recipe
 from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
-from quantize.placement import belongs_to, quantized_outputs
+from quantize.placement import in_head, quantized_outputs
 from quantize.program import blank_input
-from quantize.recipe import Recipe
 
 COMPUTING = (
     *("prelu", "relu", "relu_", "leaky_relu", "gelu", "silu", "silu_", "hardswish", "hardswish_", "elu", "sigmoid"),
@@ -32,23 +31,6 @@ REASONS = {
     "add": "sums of which a part is in float, such as the shortcuts of a transformer",
     "add_": "sums of which a part is in float, such as the shortcuts of a transformer",
 }
-
-
-@dataclass(frozen=True)
-class Elementwise:
-    """Operators without weights that compute in float.
-
-    Attributes:
-        operator: What they compute, by its name in ATen.
-        operators: How many they are.
-        values: How many values they put out an image.
-        reason: Why in float.
-    """
-
-    operator: str
-    operators: int
-    values: int
-    reason: str
 
 
 class Counter(Interpreter):
@@ -94,10 +76,15 @@ def list_elementwise(folded: GraphModule, values: Mapping[Node, int], recipe: Re
     for node, count in values.items():
         name = short_name(node)
         is_layer = str(node.target) in (*WEIGHTED, ATTENTION, *PRODUCTS)
-        if name in COMPUTING and not is_layer and node not in quantized and not belongs_to(node, recipe.float_modules):
+        if name in COMPUTING and not is_layer and node not in quantized and not in_head(node):
             found[name].append(count)
     rows = [
-        Elementwise(name, len(counts), sum(counts), REASONS.get(name, ROUNDING) if recipe.outputs else ACCELERATED)
+        Elementwise(
+            operator=name,
+            operators=len(counts),
+            values=sum(counts),
+            reason=REASONS.get(name, ROUNDING) if recipe.outputs else ACCELERATED,
+        )
         for name, counts in found.items()
     ]
     return tuple(sorted(rows, key=lambda row: -row.values))

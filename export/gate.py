@@ -10,19 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch.fx import GraphModule
 
+from arbex.models import ExpressionClassifier
 from arbex.progress import Reporter
+from arbex.provenance import Recipe
+from arbex.reference import answer
 from calibration import TensorRange
-from export.calibrated import BATCH, normalized
+from calibration.samples import CalibrationSet
+from export.int8_calibration import normalized
 from export.trace import TracedModel
 from quantize.fallback import Outcome, Score, Search
-from quantize.kernels import as_kernels_compute
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
-from quantize.recipe import Recipe
 from quantize.sensitivity import analyze, measure_costs
-from runtimes.base import Prediction
+from runtimes.base import BATCH, Prediction
+from runtimes.bundle import Golden
+from runtimes.comparison_images import ComparisonImages
 from runtimes.manifest import Thresholds
 from runtimes.parity import Parity, compare, violations
-from runtimes.verification import TestImages
+
+GATE_IMAGES = 256
+"""Most calibration images that are held in memory to judge on."""
 
 SENSITIVITY_IMAGES = 64
 """Their gradients tell operators apart; measuring them costs as much as 10 evaluations of a placement."""
@@ -44,8 +51,20 @@ class Gate:
         thresholds: The limits.
     """
 
-    sets: tuple[TestImages, ...]
+    sets: tuple[ComparisonImages, ...]
     thresholds: Thresholds
+
+
+def gate_on(calibrating: CalibrationSet, model: ExpressionClassifier, golden: Golden, thresholds: Thresholds) -> Gate:
+    """Returns what int8 must show on calibration images and on golden vectors."""
+    images = calibrating.first(GATE_IMAGES)
+    return Gate(
+        sets=(
+            ComparisonImages(images=images, expected=Prediction(*answer(model, images))),
+            ComparisonImages(images=golden.images, expected=golden.expected),
+        ),
+        thresholds=thresholds,
+    )
 
 
 def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:

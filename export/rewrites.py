@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.fx import GraphModule, Node
 
-from quantize.constants import constant
 from quantize.editing import editable, finished, replace_uses
+from quantize.folding import constant
 from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, WEIGHTED
 from quantize.patterns import calls, quantized_output, scale_and_zero_point
 

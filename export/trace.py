@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from arbex.data.augmentation import Normalize
 from arbex.errors import BackendError
 from arbex.models import ExpressionClassifier
-from arbex.spec import Preprocessing
-from export.faces import drawn_faces
-from quantize.equalize import equalize
+from arbex.spec import OUTPUT_NAMES, Preprocessing
+from quantize.operators import HEAD
 
 MAX_BATCH = 64
-EQUALIZING = 16
-"""Of the drawn faces, so many show how large channels become."""
+"""Largest batch that a traced program takes."""
 
 
 class Core(nn.Module):
@@ -28,7 +25,8 @@ class Core(nn.Module):
     def __init__(self, model: ExpressionClassifier) -> None:
         """Takes the model's parts under the names that placement rules refer to."""
         super().__init__()
-        self.encoder, self.head = model.encoder, model.head
+        self.encoder = model.encoder
+        setattr(self, HEAD, model.head)
         self.model = [model]  # a list, so that its parts are registered once
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,7 +43,7 @@ class TracedModel:
         program: From normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
         labels: Class names.
         preprocessing: How images become its input.
-        equalized: Exponents of 2 by which channels behind activations were divided, by the activation's name.
+        equalized: Exponents of 2 by which channels after activations were divided, by the activation's name.
     """
 
     program: GraphModule
@@ -59,14 +57,11 @@ class TracedModel:
         return self.preprocessing.image_size
 
 
-def trace(model: ExpressionClassifier, *, equal: bool = True) -> TracedModel:
-    """Traces a model in eval mode with a free batch dimension, and equalizes its channels on drawn faces.
-
-    Such faces need no data set, so that every machine that holds the checkpoint finds the same program.
+def trace(model: ExpressionClassifier) -> TracedModel:
+    """Traces a model in eval mode with a free batch dimension.
 
     Args:
         model: The model, with its preprocessing.
-        equal: Whether to equalize; without it the program has the model's own weights.
 
     Raises:
         BackendError: If torch cannot trace it; the cause is chained.
@@ -85,11 +80,7 @@ def trace(model: ExpressionClassifier, *, equal: bool = True) -> TracedModel:
             f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
             remedy="The backbone must not branch on values or call .item() on shapes.",
         ) from error
-    if not equal:
-        return TracedModel(program, model.labels, model.preprocessing)
-    faces = torch.tensor(drawn_faces(side)[:EQUALIZING]).permute(0, 3, 1, 2)
-    equalized, exponents = equalize(program, Normalize(model.preprocessing)(faces))
-    return TracedModel(equalized, model.labels, model.preprocessing, exponents)
+    return TracedModel(program, model.labels, model.preprocessing)
 
 
 class InputStage(nn.Module):
@@ -121,3 +112,17 @@ class InputStage(nn.Module):
         x = image.float().permute(0, 3, 1, 2) if self.nhwc else image
         corrected, primary, confidence = self.program(x * self.scale + self.offset)
         return corrected, primary, confidence
+
+
+class NamedOutputs(nn.Module):
+    """Returns the outputs of a deployed program by name, for converters that name a signature after them."""
+
+    def __init__(self, deployed: nn.Module) -> None:
+        """Wraps a deployed program."""
+        super().__init__()
+        self.deployed = deployed
+        self.training = False  # exported programs refuse .eval()
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Maps uint8 ``[1, S, S, 3]`` to the named outputs."""
+        return dict(zip(OUTPUT_NAMES, self.deployed(image), strict=True))

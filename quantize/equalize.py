@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from quantize.constants import attribute
 from quantize.editing import editable, finished
+from quantize.folding import attribute
 from quantize.operators import BATCH_NORM, CONVOLUTION, PRELU, RELU
 from quantize.patterns import calls, only_user
 

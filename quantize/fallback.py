@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from arbex.progress import SILENT, Reporter
+from arbex.provenance import PredictedPoint, Tradeoff, Trial
 from quantize.sensitivity import Sensitivity
 
 MOST_TRIALS = 20
@@ -29,25 +29,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A measured point of the trade-off.
-
-    Attributes:
-        restored: How many operators were in float, the worst first.
-        int8_share: Share of all multiply-adds that was left in int8.
-        predicted_kl: What the sensitivity table predicted.
-        mean_kl: What was measured.
-        agreement: What was measured.
-    """
-
-    restored: int
-    int8_share: float
-    predicted_kl: float
-    mean_kl: float
-    agreement: float
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a search found.
 
@@ -63,17 +44,17 @@ class Outcome:
     trials: tuple[Trial, ...]
     sensitivity: Sensitivity
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns table, curve and choice for a bundle's manifest."""
-        return {
-            "restored": list(self.restored),
-            "trials": [asdict(trial) for trial in self.trials],
-            "predicted": [
-                {"int8_share": share, "kl": kl}
-                for share, kl in zip(self.sensitivity.int8_share, self.sensitivity.predicted, strict=True)
-            ],
-            "operators": [asdict(cost) for cost in self.sensitivity.costs],
-        }
+    @property
+    def tradeoff(self) -> Tradeoff:
+        """Table, curve and choice, as a bundle remembers them."""
+        table = self.sensitivity
+        curve = zip(table.int8_share, table.predicted, strict=True)
+        return Tradeoff(
+            restored=self.restored,
+            trials=self.trials,
+            predicted=tuple(PredictedPoint(int8_share=share, kl=kl) for share, kl in curve),
+            operators=table.costs,
+        )
 
 
 class Search:
@@ -87,7 +68,7 @@ class Search:
         Args:
             sensitivity: Gives order and predictions.
             measure: Measures the placement with these operators in float.
-            report: Takes a line a trial.
+            report: Takes a line per trial.
         """
         self.sensitivity, self.measure, self.report = sensitivity, measure, report
         self.scores: dict[int, Score] = {}
@@ -118,6 +99,12 @@ class Search:
         """Returns what was measured, in the order of the number of restored operators."""
         table = self.sensitivity
         return tuple(
-            Trial(n, table.int8_share[n], table.predicted[n], score.mean_kl, score.agreement)
+            Trial(
+                restored=n,
+                int8_share=table.int8_share[n],
+                predicted_kl=table.predicted[n],
+                mean_kl=score.mean_kl,
+                agreement=score.agreement,
+            )
             for n, score in sorted(self.scores.items())
         )

@@ -14,9 +14,10 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from quantize.constants import BIAS, MASK
+from arbex.provenance import Recipe
+from quantize.folding import BIAS, MASK
+from quantize.operators import HEAD
 from quantize.patterns import calls
-from quantize.recipe import Recipe
 
 SMALLEST_SCALE = 2**-12
 """A tensor that is always zero still needs a scale above zero."""
@@ -30,9 +31,9 @@ def module_path(node: Node) -> str:
     return str(list(stack.values())[-1][0]) if stack else ""
 
 
-def belongs_to(node: Node, modules: tuple[str, ...]) -> bool:
-    """Tells whether a node came from one of the modules, given by their first path component."""
-    return module_path(node).split(".")[0] in modules
+def in_head(node: Node) -> bool:
+    """Tells whether a node of a traced program came from the head, which stays in float32."""
+    return module_path(node).split(".")[0] == HEAD
 
 
 def int8_spec(scheme: str, axis: int = 0) -> QuantizationSpec:
@@ -75,7 +76,7 @@ class Placement(Quantizer):  # type: ignore[misc]
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks the operators, in the order of the graph: what follows a quantized tensor depends on it."""
         for node in model.graph.nodes:
-            if belongs_to(node, self.recipe.float_modules) or node.name in self.recipe.float_operators:
+            if in_head(node) or node.name in self.recipe.float_operators:
                 continue
             if calls(node, self.recipe.operators):
                 self.annotate_weighted(node)

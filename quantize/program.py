@@ -12,31 +12,42 @@ import torchao.quantization.pt2e.quantize_pt2e as pt2e
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from arbex.errors import DataError
+from arbex.errors import BackendError, DataError
+from arbex.provenance import Recipe
 from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
-from quantize.constants import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.editing import editable
+from quantize.folding import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.placement import Placement
-from quantize.recipe import WIDEST, Recipe
+from quantize.recipe import WIDEST
 from quantize.stems import make_stems_exact
 
 AGAIN = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
 
 
+QAT_FOLDING = "_fold_conv_bn_qat"
+"""Private function of torchao that ``convert_pt2e`` calls; the tests hold the pinned version against it."""
+
+
 @contextmanager
 def without_qat_folding() -> Iterator[None]:
-    """Skips torchao's search for training-time patterns: 12 seconds that never find one here."""
-    name = "_fold_conv_bn_qat"
-    original = getattr(pt2e, name, None)
-    if original is not None:
-        setattr(pt2e, name, lambda model: model)
+    """Skips torchao's search for training-time patterns: 12 seconds that never find one here.
+
+    Raises:
+        BackendError: If torchao has no such function any more: then what is skipped here must be looked at again.
+    """
+    original = getattr(pt2e, QAT_FOLDING, None)
+    if original is None:
+        raise BackendError(
+            f"torchao has no function {QAT_FOLDING} any more, which this version of arbex replaces.",
+            remedy="Install the version of torchao that is named in constraints.txt, or a newer arbex.",
+        )
+    setattr(pt2e, QAT_FOLDING, lambda model: model)
     try:
         yield
     finally:
-        if original is not None:
-            setattr(pt2e, name, original)
+        setattr(pt2e, QAT_FOLDING, original)
 
 
 def is_observer(module: Any) -> bool:

@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
+from arbex.provenance import OperatorCost, Recipe
+from arbex.spec import PROBABILITY_FLOOR
 from calibration import TensorRange
 from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
 from quantize.patterns import calls
-from quantize.placement import belongs_to, is_narrow, module_path, rounded_tensors
+from quantize.placement import in_head, is_narrow, module_path, rounded_tensors
 from quantize.program import apply_ranges, blank_input, is_observer, prepare
-from quantize.recipe import FLOAT, Recipe
-
-FLOOR = 1e-12
-"""Probabilities below this count as this in logarithms."""
+from quantize.recipe import FLOAT
 
 
 def multiply_adds(node: Node, value: Any, arguments: tuple[Any, ...]) -> int:
@@ -119,7 +118,7 @@ class Meter(Interpreter):
         self.moves.clear()
         with torch.enable_grad():
             corrected: Tensor = self.run(images.clone().requires_grad_())[0]
-            logarithms = corrected.clamp_min(FLOOR).log().sum(0)  # images do not depend on each other
+            logarithms = corrected.clamp_min(PROBABILITY_FLOOR).log().sum(0)  # images do not depend on each other
         effects = {name: np.zeros(corrected.shape) for name in self.moves}
         values = [value for value, _ in self.moves.values()]
         for column, logarithm in enumerate(logarithms):
@@ -170,23 +169,6 @@ def measure_costs(
 
 
 @dataclass(frozen=True)
-class OperatorCost:
-    """A row of the sensitivity table.
-
-    Attributes:
-        operator: Name in the traced program.
-        module: Dotted path of the module it came from.
-        macs: Multiply-adds an image.
-        kl: Predicted mean KL in nats where this operator alone is in int8; the larger one of several recipes.
-    """
-
-    operator: str
-    module: str
-    macs: int
-    kl: float
-
-
-@dataclass(frozen=True)
 class Sensitivity:
     """The sensitivity table, and in which order operators are restored to float.
 
@@ -210,8 +192,7 @@ class Predictor:
         """Takes the traced program, and what rounding each tensor costs under each recipe."""
         self.folded, self.costs = prepare(program, FLOAT), costs
         nodes = [n for n in self.folded.graph.nodes if calls(n, WEIGHTED)]
-        (heads,) = {recipe.float_modules for recipe in costs}
-        self.operators = {n.name: module_path(n) for n in nodes if not belongs_to(n, heads)}
+        self.operators = {n.name: module_path(n) for n in nodes if not in_head(n)}
         narrowest = max(recipe.min_channels for recipe in costs)
         self.stems = {n.name for n in nodes if is_narrow(n, narrowest)}  # only their outputs are rounded
 
@@ -250,7 +231,8 @@ def analyze(program: GraphModule, costs: Mapping[Recipe, Mapping[str, float]]) -
     predictor = Predictor(program, costs)
     macs = count_macs(predictor.folded)
     rows = [
-        OperatorCost(name, module, macs[name], predictor.alone(name)) for name, module in predictor.operators.items()
+        OperatorCost(operator=name, module=module, macs=macs[name], kl=predictor.alone(name))
+        for name, module in predictor.operators.items()
     ]
     order, curve = predictor.restoring_order(macs)
     in_int8 = {name: 0 if name in predictor.stems else macs[name] for name in predictor.operators}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from quantize.constants import constant
 from quantize.editing import finished
+from quantize.folding import constant
 from quantize.operators import CONVOLUTION, DEQUANTIZE
 from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 

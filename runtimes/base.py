@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -10,7 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import BackendError, BundleError
+from arbex.errors import ArbexError, BackendError, InputError
+
+BATCH = 16
+"""Images that are handed to a runtime at a time."""
 
 
 class Prediction(NamedTuple):
@@ -55,7 +60,8 @@ class Runtime(ABC):
             BackendError: If it refuses the artifact; the cause is chained.
         """
         self.path, self.side, self.threads = path, side, threads
-        self.load()
+        with self.translated("refuses"):
+            self.load()
 
     @abstractmethod
     def load(self) -> None:
@@ -63,7 +69,27 @@ class Runtime(ABC):
 
     @abstractmethod
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
-        """Answers for a batch that was checked."""
+        """Answers for a batch that was checked: uint8 RGB ``[B, S, S, 3]``."""
+
+    @abstractmethod
+    def vendor_errors(self) -> tuple[type[Exception], ...]:
+        """Returns the exceptions with which the vendor's package refuses an artifact or fails to run it."""
+
+    @contextmanager
+    def translated(self, action: str) -> Iterator[None]:
+        """Turns the vendor's exceptions into BackendError, with the cause chained.
+
+        Args:
+            action: What the runtime does with the artifact then, for the message: ``refuses``.
+        """
+        try:
+            yield
+        except ArbexError:
+            raise
+        except Exception as error:
+            if not isinstance(error, self.vendor_errors()):
+                raise
+            raise BackendError(f"{self.name} {action} {self.path}: {error}") from error
 
     def run(self, images: NDArray[np.uint8]) -> Prediction:
         """Answers for images.
@@ -72,23 +98,26 @@ class Runtime(ABC):
             images: uint8 RGB ``[B, S, S, 3]``, with B at least 1.
 
         Raises:
-            BundleError: If shape or dtype are others.
+            InputError: If shape or dtype are others.
             BackendError: If the runtime fails; the cause is chained.
         """
         side = self.side
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or len(images) == 0:
-            raise BundleError(
+            raise InputError(
                 f"The images are {images.dtype} {list(images.shape)}.",
-                allowed=f"Expected is uint8 [B, {side}, {side}, 3] with B at least 1.",
+                allowed=f"Allowed: uint8 [B, {side}, {side}, 3] with B at least 1.",
                 remedy="Read files with runtimes.preprocessing.load, or resize and stack them.",
             )
-        try:
+        with self.translated("fails to run"):
             return self.run_batch(images)
-        except (RuntimeError, ValueError) as error:  # what both runtimes' own exceptions derive from
-            raise BackendError(f"{self.name} failed to run {self.path}: {error}") from error
 
-    def close(self) -> None:  # noqa: B027 - most runtimes release everything with the object
-        """Releases what the runtime holds."""
+    def run_all(self, images: NDArray[np.uint8]) -> Prediction:
+        """Answers for any number of images, in batches; see ``run``."""
+        return concatenate([self.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+
+    def close(self) -> None:
+        """Releases what the runtime holds; most release everything with the object."""
+        return
 
     def __enter__(self) -> Runtime:
         """Returns itself."""

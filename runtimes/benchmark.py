@@ -6,15 +6,70 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtimes.bundle import RUNTIMES, Bundle, open_bundle
+from runtimes import isolated
+from runtimes.base import Runtime
+from runtimes.bundle import Bundle
+from runtimes.manifest import Artifact
 
 WARM_UP, RUNS, SECONDS = 5, 50, 5.0
 """Runs before the clock starts, runs that count, and after how long to stop earlier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What was measured of an artifact at batch 1.
+
+    Attributes:
+        runtime: What ran it.
+        p50_ms: Median latency.
+        p95_ms: 95th percentile of the latency.
+        images_per_s: Throughput.
+        peak_rss_bytes: Peak resident memory of the process that ran nothing else.
+    """
+
+    runtime: str
+    p50_ms: float
+    p95_ms: float
+    images_per_s: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The row of one artifact.
+
+    Attributes:
+        bundle: Folder of its bundle.
+        artifact: Its file name.
+        precision: Its precision.
+        threads: How many the runtime used.
+        size_bytes: Size of the artifact.
+        figures: What was measured; None where it failed.
+        why: Why it failed; empty where it did not.
+    """
+
+    bundle: str
+    artifact: str
+    precision: str
+    threads: int
+    size_bytes: int
+    figures: Figures | None
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the row as the command prints it; figures are null, and ``why`` tells, where it failed."""
+        row = asdict(self)
+        figures, why = row.pop("figures"), row.pop("why")
+        if figures is None:
+            return {**row, **dict.fromkeys(Figures.__dataclass_fields__), "runtime": "none", "why": why}
+        return {**row, **figures}
 
 
 def peak_memory() -> int:
@@ -32,15 +87,21 @@ def peak_memory() -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
+def measure(runtime_class: type[Runtime], path: Path, side: int, threads: int) -> Figures:
     """Times one artifact at batch 1, in this process.
 
-    Returns:
-        ``runtime, p50_ms, p95_ms, images_per_s, peak_rss_bytes``; throughput is at batch 1 as well.
+    Args:
+        runtime_class: What runs it.
+        path: The artifact.
+        side: Side of its input in pixels.
+        threads: How many the runtime uses.
+
+    Raises:
+        BackendError: If the runtime is missing, or refuses the artifact.
     """
-    image = np.random.default_rng(0).integers(0, 256, (1, bundle.side, bundle.side, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times: list[float] = []
-    with bundle.open(name, threads=threads) as runtime:
+    with runtime_class(path, side, threads=threads) as runtime:
         for _ in range(WARM_UP):
             runtime.run(image)
         started = time.perf_counter()
@@ -50,51 +111,55 @@ def measure(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
             times.append(time.perf_counter() - before)
         runtime_name = runtime.name
     median, slow = np.percentile(times, [50, 95])
-    return {
-        "runtime": runtime_name,
-        "p50_ms": float(median * 1e3),
-        "p95_ms": float(slow * 1e3),
-        "images_per_s": float(1 / median),
-        "peak_rss_bytes": peak_memory(),
-    }
+    return Figures(
+        runtime=runtime_name,
+        p50_ms=float(median * 1e3),
+        p95_ms=float(slow * 1e3),
+        images_per_s=float(1 / median),
+        peak_rss_bytes=peak_memory(),
+    )
 
 
-def measure_apart(bundle: Bundle, name: str, threads: int) -> dict[str, Any]:
-    """Times one artifact in a process of its own, so that memory and thread pools are its own."""
-    command = [sys.executable, "-m", "runtimes.benchmark", str(bundle.path.resolve()), name, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        figures = dict.fromkeys(("p50_ms", "p95_ms", "images_per_s", "peak_rss_bytes"))
-        return {"runtime": "none", **figures, "why": reason[0]}
-    measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return measured
+CHILD = "from runtimes.benchmark import answer_parent; answer_parent()"
 
 
-def benchmark(bundle: Bundle, *, threads: int = 1) -> list[dict[str, Any]]:
-    """Times every artifact of a bundle that runs here, one after the other, at batch 1.
+def measure_apart(bundle: Bundle, artifact: Artifact, runtime_class: type[Runtime], threads: int) -> Timing:
+    """Times one artifact in a process of its own, so that memory and thread pools are its own.
 
-    Returns:
-        A row an artifact: ``bundle, artifact, runtime, precision, threads, p50_ms, p95_ms, images_per_s,
-        size_bytes, peak_rss_bytes``; figures are nothing, and ``why`` tells, where it failed.
+    Args:
+        bundle: An opened bundle, whose files were checked.
+        artifact: One of its artifacts.
+        runtime_class: What runs it; the child imports it by its name.
+        threads: How many the runtime uses.
     """
-    rows = []
-    for artifact in bundle.manifest.artifacts:
-        if artifact.format not in RUNTIMES:
-            continue
-        figures = measure_apart(bundle, artifact.name, threads)
-        rows.append(
-            {
-                "bundle": str(bundle.path),
-                "artifact": artifact.name,
-                "precision": artifact.precision,
-                "threads": threads,
-                "size_bytes": bundle.size(artifact),
-                **figures,
-            }
-        )
-    return rows
+    name, path = f"{runtime_class.__module__}:{runtime_class.__qualname__}", bundle.file(artifact).resolve()
+    command = isolated.python(CHILD, name, str(path), str(bundle.side), str(threads))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    figures, why = None, ""
+    if done.returncode == 0:
+        figures = Figures(**json.loads(done.stdout.strip().splitlines()[-1]))
+    else:
+        why = (done.stderr.strip().splitlines() or [f"it ended with exit code {done.returncode}"])[-1]
+    return Timing(
+        bundle=str(bundle.path),
+        artifact=artifact.name,
+        precision=artifact.precision,
+        threads=threads,
+        size_bytes=bundle.size(artifact),
+        figures=figures,
+        why=why,
+    )
 
 
-if __name__ == "__main__":
-    print(json.dumps(measure(open_bundle(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
+def answer_parent() -> None:
+    """Measures what the command line of this child names, and prints it as JSON: the last line of stdout."""
+    name, path, side, threads = sys.argv[1:]
+    module, _, attribute = name.partition(":")
+    runtime_class: type[Runtime] = getattr(import_module(module), attribute)
+    print(json.dumps(asdict(measure(runtime_class, Path(path), int(side), int(threads)))))
+
+
+def benchmark(bundle: Bundle, *, threads: int = 1) -> list[Timing]:
+    """Times every artifact of a bundle that runs here, one after the other, at batch 1."""
+    found = ((artifact, bundle.format(artifact).runtime) for artifact in bundle.manifest.artifacts)
+    return [measure_apart(bundle, artifact, runtime, threads) for artifact, runtime in found if runtime]

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import BundleError, MissingPackageError, UnsupportedError
-from arbex.spec import OUTPUT_NAMES, digest_files, size_of_tree
+from arbex.errors import BackendError, BundleError, InputError, UnsupportedError
+from arbex.spec import OUTPUT_NAMES, digest_files, digest_json, size_of_tree
 from runtimes.base import Prediction, Runtime
+from runtimes.formats import Format
 from runtimes.manifest import NAME, Artifact, Manifest
+from runtimes.registry import find_format
 
-RUNTIMES = {
-    "onnx": "runtimes.onnx_runtime:OnnxRuntime",
-    "tflite": "runtimes.litert_runtime:LiteRt",
-}
-"""What runs an artifact's format, as ``module:class``; each is imported when it is needed."""
-
-NOT_HERE = {
-    "mlpackage": "Core ML runs on Apple devices only; the package was read back and its contents checked.",
-    "rtx-engine": "An RTX engine runs on an NVIDIA RTX GPU only; the ONNX file it was built from is checked.",
-    "tensorrt-engine": "A TensorRT engine runs on the GPU that compiled it only.",
-}
-"""Formats that nothing here executes, and why."""
+SIGNATURE = "signature"
+"""File of a bundle that is made after its manifest."""
 
 PREFERENCE = ("fp32", "int8", "fp16")
 """Which precision ``open`` takes when none is named: the most exact one that CPUs run well."""
@@ -73,6 +65,16 @@ class Bundle:
         """Returns the size of an artifact in bytes."""
         return size_of_tree(self.file(artifact))
 
+    def digest(self, artifact: Artifact) -> str:
+        """Identifies the bytes of an artifact, a file or a folder, as the manifest lists them."""
+        files = self.manifest.files
+        inside = {n: r.sha256 for n, r in files.items() if n == artifact.file or n.startswith(f"{artifact.file}/")}
+        return digest_json(list(inside.values()))
+
+    def format(self, artifact: Artifact) -> Format:
+        """Returns the format of an artifact."""
+        return find_format(artifact.format)
+
     def find(self, name: str | None = None) -> Artifact:
         """Returns the artifact of that file name or precision, or the best one that runs here.
 
@@ -80,19 +82,20 @@ class Bundle:
             UnsupportedError: If there is none.
         """
         artifacts = self.manifest.artifacts
-        if name is not None:
-            found = [a for a in artifacts if name in (a.name, a.file, a.precision)]
-        else:
-            found = [a for p in PREFERENCE for a in artifacts if a.precision == p and a.format in RUNTIMES]
+        runnable = [a for a in artifacts if self.format(a).runtime]
+        listed = f"Allowed: {', '.join(a.name for a in artifacts)}."
+        if name is None:
+            found = [a for p in PREFERENCE for a in runnable if a.precision == p]
+            if not found:
+                raise UnsupportedError(
+                    f"Nothing in {self.path} can be run here.",
+                    remedy="Open a bundle for cpu or android, or run this one on its device.",
+                )
+            return found[0]
+        found = [a for a in artifacts if name in (a.name, a.file, a.precision)]
         if not found:
-            listed = ", ".join(a.name for a in artifacts)
-            raise UnsupportedError(
-                f"{self.path} has no artifact {name!r}." if name else f"Nothing in {self.path} can be run here.",
-                allowed=f"It holds: {listed}.",
-                remedy="" if name else "Open a bundle for cpu or android, or run this one on its device.",
-            )
-        runnable = [a for a in found if a.format in RUNTIMES]
-        return (runnable or found)[0]
+            raise UnsupportedError(f"{self.path} has no artifact {name!r}.", allowed=listed)
+        return next((a for a in found if a in runnable), found[0])
 
     def open(self, artifact: str | None = None, *, threads: int | None = None) -> Runtime:
         """Loads an artifact into its runtime.
@@ -109,13 +112,10 @@ class Bundle:
 
     def open_artifact(self, artifact: Artifact, *, threads: int | None = None) -> Runtime:
         """Loads an artifact of this bundle into its runtime; see ``open``."""
-        if artifact.format not in RUNTIMES:
-            raise MissingPackageError(
-                artifact.format, f"running {artifact.name}", remedy=NOT_HERE.get(artifact.format, "")
-            )
-        module, _, name = RUNTIMES[artifact.format].partition(":")
-        runtime: Runtime = getattr(import_module(module), name)(self.file(artifact), self.side, threads=threads)
-        return runtime
+        found = self.format(artifact)
+        if found.runtime is None:
+            raise BackendError(f"{artifact.name} cannot be run here.", remedy=found.elsewhere)
+        return found.runtime(self.file(artifact), self.side, threads=threads)
 
     def golden(self) -> Golden:
         """Reads the test vectors.
@@ -144,15 +144,47 @@ def read_manifest(path: Path) -> Manifest:
         )
     file = path / NAME
     if not file.is_file():
-        inside = sorted(p.parent.name for p in path.glob(f"*/{NAME}"))
+        inside = sorted(p.parent.name for p in path.glob(f"[!.]*/{NAME}"))
         hint = f"Give one of the bundles in it: {', '.join(inside)}." if inside else "Export it again."
         raise BundleError(f"{path} is no bundle: {NAME} is missing.", remedy=hint)
     try:
-        return Manifest.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = Manifest.from_json(json.loads(file.read_text(encoding="utf-8")))
+        for artifact in manifest.artifacts:
+            find_format(artifact.format)
+    except ValueError as error:  # of JSON and UTF-8
+        raise BundleError(f"{file} is damaged: {error}.", remedy="Copy the bundle again.") from error
+    except InputError as error:
         raise BundleError(
-            f"{file} is damaged: {type(error).__name__}: {error}.", remedy="Copy the bundle again."
+            f"{path} cannot be opened: {error}",
+            remedy="Install the version of arbex that wrote it, or export it again.",
         ) from error
+    return manifest
+
+
+def unlisted_files(path: Path, manifest: Manifest) -> list[str]:
+    """Returns the files below a bundle's folder that its manifest does not list, sorted, by their path in it.
+
+    Manifest and signature are not listed, nor is what macOS leaves in every folder. Links and pipes count as files; a
+    folder of the bundle may be a link.
+
+    Raises:
+        BundleError: If a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    present = set()
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        present |= {Path(folder, name).relative_to(path).as_posix() for name in [*files, *links] if not is_junk(name)}
+    linked = {parent.as_posix() for name in manifest.files for parent in PurePosixPath(name).parents}
+    return sorted(present - {NAME, SIGNATURE} - set(manifest.files) - linked)
+
+
+def is_junk(name: str) -> bool:
+    """Tells whether a file is one of those that macOS adds by itself."""
+    return name.startswith((".DS_Store", "._"))
 
 
 def check_files(path: Path, manifest: Manifest) -> None:
@@ -175,9 +207,7 @@ def check_files(path: Path, manifest: Manifest) -> None:
             raise BundleError(
                 f"{name} in {path} is not what the manifest says: it was altered or damaged.", remedy=remedy
             )
-    files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".DS_Store", "._")))
-    present = {p.relative_to(path).as_posix() for p in files} - {NAME, "signature"}
-    strange = sorted(present - set(manifest.files))
+    strange = unlisted_files(path, manifest)
     if strange:
         raise BundleError(f"{path} holds {strange[0]}, which the manifest does not list.", remedy=remedy)
     for artifact in manifest.artifacts:

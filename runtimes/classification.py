@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtimes.base import Prediction
+from runtimes.base import BATCH, Prediction
 from runtimes.bundle import Bundle
-from runtimes.preprocessing import Detector, FaceCrop, faces
-
-BATCH = 16
+from runtimes.preprocessing import Box, Detector, FaceCrop, faces
 
 
-def entry(face: FaceCrop, labels: tuple[str, ...], prediction: Prediction, row: int) -> dict[str, Any]:
-    """Returns one face's answer as it goes into JSON."""
+@dataclass(frozen=True, kw_only=True)
+class FaceAnswer:
+    """The answer for one face.
+
+    Attributes:
+        file: Where the face came from; a video's frame is ``name#number``.
+        label: The most probable class.
+        confidence: In [0, 1].
+        corrected: Probability of each class after reliability balancing.
+        primary: Probability of each class before it.
+        box: x, y, width and height in the picture; None for the whole picture.
+    """
+
+    file: str
+    label: str
+    confidence: float
+    corrected: Mapping[str, float]
+    primary: Mapping[str, float]
+    box: Box | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the answer as the command prints it."""
+        return asdict(self)
+
+
+def answer_of(face: FaceCrop, labels: tuple[str, ...], prediction: Prediction, row: int) -> FaceAnswer:
+    """Returns the answer for one face of a batch."""
     corrected, primary = prediction.corrected[row], prediction.primary[row]
-    return {
-        "file": face.file,
-        "label": labels[int(corrected.argmax())],
-        "confidence": float(prediction.confidence[row]),
-        "corrected": {name: float(p) for name, p in zip(labels, corrected, strict=True)},
-        "primary": {name: float(p) for name, p in zip(labels, primary, strict=True)},
-        "box": list(face.box) if face.box else None,
-    }
+    return FaceAnswer(
+        file=face.file,
+        label=labels[int(corrected.argmax())],
+        confidence=float(prediction.confidence[row]),
+        corrected={name: float(p) for name, p in zip(labels, corrected, strict=True)},
+        primary={name: float(p) for name, p in zip(labels, primary, strict=True)},
+        box=face.box,
+    )
 
 
 def classify(
@@ -36,7 +60,7 @@ def classify(
     artifact: str | None = None,
     detector: Detector | None = None,
     threads: int | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[FaceAnswer]:
     """Yields an answer for every face, in order.
 
     Args:
@@ -45,9 +69,6 @@ def classify(
         artifact: File name or precision; by default the most exact one that runs here.
         detector: Finds faces; without one every picture is a cropped face.
         threads: How many the runtime uses.
-
-    Yields:
-        ``{"file", "label", "confidence", "corrected", "primary", "box"}``.
 
     Raises:
         DataError: If an image cannot be read.
@@ -59,4 +80,4 @@ def classify(
             while batch := list(islice(stream, BATCH)):
                 prediction = runtime.run(np.stack([face.pixels for face in batch]))
                 for row, face in enumerate(batch):
-                    yield entry(face, bundle.labels, prediction, row)
+                    yield answer_of(face, bundle.labels, prediction, row)

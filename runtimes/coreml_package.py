@@ -1,16 +1,19 @@
-"""Reading a Core ML package back without a Mac: interface, operations, weights."""
+"""Core ML packages: nothing but an Apple device runs them, so they are read back: interface, operations, weights."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arbex.errors import BackendError, MissingPackageError
+from arbex.errors import BackendError
+from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, digest_file, digest_json
+from runtimes.formats import Content, Format
 from runtimes.vendor_output import hidden_output
+
+READER = Package(module="coremltools", distribution="coremltools", purpose="reading Core ML packages", extra="export")
 
 
 @dataclass(frozen=True)
@@ -31,46 +34,46 @@ class PackageContent:
 
 
 def read_package(path: Path) -> PackageContent:
-    """Reads a package's specification.
+    """Reads the specification of a package.
 
     Raises:
         MissingPackageError: If coremltools is not installed.
-        BackendError: If the package is damaged.
+        BackendError: If the package is damaged, or its inputs and outputs are not those of this project.
     """
-    try:
-        with hidden_output():
-            import coremltools
-    except ImportError as error:
-        raise MissingPackageError("coremltools", "reading Core ML packages", extra="export") from error
-    try:
-        with hidden_output():
+    with hidden_output():
+        coremltools = READER.load()
+        try:
             spec: Any = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
             function = spec.mlProgram.functions["main"]
             block = function.block_specializations[function.opset]
-    except Exception as error:
-        raise BackendError(f"The Core ML package {path} cannot be read: {error}") from error
+        except Exception as error:  # whatever a damaged file makes coremltools raise
+            raise BackendError(f"The Core ML package {path} cannot be read: {error}") from error
     weights = sorted(p for p in path.rglob("*.bin") if p.is_file())
-    return PackageContent(
+    content = PackageContent(
         inputs=tuple(f.name for f in spec.description.input),
         outputs=tuple(f.name for f in spec.description.output),
         operations=dict(Counter(o.type for o in block.operations if o.type != "const")),
         weights_digest=digest_json([digest_file(p) for p in weights]),
     )
-
-
-def problems(content: PackageContent, recorded: Mapping[str, Any]) -> list[str]:
-    """Returns what is wrong with a package, as sentences; nothing when all is as it should be.
-
-    Args:
-        content: What the package holds.
-        recorded: What the exporter wrote into the manifest, the JSON form of a ``PackageContent``.
-    """
-    found = []
     for name, expected in (("inputs", (INPUT_NAME,)), ("outputs", OUTPUT_NAMES)):
         if getattr(content, name) != expected:
-            found.append(f"its {name} are {list(getattr(content, name))}, expected is {list(expected)}")
-    if content.weights_digest != recorded.get("weights_digest"):
-        found.append("its weights are not those that were exported")
-    if content.operations != recorded.get("operations"):
-        found.append("its operations are not those that were exported")
-    return found
+            raise BackendError(
+                f"The {name} of {path} are {', '.join(getattr(content, name))}.",
+                allowed=f"Allowed: {', '.join(expected)}.",
+            )
+    return content
+
+
+def read_content(path: Path) -> Content:
+    """Returns what a package holds as the manifest records it; see ``read_package``."""
+    content = asdict(read_package(path))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
+
+
+MLPACKAGE = Format(
+    name="mlpackage",
+    suffix="mlpackage",
+    runner="coreml",
+    elsewhere="Core ML runs on Apple devices only; the package was read back and its contents checked.",
+    read_content=read_content,
+)

@@ -1,94 +1,107 @@
-"""Which backends work on this machine, and how to get the others."""
+"""Which packages work on this machine, and how to get the others."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
-import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any
 
+from arbex.packages import Package
+from runtimes import isolated
 
-@dataclass(frozen=True)
-class Backend:
-    """One thing that this toolkit can use.
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What was found out about a package.
 
     Attributes:
-        name: What it is for.
+        name: Name in the package registry.
         package: Import name.
-        distribution: Name in the package registry.
+        version: Its version; None where it is not installed.
+        works: Whether it can be imported.
         gives: What works with it.
         remedy: How to get it.
+        why: Why it does not work; empty where it does.
     """
 
     name: str
     package: str
-    distribution: str
+    version: str | None
+    works: bool
     gives: str
     remedy: str
+    why: str
+
+    @property
+    def state(self) -> str:
+        """``works``, ``missing`` or ``broken``."""
+        return "works" if self.works else "missing" if self.version is None else "broken"
 
 
-BACKENDS = (
-    Backend("onnxruntime", "onnxruntime", "onnxruntime", "runs .onnx files", "pip install 'arbex[onnxruntime]'"),
-    Backend("litert", "ai_edge_litert", "ai-edge-litert", "runs .tflite files", "pip install 'arbex[litert]'"),
-    Backend(
-        "tflite-runtime",
-        "tflite_runtime",
-        "tflite-runtime",
-        "runs .tflite files on older boards",
-        "pip install tflite-runtime (Python 3.11 or older, NumPy 1)",
-    ),
-    Backend(
-        "detector",
-        "cv2",
-        "opencv-python-headless",
-        "finds faces, reads videos",
-        "pip install 'arbex[detect]'",
-    ),
-    Backend("training", "lightning_fabric", "lightning-fabric", "arbex train", "pip install 'arbex[train]'"),
-    Backend("torch", "torch", "torch", "training and export", "pip install 'arbex[train]'"),
-    Backend("onnx export", "onnxscript", "onnxscript", "writes .onnx files", "pip install 'arbex[export]'"),
-    Backend("core ml export", "coremltools", "coremltools", "writes .mlpackage", "pip install 'arbex[export]'"),
-    Backend("litert export", "litert_torch", "litert-torch", "writes .tflite files", "pip install 'arbex[export]'"),
-    Backend(
-        "rtx engines",
-        "tensorrt_rtx",
-        "tensorrt-rtx-cu13",
-        "builds engines for RTX GPUs, without one",
-        "pip install 'arbex[rtx]'",
-    ),
-    Backend(
-        "torch-tensorrt",
-        "torch_tensorrt",
-        "torch-tensorrt",
-        "arbex export --builder torch-tensorrt, with an NVIDIA GPU",
-        "on that machine: pip install 'arbex[jetson]'",
-    ),
-)
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What a machine offers.
+
+    Attributes:
+        python: Version of Python.
+        platform: Operating system and processor.
+        backends: What each package gives.
+    """
+
+    python: str
+    platform: str
+    backends: tuple[Probe, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what was found as the command prints it."""
+        return asdict(self)
 
 
-def probe(backend: Backend) -> dict[str, Any]:
-    """Tells whether a backend's package is there and can be imported, tried in a process of its own."""
-    row = asdict(backend)
-    if find_spec(backend.package) is None:
-        return {**row, "works": False, "version": None, "why": "not installed"}
+def probe(package: Package) -> Probe:
+    """Tells whether a package is there and can be imported, tried in a process of its own."""
+    version, why = None, "not installed"
+    if package.is_installed:
+        version, why = version_of(package), import_problem(package)
+    return Probe(
+        name=package.distribution,
+        package=package.module,
+        version=version,
+        works=not why,
+        gives=package.purpose,
+        remedy=package.installation,
+        why=why,
+    )
+
+
+def version_of(package: Package) -> str:
+    """Returns the version of an installed package, or ``unknown``."""
     try:
-        version = metadata.version(backend.distribution)
+        return metadata.version(package.distribution)
     except metadata.PackageNotFoundError:
-        version = "unknown"
-    command = [sys.executable, "-W", "ignore", "-c", f"import {backend.package}"]
+        return "unknown"
+
+
+def import_problem(package: Package) -> str:
+    """Imports a package in another process; returns what went wrong, or an empty string."""
+    command = isolated.python(f"import warnings; warnings.simplefilter('ignore')\nimport {package.module}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
     lines = done.stderr.strip().splitlines()
-    why = "" if done.returncode == 0 else (lines[-1] if lines else f"import ended with {done.returncode}")
-    return {**row, "works": done.returncode == 0, "version": version, "why": why}
+    return lines[-1] if lines else f"its import ended with exit code {done.returncode}"
 
 
-def examine() -> dict[str, Any]:
-    """Returns ``{"python", "platform", "backends": [{"name", "works", "version", "gives", "remedy", "why", …}]}``."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "backends": [probe(backend) for backend in BACKENDS],
-    }
+def examine(packages: Sequence[Package]) -> Machine:
+    """Returns what works on this machine, a row per package."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each probe waits for a process of its own
+        backends = tuple(pool.map(probe, packages))
+    return Machine(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        backends=backends,
+    )

@@ -1,31 +1,25 @@
-"""LiteRT, under the name that the machine has it: ai-edge-litert or tflite-runtime."""
+"""TFLite files, through LiteRT under the name that the machine has it: ai-edge-litert or tflite-runtime."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import BackendError, MissingPackageError
+from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.formats import Format
 
-
-def import_interpreter() -> Any:
-    """Returns the interpreter class of the LiteRT package that is installed.
-
-    Raises:
-        MissingPackageError: If there is none.
-    """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            from tflite_runtime.interpreter import Interpreter
-        except ImportError as error:
-            raise MissingPackageError("ai_edge_litert", "running .tflite files", extra="litert") from error
-    return Interpreter
+PACKAGES = (
+    Package(module="ai_edge_litert", distribution="ai-edge-litert", purpose="running .tflite files", extra="litert"),
+    Package(
+        module="tflite_runtime",
+        distribution="tflite-runtime",
+        purpose="running .tflite files on older boards",
+        remedy="pip install 'arbex[tflite-runtime]' (Python 3.11 or older, NumPy 1)",
+    ),
+)
+"""The first one that is installed runs the files."""
 
 
 class LiteRt(Runtime):
@@ -35,13 +29,10 @@ class LiteRt(Runtime):
 
     def load(self) -> None:
         """Allocates the interpreter and looks up its signature."""
-        interpreter = import_interpreter()
-        try:
-            self.interpreter = interpreter(model_path=str(self.path), num_threads=self.threads)
-            self.interpreter.allocate_tensors()
-            self.signature = self.interpreter.get_signature_runner()
-        except (ValueError, RuntimeError) as error:
-            raise BackendError(f"LiteRT refuses {self.path}: {error}") from error
+        package = next((package for package in PACKAGES if package.is_installed), PACKAGES[0])
+        self.interpreter = package.load("interpreter").Interpreter(model_path=str(self.path), num_threads=self.threads)
+        self.interpreter.allocate_tensors()
+        self.signature = self.interpreter.get_signature_runner()
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""
@@ -51,3 +42,10 @@ class LiteRt(Runtime):
             outputs = self.signature(**{INPUT_NAME: image[None]})
             parts.append(Prediction(*(outputs[name] for name in OUTPUT_NAMES)))
         return concatenate(parts)
+
+    def vendor_errors(self) -> tuple[type[Exception], ...]:
+        """Returns what its interpreter raises: built-in exceptions only."""
+        return (RuntimeError, ValueError, TypeError, KeyError)
+
+
+TFLITE = Format(name="tflite", suffix="tflite", runner=LiteRt.name, packages=PACKAGES, runtime=LiteRt)

@@ -1,23 +1,27 @@
-"""``manifest.json``: what a bundle says about itself."""
+"""``manifest.json``: what a bundle says about itself, as frozen values with one reader and one writer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cattrs import BaseValidationError, Converter, transform_error
+
 from arbex.errors import BundleError
+from arbex.provenance import Provenance, Work
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, Preprocessing
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = "manifest.json"
-FORMATS = ("onnx", "tflite", "mlpackage", "rtx-engine", "tensorrt-engine")
+PLACE = "manifest"
+"""How problems of the content name its root."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What parity with PyTorch an artifact must show; nothing means not checked.
+    """What parity with PyTorch an artifact must show; what is None is not checked.
 
     Attributes:
         max_abs_error: Largest absolute difference in any output.
@@ -31,27 +35,26 @@ class Thresholds:
     mean_kl: float | None = None
     top1_agreement: float | None = None
 
-    def adjusted(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
-        """Returns the thresholds with other limits, where these are checked at all and others are given."""
-        return Thresholds(
-            self.max_abs_error,
-            self.mean_kl if None in (self.mean_kl, mean_kl) else mean_kl,
-            self.top1_agreement if None in (self.top1_agreement, top1_agreement) else top1_agreement,
+    def overridden(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
+        """Returns the thresholds with explicit limits in place of their own; None keeps the own one."""
+        return replace(
+            self,
+            mean_kl=self.mean_kl if mean_kl is None else mean_kl,
+            top1_agreement=self.top1_agreement if top1_agreement is None else top1_agreement,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """One executable file (or ``.mlpackage`` folder) of a bundle.
+    """One executable file (or folder) of a bundle.
 
     Attributes:
         file: Path in the bundle.
-        format: ``onnx``, ``tflite``, ``mlpackage``, ``rtx-engine`` or ``tensorrt-engine``.
+        format: Name of its format.
         precision: ``fp32``, ``fp16`` or ``int8``.
         thresholds: What parity it must show.
-        content: What a file that nothing here executes holds, to be compared after reading it back.
-        work: Of an int8 file: multiply-adds in all (``macs``) and in integers (``int8_macs``), ``islands`` of
-            float with their reasons, and what is ``elementwise`` in float between layers.
+        content: What a file holds that nothing here runs, to be compared with what is read back from it.
+        work: What an INT8 file computes in integers; None for other precisions.
     """
 
     file: str
@@ -59,7 +62,7 @@ class Artifact:
     precision: str
     thresholds: Thresholds
     content: Mapping[str, Any] = field(default_factory=dict)
-    work: Mapping[str, Any] = field(default_factory=dict)
+    work: Work | None = None
 
     @property
     def name(self) -> str:
@@ -67,24 +70,29 @@ class Artifact:
         return self.file.rpartition("/")[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """Size in bytes and sha-256 of a file."""
+    """What a bundle knows of one of its files.
+
+    Attributes:
+        size: In bytes.
+        sha256: Digest of its bytes, as 64 hexadecimal digits.
+    """
 
     size: int
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Content of ``manifest.json``.
 
     Attributes:
-        target: Device family.
+        target: Name of the device family.
         labels: Class names in the order of the outputs.
         preprocessing: How images become the input.
         artifacts: What can be run.
-        provenance: Checkpoint, calibration, recipe, tool versions.
+        provenance: Where it came from.
         files: Every other file of the bundle by its path.
     """
 
@@ -92,68 +100,60 @@ class Manifest:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     artifacts: tuple[Artifact, ...]
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary that ``from_json`` reads back."""
+        """Returns the JSON object that ``from_json`` reads back, with a description of inputs and outputs."""
         side, classes = self.preprocessing.image_size, len(self.labels)
         shapes = {"corrected": ["batch", classes], "primary": ["batch", classes], "confidence": ["batch"]}
-        return {
-            "schema": SCHEMA,
-            "target": self.target,
-            "labels": list(self.labels),
-            "input": {
-                "name": INPUT_NAME,
-                "dtype": "uint8",
-                "layout": "NHWC",
-                "shape": ["batch", side, side, 3],
-            },
-            "outputs": [{"name": n, "dtype": "float32", "shape": shapes[n]} for n in OUTPUT_NAMES],
-            "preprocessing": self.preprocessing.to_json(),
-            "artifacts": [asdict(a) for a in self.artifacts],
-            "provenance": dict(self.provenance),
-            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
-        }
+        image = {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "shape": ["batch", side, side, 3]}
+        outputs = [{"name": name, "dtype": "float32", "shape": shapes[name]} for name in OUTPUT_NAMES]
+        return {"schema": SCHEMA, "input": image, "outputs": outputs, **CONVERTER.unstructure(self)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Manifest:
+    def from_json(cls, value: Any) -> Manifest:
         """Builds the value from what ``to_json`` returned.
 
         Raises:
-            BundleError: If the schema is another.
-            KeyError, TypeError, ValueError: If something is missing or has the wrong type.
+            BundleError: If the schema is another, or something is missing or of the wrong type.
         """
-        if value["schema"] != SCHEMA:
+        if not isinstance(value, dict):
+            raise BundleError("The manifest is no JSON object.")
+        if value.get("schema") != SCHEMA:
             raise BundleError(
-                f"The bundle has schema {value['schema']}.",
-                allowed=f"This version reads schema {SCHEMA}.",
-                remedy="Export it again, or install the version that wrote it.",
+                f"The manifest has schema {value.get('schema')!r}.",
+                allowed=f"Allowed: {SCHEMA}.",
+                remedy="Export the bundle again, or install the version of arbex that wrote it.",
             )
-        artifacts = tuple(
-            Artifact(
-                str(a["file"]),
-                str(a["format"]),
-                str(a["precision"]),
-                Thresholds(**a["thresholds"]),
-                dict(a["content"]),
-                dict(a.get("work", {})),
-            )
-            for a in value["artifacts"]
-        )
-        strange = [a.format for a in artifacts if a.format not in FORMATS]
-        if strange:
-            raise ValueError(f"the format {strange[0]!r} is not known")
-        files = {str(n): FileRecord(int(r["size"]), str(r["sha256"])) for n, r in value["files"].items()}
-        return cls(
-            target=str(value["target"]),
-            labels=tuple(str(name) for name in value["labels"]),
-            preprocessing=Preprocessing.from_json(value["preprocessing"]),
-            artifacts=artifacts,
-            provenance=dict(value["provenance"]),
-            files=files,
-        )
+        try:
+            return CONVERTER.structure(value, cls)
+        except BaseValidationError as error:
+            raise BundleError(f"The manifest is damaged: {'; '.join(transform_error(error, PLACE))}.") from error
 
     def dump(self) -> str:
         """Returns the text of the file."""
         return json.dumps(self.to_json(), indent=2) + "\n"
+
+
+def exactly(value: Any, kind: Any) -> Any:
+    """Returns a JSON value that has the type it should have; whole numbers are floats as well.
+
+    Raises:
+        TypeError: If it has another one.
+    """
+    allowed = (int, float) if kind is float else (kind,)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return kind(value)
+
+
+def make_converter() -> Converter:
+    """Returns the converter between the manifest's values and JSON, which guesses no types."""
+    converter = Converter()
+    for kind in (str, int, float, bool):
+        converter.register_structure_hook(kind, exactly)
+    return converter
+
+
+CONVERTER = make_converter()

@@ -1,14 +1,18 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX files, through ONNX Runtime on the CPU."""
 
 from __future__ import annotations
+
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import BackendError, MissingPackageError
+from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime
+from runtimes.formats import Format
 
+PACKAGE = Package(module="onnxruntime", distribution="onnxruntime", purpose="running .onnx files", extra="onnxruntime")
 QUIET = 3
 """Log level: errors only."""
 
@@ -20,19 +24,22 @@ class OnnxRuntime(Runtime):
 
     def load(self) -> None:
         """Builds an inference session on the CPU."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingPackageError("onnxruntime", f"running {self.path.name}", extra="onnxruntime") from error
+        onnxruntime = PACKAGE.load()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = QUIET
         if self.threads:
             options.intra_op_num_threads = self.threads
-        try:
-            self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
-            raise BackendError(f"ONNX Runtime refuses {self.path}: {error}") from error
+        self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the whole batch at once."""
         return Prediction(*self.session.run(list(OUTPUT_NAMES), {INPUT_NAME: images}))
+
+    def vendor_errors(self) -> tuple[type[Exception], ...]:
+        """Returns ONNX Runtime's exceptions, which share no base below Exception, and those of its bindings."""
+        native = vars(import_module("onnxruntime.capi.onnxruntime_pybind11_state")).values()
+        own = (kind for kind in native if isinstance(kind, type) and issubclass(kind, Exception))
+        return (*own, RuntimeError, ValueError, TypeError)
+
+
+ONNX = Format(name="onnx", suffix="onnx", runner=OnnxRuntime.name, packages=(PACKAGE,), runtime=OnnxRuntime)

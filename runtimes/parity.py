@@ -8,16 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
 from runtimes.base import Prediction
 from runtimes.manifest import Thresholds
-
-FLOOR = 1e-12
-"""Probabilities below this count as this in logarithms."""
 
 EXACT_FROM = 1000
 """From so many images on, measured figures count; on fewer, what chance makes of them is allowed for."""
 
-ECE_BINS = 15
 Z95 = 1.959963984540054
 
 
@@ -50,7 +47,7 @@ class Parity:
 
 def kl_divergence(p: NDArray[np.floating], q: NDArray[np.floating]) -> NDArray[np.float64]:
     """Returns ``KL(p, q)`` in nats, [n], for distributions [n, N]."""
-    a, b = np.maximum(p.astype(np.float64), FLOOR), np.maximum(q.astype(np.float64), FLOOR)
+    a, b = (np.maximum(x.astype(np.float64), PROBABILITY_FLOOR) for x in (p, q))
     out: NDArray[np.float64] = np.maximum((a * (np.log(a) - np.log(b))).sum(-1), 0.0)
     return out
 
@@ -83,7 +80,7 @@ def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float 
 
 
 def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Returns the expected calibration error over 15 equal bins of the largest probability, L1."""
+    """Returns the expected calibration error over equal bins of the largest probability, L1."""
     top = probabilities.max(-1).astype(np.float64)
     right = (probabilities.argmax(-1) == labels).astype(np.float64)
     bins = np.clip((top * ECE_BINS).astype(int), 0, ECE_BINS - 1)

@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex import images
-from arbex.errors import BackendError, DataError, MissingPackageError
+from arbex.errors import BackendError, DataError
+from arbex.packages import Package
 
+OPENCV = Package(
+    module="cv2", distribution="opencv-python-headless", purpose="finding faces and reading videos", extra="detect"
+)
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 CROP_MARGIN = 0.15
 """The square around a detected face is this much larger on each side, as aligned data sets have it."""
@@ -27,7 +31,7 @@ class FaceCrop:
     Attributes:
         file: Where it came from; a video's frame is ``name#number``.
         pixels: uint8 RGB ``[S, S, 3]``.
-        box: x, y, width, height in the picture, or nothing for the whole picture.
+        box: x, y, width, height in the picture, or None for the whole picture.
     """
 
     file: str
@@ -51,10 +55,7 @@ class Detector:
             DataError: If the file is missing.
             BackendError: If OpenCV refuses it.
         """
-        try:
-            import cv2
-        except ImportError as error:
-            raise MissingPackageError("cv2", "face detection", extra="detect") from error
+        cv2 = OPENCV.load()
         if not model.is_file():
             raise DataError(
                 f"The detector {model} does not exist.",
@@ -91,10 +92,7 @@ def frames(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         MissingPackageError: If OpenCV is not installed.
         DataError: If the video cannot be opened or holds no frame.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingPackageError("cv2", "reading videos", extra="detect") from error
+    cv2 = OPENCV.load()
     video = cv2.VideoCapture(str(path))
     number = 0
     try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from arbex.errors import InputError
 from arbex.files import write_atomically
-from runtimes import tradeoff
+from runtimes import tradeoff_plot
+from runtimes.verification import ArtifactReport, Verification
 
 COLUMNS = {
     "artifact": "artifact",
@@ -38,28 +39,27 @@ def cell(name: str, value: Any) -> str:
     return f"{value:.2e}" if isinstance(value, float) else str(value)
 
 
-def state(artifact: Mapping[str, Any]) -> str:
-    """Returns passed, not executed or failed."""
-    if not artifact["passed"]:
-        return "failed"
-    return "passed" if artifact["executed"] else "not executed"
+def figures(artifact: ArtifactReport) -> list[tuple[str, Any]]:
+    """Returns the figures of a row with the names of their columns, in order."""
+    row = artifact.to_json()
+    return [(name, row[name]) for name in COLUMNS]
 
 
-def to_markdown(outcome: Mapping[str, Any]) -> str:
+def to_markdown(outcome: Verification) -> str:
     """Returns the outcome as a Markdown page."""
-    lines = [f"# Parity with PyTorch: {'passed' if outcome['passed'] else 'failed'}", ""]
-    for bundle in outcome["bundles"]:
-        lines += [f"## {bundle['bundle']}", ""]
-        if bundle.get("why"):
-            lines += [bundle["why"], ""]
+    lines = [f"# Parity with PyTorch: {'passed' if outcome.passed else 'failed'}", ""]
+    for bundle in outcome.bundles:
+        lines += [f"## {bundle.bundle}", ""]
+        if bundle.why:
+            lines += [bundle.why, ""]
             continue
         lines.append("| " + " | ".join([*COLUMNS.values(), "outcome"]) + " |")
         lines.append("|" + "---|" * (len(COLUMNS) + 1))
-        for a in bundle["artifacts"]:
-            lines.append("| " + " | ".join([*(cell(n, a[n]) for n in COLUMNS), state(a)]) + " |")
-        lines += ["", *(f"- {a['artifact']}: {a['why']}" for a in bundle["artifacts"] if a["why"]), ""]
-        if "sensitivity" in bundle:
-            lines += [*tradeoff.to_markdown(bundle["sensitivity"]), ""]
+        for a in bundle.artifacts:
+            lines.append("| " + " | ".join([*(cell(name, value) for name, value in figures(a)), a.state]) + " |")
+        lines += ["", *(f"- {a.artifact}: {a.why}" for a in bundle.artifacts if a.why), ""]
+        if bundle.sensitivity:
+            lines += [*tradeoff_plot.to_markdown(bundle.sensitivity), ""]
     return "\n".join(lines)
 
 
@@ -78,46 +78,44 @@ PAGE = """<!doctype html>
 """
 
 
-def to_html(outcome: Mapping[str, Any]) -> str:
+def to_html(outcome: Verification) -> str:
     """Returns the outcome as one HTML page without outside resources."""
-    verdict = "passed" if outcome["passed"] else "failed"
+    verdict = "passed" if outcome.passed else "failed"
     parts = [f"<h1>Parity with PyTorch: <span class='{verdict}'>{verdict}</span></h1>"]
-    for bundle in outcome["bundles"]:
-        parts.append(f"<h2>{html.escape(bundle['bundle'])}</h2>")
-        if bundle.get("why"):
-            parts.append(f"<p class='failed'>{html.escape(bundle['why'])}</p>")
+    for bundle in outcome.bundles:
+        parts.append(f"<h2>{html.escape(bundle.bundle)}</h2>")
+        if bundle.why:
+            parts.append(f"<p class='failed'>{html.escape(bundle.why)}</p>")
             continue
         head = "".join(f"<th>{title}</th>" for title in [*COLUMNS.values(), "outcome"])
         rows = "".join(
             "<tr>"
-            + "".join(f"<td>{html.escape(cell(n, a[n]))}</td>" for n in COLUMNS)
-            + f"<td class='{state(a)}'>{state(a)}</td></tr>"
-            for a in bundle["artifacts"]
+            + "".join(f"<td>{html.escape(cell(name, value))}</td>" for name, value in figures(a))
+            + f"<td class='{a.state}'>{a.state}</td></tr>"
+            for a in bundle.artifacts
         )
         parts.append(f"<table><tr>{head}</tr>{rows}</table>")
-        notes = [
-            f"<li>{html.escape(a['artifact'])}: {html.escape(a['why'])}</li>" for a in bundle["artifacts"] if a["why"]
-        ]
+        notes = [f"<li>{html.escape(a.artifact)}: {html.escape(a.why)}</li>" for a in bundle.artifacts if a.why]
         parts.append(f"<ul>{''.join(notes)}</ul>" if notes else "")
-        if "sensitivity" in bundle:
-            parts.append(tradeoff.to_html(bundle["sensitivity"]))
+        if bundle.sensitivity:
+            parts.append(tradeoff_plot.to_html(bundle.sensitivity))
     return PAGE.format(verdict=verdict, style=STYLE, body="".join(parts))
 
 
-def to_junit(outcome: Mapping[str, Any]) -> str:
+def to_junit(outcome: Verification) -> str:
     """Returns the outcome as JUnit XML: a suite a bundle, a case an artifact."""
     root = ElementTree.Element("testsuites")
-    for bundle in outcome["bundles"]:
-        suite = ElementTree.SubElement(root, "testsuite", name=bundle["bundle"])
-        if bundle.get("why"):
-            case = ElementTree.SubElement(suite, "testcase", classname=bundle["bundle"], name="integrity")
-            ElementTree.SubElement(case, "failure", message=bundle["why"])
-        for a in bundle["artifacts"]:
-            case = ElementTree.SubElement(suite, "testcase", classname=bundle["bundle"], name=a["artifact"])
-            if not a["passed"]:
-                ElementTree.SubElement(case, "failure", message=a["why"])
-            elif not a["executed"]:
-                ElementTree.SubElement(case, "skipped", message=a["why"])
+    for bundle in outcome.bundles:
+        suite = ElementTree.SubElement(root, "testsuite", name=bundle.bundle)
+        if bundle.why:
+            case = ElementTree.SubElement(suite, "testcase", classname=bundle.bundle, name="integrity")
+            ElementTree.SubElement(case, "failure", message=bundle.why)
+        for a in bundle.artifacts:
+            case = ElementTree.SubElement(suite, "testcase", classname=bundle.bundle, name=a.artifact)
+            if not a.passed:
+                ElementTree.SubElement(case, "failure", message=a.why)
+            elif not a.executed:
+                ElementTree.SubElement(case, "skipped", message=a.why)
         cases = suite.findall("testcase")
         suite.set("tests", str(len(cases)))
         suite.set("failures", str(sum(c.find("failure") is not None for c in cases)))
@@ -126,7 +124,7 @@ def to_junit(outcome: Mapping[str, Any]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+FORMATS: dict[str, Callable[[Verification], str]] = {
     ".html": to_html,
     ".md": to_markdown,
     ".xml": to_junit,
@@ -145,6 +143,6 @@ def check_suffix(path: Path) -> None:
         raise InputError(f"The folder {path.parent} of the report does not exist.", remedy="Make it first.")
 
 
-def write_report(path: Path, outcome: Mapping[str, Any]) -> None:
+def write_report(path: Path, outcome: Verification) -> None:
     """Writes the outcome of ``arbex verify`` in the format of the file's suffix."""
     write_atomically(path, FORMATS[path.suffix](outcome))

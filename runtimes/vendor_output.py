@@ -1,7 +1,7 @@
-"""Keeping vendors' chatter away from people.
+"""Hiding what vendors' packages print.
 
-Converters and runtimes write banners, progress and warnings straight to the process's file descriptors; an error of
-ours would drown in them.
+Converters and runtimes write banners, progress and warnings straight to the process's file descriptors, and our own
+errors would be lost among them.
 """
 
 from __future__ import annotations
@@ -12,34 +12,50 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
-DEBUG = "ARBEX_DEBUG"
+VISIBLE: ContextVar[bool] = ContextVar("VISIBLE", default=False)
+
+
+@contextmanager
+def visible_output() -> Iterator[None]:
+    """Shows on stderr what ``hidden_output`` would hide within the block; ``--debug`` uses it."""
+    token = VISIBLE.set(True)
+    try:
+        yield
+    finally:
+        VISIBLE.reset(token)
 
 
 @contextmanager
 def hidden_output() -> Iterator[None]:
-    """Sends what native code and Python write to stdout and stderr into a file that vanishes.
+    """Discards what native code and Python write to stdout and stderr within the block.
 
-    Python warnings are dropped too. Exceptions pass through. While the variable ``ARBEX_DEBUG`` is set, as
-    ``--debug`` does, everything is shown, on stderr. For commands only: it concerns the whole process, other threads
-    included.
+    Python warnings are discarded too. Exceptions pass through. The whole process is affected, other threads included.
     """
+    if VISIBLE.get():
+        with redirected({1: 2}):
+            yield
+        return
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with redirected({1: sink.fileno(), 2: sink.fileno()}):
+            yield
+
+
+@contextmanager
+def redirected(descriptors: dict[int, int]) -> Iterator[None]:
+    """Redirects file descriptors of the process within the block: each key to its value."""
     sys.stdout.flush()
     sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    debug = DEBUG in os.environ
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-        if not debug:
-            warnings.simplefilter("ignore")
-        try:
-            os.dup2(2 if debug else sink.fileno(), 1)
-            if not debug:
-                os.dup2(sink.fileno(), 2)
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(saved[0], 1)
-            os.dup2(saved[1], 2)
-            for descriptor in saved:
-                os.close(descriptor)
+    saved = {number: os.dup(number) for number in descriptors}
+    try:
+        for number, target in descriptors.items():
+            os.dup2(target, number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in saved.items():
+            os.dup2(copy, number)
+            os.close(copy)

@@ -3,57 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from arbex.errors import ArbexError, BackendError, MissingPackageError
-from runtimes.base import Prediction, Runtime, concatenate
-from runtimes.bundle import NOT_HERE, RUNTIMES, Bundle
-from runtimes.coreml_package import problems, read_package
+from arbex.provenance import Tradeoff
+from runtimes.bundle import Bundle
+from runtimes.comparison_images import ComparisonImages
+from runtimes.formats import Content
 from runtimes.manifest import Artifact, Thresholds
 from runtimes.parity import Parity, compare, violations
 
-BATCH = 16
 
-
-@dataclass(frozen=True)
-class TestImages:
-    """Images to compare on.
-
-    Attributes:
-        images: uint8 ``[n, S, S, 3]``.
-        expected: PyTorch's answers.
-        labels: Classes [n], or nothing.
-        max_kl: Limit of the mean KL on these images, instead of the artifact's own.
-        min_agreement: Limit of the top-1 agreement on these images, instead of the artifact's own.
-    """
-
-    __test__ = False  # not a test case, whatever its name suggests
-
-    images: NDArray[np.uint8]
-    expected: Prediction
-    labels: NDArray[np.integer] | None = None
-    max_kl: float | None = None
-    min_agreement: float | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArtifactReport:
     """The outcome for one artifact.
 
     Attributes:
         artifact: Its file name.
-        format: Its format.
+        format: Name of its format.
         precision: Its precision.
         runtime: What really ran it, or would.
         executed: Whether it ran here.
         passed: Whether everything that could be checked here holds.
         why: What does not hold, or why it did not run.
-        parity: The comparison, where it ran.
+        parity: The comparison; None where it did not run.
     """
 
     artifact: str
@@ -65,6 +40,13 @@ class ArtifactReport:
     why: str
     parity: Parity | None = None
 
+    @property
+    def state(self) -> str:
+        """``passed``, ``not executed`` or ``failed``."""
+        if not self.passed:
+            return "failed"
+        return "passed" if self.executed else "not executed"
+
     def to_json(self) -> dict[str, Any]:
         """Returns the row with the comparison's figures beside the others."""
         row = asdict(self)
@@ -73,24 +55,26 @@ class ArtifactReport:
         return {**row, **figures}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BundleReport:
     """The outcome for one bundle.
 
     Attributes:
         bundle: Its folder.
-        artifacts: A row each.
-        sensitivity: What the accuracy gate of the export measured, where there was one.
+        artifacts: A report per artifact.
+        sensitivity: What the accuracy gate of the export measured; None without a gate.
+        why: Why the bundle could not be opened; empty where it could.
     """
 
     bundle: str
-    artifacts: tuple[ArtifactReport, ...]
-    sensitivity: Mapping[str, Any] | None = None
+    artifacts: tuple[ArtifactReport, ...] = ()
+    sensitivity: Tradeoff | None = None
+    why: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether every artifact passed."""
-        return all(a.passed for a in self.artifacts)
+        """Whether the bundle is intact and every artifact passed."""
+        return not self.why and all(a.passed for a in self.artifacts)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as the command prints it."""
@@ -98,59 +82,95 @@ class BundleReport:
             "bundle": self.bundle,
             "passed": self.passed,
             "artifacts": [a.to_json() for a in self.artifacts],
-            **({"sensitivity": self.sensitivity} if self.sensitivity else {}),
+            **({"sensitivity": asdict(self.sensitivity)} if self.sensitivity else {}),
+            **({"why": self.why} if self.why else {}),
         }
 
 
-def run_all(runtime: Runtime, images: NDArray[np.uint8]) -> Prediction:
-    """Runs images in batches."""
-    return concatenate([runtime.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+@dataclass(frozen=True)
+class Verification:
+    """The outcome for several bundles."""
+
+    bundles: tuple[BundleReport, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bundle passed."""
+        return all(bundle.passed for bundle in self.bundles)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the outcome as the command prints it."""
+        return {"passed": self.passed, "bundles": [bundle.to_json() for bundle in self.bundles]}
 
 
-WOULD_RUN = {"mlpackage": "coreml", "rtx-engine": "tensorrt-rtx", "tensorrt-engine": "tensorrt"}
+def content_differences(found: Content, recorded: Content) -> list[str]:
+    """Returns what a file holds otherwise than the exporter recorded, as sentences."""
+    names = sorted({*found, *recorded})
+    return [
+        f"its {name.replace('_', ' ')} is not what was exported"
+        for name in names
+        if found.get(name) != recorded.get(name)
+    ]
 
 
 def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
     """Checks what can be checked of an artifact that nothing here runs."""
-    why, passed = NOT_HERE[artifact.format], True
-    if artifact.format == "mlpackage":
+    known = bundle.format(artifact)
+    why, passed = known.elsewhere, True
+    if known.read_content:
         try:
-            found = problems(read_package(bundle.file(artifact)), artifact.content)
-            if found:
-                why, passed = "; ".join(found), False
+            differences = content_differences(known.read_content(bundle.file(artifact)), artifact.content)
+            if differences:
+                why, passed = "; ".join(differences), False
         except MissingPackageError as error:
-            why = f"Core ML runs on Apple devices only, and here even reading it back did not work: {error}"
+            why = f"It runs elsewhere only, and reading it back was not possible either: {error}"
         except BackendError as error:
             why, passed = str(error), False
     return ArtifactReport(
-        artifact.name, artifact.format, artifact.precision, WOULD_RUN[artifact.format], False, passed, why
+        artifact=artifact.name,
+        format=artifact.format,
+        precision=artifact.precision,
+        runtime=known.runner,
+        executed=False,
+        passed=passed,
+        why=why,
     )
 
 
-def verify_executed(bundle: Bundle, artifact: Artifact, tests: Sequence[TestImages]) -> ArtifactReport:
-    """Runs an artifact on all test images; the figures are those of the last set, all sets must pass."""
-    row = (artifact.name, artifact.format, artifact.precision)
+def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[ComparisonImages]) -> ArtifactReport:
+    """Runs an artifact on all sets of images; the figures are those of the last set, all sets must pass."""
     reasons: list[str] = []
     parity: Parity | None = None
+    runtime_name, executed = "none", False
     try:
         with bundle.open_artifact(artifact, threads=os.cpu_count()) as runtime:
-            name = runtime.name
-            for test in tests:
-                parity = compare(test.expected, run_all(runtime, test.images), test.labels)
-                limits = artifact.thresholds.adjusted(mean_kl=test.max_kl, top1_agreement=test.min_agreement)
+            for images in sets:
+                parity = compare(images.expected, runtime.run_all(images.images), images.labels)
+                limits = artifact.thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement)
                 reasons += violations(parity, limits)
+            runtime_name, executed = runtime.name, True
+        passed, why = not reasons, "; ".join(reasons)
     except MissingPackageError as error:
-        return ArtifactReport(*row, "none", False, True, str(error))
+        passed, why, parity = True, str(error), None
     except BackendError as error:
-        return ArtifactReport(*row, "none", False, False, str(error))
-    return ArtifactReport(*row, name, True, not reasons, "; ".join(reasons), parity)
+        passed, why, parity = False, str(error), None
+    return ArtifactReport(
+        artifact=artifact.name,
+        format=artifact.format,
+        precision=artifact.precision,
+        runtime=runtime_name,
+        executed=executed,
+        passed=passed,
+        why=why,
+        parity=parity,
+    )
 
 
 Known: TypeAlias = dict[tuple[str, str, Thresholds], ArtifactReport]
 """Reports by sha-256, precision and limits of the file."""
 
 
-def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = (), known: Known | None = None) -> BundleReport:
+def verify_bundle(bundle: Bundle, extra: Sequence[ComparisonImages] = (), known: Known | None = None) -> BundleReport:
     """Checks every artifact of an opened (so intact) bundle.
 
     Args:
@@ -159,20 +179,22 @@ def verify_bundle(bundle: Bundle, extra: Sequence[TestImages] = (), known: Known
         known: Reports on the same images; a file that several bundles share runs once. New ones are added.
     """
     golden = bundle.golden()
-    tests = [TestImages(golden.images, golden.expected), *extra]
+    sets = [ComparisonImages(images=golden.images, expected=golden.expected), *extra]
     known = {} if known is None else known
     reports = []
     for artifact in bundle.manifest.artifacts:
-        if artifact.format not in RUNTIMES:
+        if bundle.format(artifact).runtime is None:
             reports.append(verify_unexecuted(bundle, artifact))
             continue
-        key = (bundle.manifest.files[artifact.file].sha256, artifact.precision, artifact.thresholds)
+        key = (bundle.digest(artifact), artifact.precision, artifact.thresholds)
         if key not in known:
-            known[key] = verify_executed(bundle, artifact, tests)
+            known[key] = verify_executed(bundle, artifact, sets)
         reports.append(known[key])
-    return BundleReport(str(bundle.path), tuple(reports), bundle.manifest.provenance.get("sensitivity"))
+    return BundleReport(
+        bundle=str(bundle.path), artifacts=tuple(reports), sensitivity=bundle.manifest.provenance.sensitivity
+    )
 
 
-def broken_bundle(path: str, error: ArbexError) -> dict[str, Any]:
+def broken_bundle(path: str, error: ArbexError) -> BundleReport:
     """Returns the report of a bundle that could not be opened."""
-    return {"bundle": path, "passed": False, "artifacts": [], "why": str(error)}
+    return BundleReport(bundle=path, why=str(error))

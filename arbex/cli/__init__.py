@@ -1,36 +1,35 @@
-"""The command line: parses, calls one function of the library, shows what it returned.
+"""The command line: a command parses its arguments, calls one function of the library and prints the result.
 
-This package sits on top of all others and nothing imports it. Commands are imported when they are called, and
-import what is heavy when they run, so that ``--help`` answers at once.
+No other package imports this one. Commands are imported when they are called, and import heavy packages only when they
+run, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
-from arbex.cli.console import fail
-from arbex.errors import ArbexError, MissingPackageError
+from arbex.cli.console import Invocation, debug_option, fail
+from arbex.errors import ArbexError, InputError, MissingPackageError
 
 COMMANDS = {
     "synth": ("arbex.cli.synth:synth", "Draw a data set of procedural faces."),
     "train": ("arbex.cli.train:train", "Train a model."),
     "evaluate": ("arbex.cli.evaluate:evaluate", "Measure a model on labeled images."),
-    "experiment": ("arbex.cli.experiment:experiment", "Make the paper's tables and figures on your data."),
-    "import-weights": ("arbex.cli.import_weights:import_weights", "Make a run of published weights."),
+    "experiment": ("arbex.cli.experiment:experiment", "Reproduce the paper's tables and figures on your data."),
+    "import-weights": ("arbex.cli.import_weights:import_weights", "Turn published weights into a run."),
     "calibrate": ("arbex.cli.export:calibrate", "Write a calibration table for INT8."),
     "export": ("arbex.cli.export:export", "Turn a run into bundles for devices."),
     "verify": ("arbex.cli.verify:verify", "Check bundles against PyTorch."),
     "run": ("arbex.cli.run:run", "Classify images with a bundle."),
-    "bench": ("arbex.cli.bench:bench", "Time what runs here."),
-    "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle or a run is made of."),
-    "doctor": ("arbex.cli.doctor:doctor", "Show which backends work here."),
+    "bench": ("arbex.cli.bench:bench", "Measure latency, memory and size of artifacts."),
+    "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle holds or what a model costs."),
+    "doctor": ("arbex.cli.doctor:doctor", "Show which backends work on this machine."),
 }
-"""From a command's name to ``module:function`` and its line in the list."""
+"""``module:function`` and the line of help, by command."""
 
 INTERRUPTED = 130
 UNEXPECTED = 70
@@ -42,14 +41,14 @@ EXTRAS = {
     "calibrate": "export",
     "export": "export",
 }
-"""What brings the packages that a command needs."""
+"""Extra that installs the packages of a command."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called, not to list it."""
+    """A group that imports a command when it is called, not when it is listed."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Returns the names in the order of work."""
+        """Returns the names in the order in which they are used."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
@@ -68,6 +67,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="arbex", message="arbex %(version)s")
+@debug_option
 def root() -> None:
     """Facial-expression models on the edge.
 
@@ -78,24 +78,29 @@ def root() -> None:
 
 
 def missing_package(error: ModuleNotFoundError, arguments: list[str]) -> MissingPackageError:
-    """Returns the error that says which extra brings a package that a command wanted."""
+    """Returns the error for a missing package, with the extra of the command that needs it."""
     command = next((a for a in arguments if a in COMMANDS), "this")
     return MissingPackageError(error.name or str(error), f"arbex {command}", extra=EXTRAS.get(command, ""))
 
 
+def permission_denied(error: PermissionError) -> InputError:
+    """Returns the error for a file or folder that this user may not use."""
+    return InputError(
+        f"{error.filename or 'A file'} cannot be used: {error.strerror}.", remedy="Give this user permission to use it."
+    )
+
+
 def invoke(arguments: list[str], program: str) -> int:
     """Runs a command line and returns its exit code."""
-    debug = "--debug" in arguments
-    if debug:
-        os.environ["ARBEX_DEBUG"] = "1"  # read by runtimes.vendor_output, which must not be imported for --help
+    invocation = Invocation()
     try:
-        result: Any = root.main([a for a in arguments if a != "--debug"], prog_name=program, standalone_mode=False)
+        result: Any = root.main(list(arguments), prog_name=program, standalone_mode=False, obj=invocation)
         return result if isinstance(result, int) else 0
     except ArbexError as error:
-        return fail(str(error), error.exit_code, debug=debug)
+        return fail(str(error), error.exit_code, debug=invocation.debug)
     except ModuleNotFoundError as error:
         missing = missing_package(error, arguments)
-        return fail(str(missing), missing.exit_code, debug=debug)
+        return fail(str(missing), missing.exit_code, debug=invocation.debug)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
@@ -106,15 +111,14 @@ def invoke(arguments: list[str], program: str) -> int:
         return fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         return fail("Interrupted.", INTERRUPTED)
+    except PermissionError as error:
+        return fail(str(permission_denied(error)), InputError.exit_code, debug=invocation.debug)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
-        message = f"Unexpected {type(error).__name__}: {error} Run again with --debug to see where."
-        return fail(message, UNEXPECTED, debug=debug)
-    finally:
-        if debug:
-            del os.environ["ARBEX_DEBUG"]
+        message = f"Unexpected {type(error).__name__} (run again with --debug to see where): {error}"
+        return fail(message, UNEXPECTED, debug=invocation.debug)
 
 
 def main() -> None:

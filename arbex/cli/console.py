@@ -1,4 +1,4 @@
-"""What people see: lines, bars, tables, errors."""
+"""What commands share: progress, errors, tables, JSON, and the options that several of them have."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
 from arbex.progress import Reporter, Step
 
-SECONDS_A_LINE = 30.0
+SECONDS_PER_LINE = 30.0
 DATA_HELP = "Data set: PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,7 +31,7 @@ class Console(Reporter):
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
-        """Shows a bar on a terminal, and elsewhere a line every half minute."""
+        """Shows a bar on a terminal, otherwise a line every half minute."""
         if not sys.stderr.isatty():
             yield Lines(label, total).step
             return
@@ -39,21 +40,21 @@ class Console(Reporter):
 
 
 class Lines:
-    """Progress as plain lines, for logs: none for short work."""
+    """Progress as plain lines for logs; short work shows none."""
 
     def __init__(self, label: str, total: int) -> None:
         """Starts the clock."""
         self.label, self.total, self.shown = label, total, time.monotonic()
 
     def step(self, done: int) -> None:
-        """Shows how much is done if nothing was shown for a while."""
-        if time.monotonic() - self.shown >= SECONDS_A_LINE:
+        """Shows how much is done, unless a line was shown recently."""
+        if time.monotonic() - self.shown >= SECONDS_PER_LINE:
             self.shown = time.monotonic()
             click.echo(f"{self.label}: {done} of {self.total}", err=True)
 
 
 def fail(message: str, code: int, *, debug: bool = False) -> int:
-    """Shows an error as one paragraph, behind its traceback with ``debug``, and returns its exit code."""
+    """Shows an error as one paragraph, after its traceback with ``debug``, and returns its exit code."""
     if debug:
         traceback.print_exc()
     paragraph = " ".join(message.split())
@@ -62,34 +63,56 @@ def fail(message: str, code: int, *, debug: bool = False) -> int:
     return code
 
 
+@dataclass
+class Invocation:
+    """What the entry point needs to know about a command line that click has parsed.
+
+    Attributes:
+        debug: Whether errors are shown with their traceback.
+    """
+
+    debug: bool = False
+
+
+def start_debugging(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Records ``--debug`` for the entry point, and shows vendors' output until the command ends."""
+    if wanted:
+        from runtimes.vendor_output import visible_output
+
+        context.ensure_object(Invocation).debug = True
+        context.with_resource(visible_output())
+
+
 def debug_option(command: Command) -> Command:
-    """Adds ``--debug``, which the entry point takes out of the arguments before click sees them."""
+    """Adds ``--debug``."""
     return click.option(
         "--debug",
         is_flag=True,
+        is_eager=True,  # before other options can fail
         expose_value=False,
-        help="Show where an error came from, and what vendors' tools print.",
+        callback=start_debugging,
+        help="Show tracebacks and the output of vendors' tools.",
     )(command)
 
 
 def backbone_option(command: Command) -> Command:
-    """Adds ``--backbone``, by which the user vouches for code that a run only names."""
-    text = "Callable that builds the run's own backbone, if it has one."
+    """Adds ``--backbone``, with which the user allows the code that a run names to be executed."""
+    text = "Callable that builds the run's custom backbone, if it has one."
     return click.option("--backbone", metavar="MODULE:CALLABLE", help=text)(command)
 
 
 def json_option(command: Command) -> Command:
     """Adds ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")(command)
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as the only thing on stdout; NaN and infinity become null."""
+    """Prints a value as one JSON document; NaN and infinity become null."""
     click.echo(json.dumps(finite(value), indent=2))
 
 
 def finite(value: Any) -> Any:
-    """Returns a value without NaN and infinity, which JSON does not know."""
+    """Returns a value with None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -112,5 +135,5 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def size(count: int) -> str:
-    """Returns a number of bytes for people."""
+    """Formats a number of bytes."""
     return f"{count / 1e6:.2f} MB" if count >= 10_000 else f"{count} B"

@@ -1,4 +1,4 @@
-"""``arbex doctor``."""
+"""``arbex doctor``: which backends work on this machine."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from arbex.cli.console import debug_option, json_option, print_json, print_table
 @json_option
 @debug_option
 def doctor(as_json: bool) -> None:
-    """Show which backends work on this machine, and how to get the others."""
+    """Show which backends work on this machine, and how to install the others."""
+    from export.registry import all_packages
     from runtimes.doctor import examine
 
-    found = examine()
+    found = examine(all_packages())
     if as_json:
-        print_json(found)
+        print_json(found.to_json())
         return
-    click.echo(f"Python {found['python']} on {found['platform']}")
-    rows = []
-    for b in found["backends"]:
-        state = "works" if b["works"] else "missing" if b["version"] is None else "broken"
-        rows.append([b["name"], state, b["version"] or "", b["gives"], "" if b["works"] else b["remedy"]])
-    print_table(("backend", "state", "version", "what for", "how to get it"), rows)
-    for b in found["backends"]:
-        if b["version"] is not None and not b["works"]:
-            click.echo(f"  {b['name']}: {b['why']}")
+    click.echo(f"Python {found.python} on {found.platform}")
+    rows = [[b.name, b.state, b.version or "", b.gives, "" if b.works else b.remedy] for b in found.backends]
+    print_table(("package", "state", "version", "purpose", "how to install"), rows)
+    for b in found.backends:
+        if b.state == "broken":
+            click.echo(f"  {b.name}: {b.why}")

@@ -1,36 +1,40 @@
-"""``arbex evaluate``."""
+"""``arbex evaluate``: scores of a run on labeled images."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH, SOURCE
 
 if TYPE_CHECKING:
     from arbex.evaluation import Evaluation
 
 
 @click.command()
-@click.argument("run", type=click.Path())
-@click.option("--data", required=True, help=DATA_HELP)
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.argument("run", type=PATH)
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Split to use."
+)
 @click.option(
     "--max-unreadable",
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Share of images that may be left out.",
+    help="Share of unreadable images that may be left out.",
 )
 @backbone_option
 @json_option
 @debug_option
-def evaluate(run: str, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
+def evaluate(run: Path, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
     """Measure RUN on labeled images: both distributions, overall and by class."""
-    from arbex.evaluation import evaluate as measure
+    from arbex.api import evaluate as measure
 
-    result = measure(run, data, split, backbone=backbone, most_unreadable=max_unreadable, report=Console())
+    result = measure(run, data, split=split, max_unreadable=max_unreadable, backbone=backbone, report=Console())
     if as_json:
         print_json(result.to_json())
         return
@@ -51,7 +55,7 @@ def show(result: Evaluation) -> None:
         for name, one in corrected.per_class.items()
     ]
     print_table(("class", "precision", "recall", "f1", "images"), by_class)
-    click.echo("\nimages of each class (rows) by answer (columns)")
+    click.echo("\nnumber of images by class (rows) and answer (columns)")
     classes = list(corrected.per_class)
     counts = [[name, *map(str, row)] for name, row in zip(classes, corrected.confusion, strict=True)]
     print_table(("", *classes), counts)

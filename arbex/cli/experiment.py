@@ -1,4 +1,4 @@
-"""``arbex experiment``."""
+"""``arbex experiment``: tables and figures of the paper."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import DATA_HELP, Console, debug_option
+from arbex.cli.parameters import PATH, SOURCE
 from arbex.experiments import EXPERIMENTS
 
 NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items())
@@ -17,20 +18,24 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 
 @click.command(epilog=f"\b\nEXPERIMENTs:\n{NAMES}")
 @click.argument("name", metavar="EXPERIMENT", type=click.Choice(list(EXPERIMENTS)))
-@click.option("--data", required=True, help=DATA_HELP)
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of documents and runs.  [default: results]",
 )
-@click.option("--budget", type=click.Choice(["small", "full"]), default="full", show_default=True)
-@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: the budget's]")
-@click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the budget's]")
-@click.option("--init", multiple=True, metavar="RUN|FILE", help="What every run takes its encoder from; repeatable.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Of every run.  [default: the budget's]")
-@click.option("--seeds", type=click.IntRange(min=1), help="Runs a setting.  [default: the budget's]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor, one on a GPU]")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="For every run; repeatable.")
+@click.option(
+    "--budget", type=click.Choice(["small", "full"]), default="full", show_default=True, help="Size of the experiment."
+)
+@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Encoder.  [default: the budget's]")
+@click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the budget's]")
+@click.option(
+    "--init", multiple=True, type=SOURCE, metavar="RUN|FILE", help="Encoder that every run starts from; repeatable."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every run.  [default: the budget's]")
+@click.option("--seeds", type=click.IntRange(min=1), help="Runs per setting.  [default: the budget's]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs in parallel.  [default: one per core, one on a GPU]")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
 @debug_option
 def experiment(
     name: str,
@@ -45,10 +50,10 @@ def experiment(
     jobs: int | None,
     assignments: tuple[str, ...],
 ) -> None:
-    """Make a table or a figure of the paper on DATA, with its seeds and intervals.
+    """Reproduce a table or a figure of the paper on --data, over several seeds, with confidence intervals.
 
-    The budget small takes minutes on two cores: preset tiny, a part of the grid; full is the paper's grid on preset
-    base. An interrupted experiment goes on when it is called again, and experiments share the runs that they have in
+    Budget small takes minutes on two cores: a part of the grid, on preset tiny. Budget full is the paper's grid, on
+    preset base. To continue an interrupted experiment, start it again. Experiments share the runs that they have in
     common.
     """
     from dataclasses import replace
@@ -70,11 +75,11 @@ def experiment(
     out = out or Path("results")
     document = run_experiment(name, data, out, chosen, jobs=jobs or default_jobs(), command=command, report=Console())
     click.echo(document.read_text(encoding="utf-8"))
-    click.echo(f"Written to {document}, {document.with_suffix('.json').name} and plots beside it.", err=True)
+    click.echo(f"Wrote {document}, and next to it {document.with_suffix('.json').name} and the plots.", err=True)
 
 
 def default_jobs() -> int:
-    """Returns how many runs fit beside each other."""
+    """Returns how many runs are trained in parallel."""
     import torch
 
     return 1 if torch.cuda.is_available() else os.cpu_count() or 1

@@ -1,21 +1,18 @@
-"""``arbex export`` and ``arbex calibrate``."""
+"""``arbex export`` and ``arbex calibrate``: from a run to bundles, and to a calibration table."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option
-from arbex.errors import InputError
-
-if TYPE_CHECKING:
-    from runtimes.verification import BundleReport
+from arbex.cli.parameters import PATH, SOURCE, ListingOption
+from arbex.cli.verify import print_reports
 
 SAMPLES = 256
 CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
-"""Observers by name, here so that the help needs nothing else."""
+"""Names of the observers, repeated here so that the help imports nothing."""
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -31,43 +28,63 @@ class Shard(click.ParamType[tuple[int, int]]):
             return value
         number, slash, of = value.partition("/")
         if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-            self.fail(f"{value!r} is no part of a whole; give the first of two as 1/2.", param, ctx)
+            self.fail(f"{value!r} is not a shard. Allowed: 1/N to N/N.", param, ctx)
         return int(number), int(of)
 
 
+def targets_line() -> str:
+    """Returns the help of ``--target``."""
+    from export.registry import TARGETS
+
+    return f"{', '.join(TARGETS)} or all; repeatable."
+
+
+def builders_line() -> str:
+    """Returns the help of ``--builder``."""
+    from export.registry import builders
+
+    device, *here = builders()
+    return f"{device} leaves compilation to the device; {' or '.join(here)} also compiles on this machine's GPU."
+
+
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=PATH, required=False)
 @click.option(
     "--target",
     "targets",
     multiple=True,
     required=True,
-    help="jetson, iphone, android, rtx, cpu or all; repeatable.",
+    cls=ListingOption,
+    listing=targets_line,
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where the bundles go.  [default: bundles]")
+@click.option("--out", type=PATH, help="Folder of the bundles.  [default: bundles]")
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     help="fp32, fp16 or int8; repeatable.  [default: the target's]",
 )
-@click.option("--calibration", metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]")
+@click.option(
+    "--calibration", type=SOURCE, metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]"
+)
 @click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: mse, or the table's]")
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images that calibrate."
+    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Number of calibration images."
 )
 @click.option(
-    "--max-kl", type=click.FloatRange(min=0), help="Gate: restore operators to float until the mean KL holds."
+    "--max-kl", type=click.FloatRange(min=0), help="Gate: restore operators to float until the mean KL is at most this."
 )
-@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same for top-1 agreement.")
+@click.option(
+    "--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same until the top-1 agreement is at least this."
+)
 @click.option(
     "--builder",
-    type=click.Choice(["onnx", "torch-tensorrt"]),
     default="onnx",
     show_default=True,
-    help="For jetson: ONNX, or an engine for this machine's GPU as well.",
+    cls=ListingOption,
+    listing=builders_line,
 )
-@click.option("--allow-untrained", is_flag=True, help="Export random weights.")
+@click.option("--allow-untrained", is_flag=True, help="Export untrained weights.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
 @backbone_option
 @debug_option
@@ -88,67 +105,46 @@ def export(
 ) -> None:
     """Turn RUN into a bundle for each target.
 
-    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept.
+    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Only earlier
+    bundles of the same targets are replaced in --out.
     """
-    from export.targets import choose_precisions, choose_targets
+    from arbex.api import export as write_bundles
 
     console = Console()
-    chosen = choose_targets(targets)
-    for target in chosen:
-        taken = choose_precisions(target, precisions)
-        if not precisions:
-            console.line(f"{target.name}: {' and '.join(taken)} (--precision)")
-    if out is None:
-        out = Path("bundles")
-        console.line(f"writing to {out}/ (--out)")
-    from runtimes.vendor_output import hidden_output
-
-    console.line("loading torch and the converters")
-    with hidden_output():
-        from arbex.checkpoint import newest_run
-        from export.pipeline import ExportRequest
-        from export.pipeline import export as export_run
-
-    if run is None:
-        run = newest_run()
-        console.line(f"exporting {run} (RUN)")
-    request = ExportRequest(
+    reports = write_bundles(
         run,
         targets,
-        out,
-        precisions,
-        calibration,
-        calibrator,
-        samples,
-        max_kl,
-        min_agreement,
-        allow_untrained,
-        builder,
-        archive,
-        backbone,
+        out=out,
+        precisions=precisions,
+        calibration=calibration,
+        calibrator=calibrator,
+        samples=samples,
+        max_kl=max_kl,
+        min_agreement=min_agreement,
+        builder=builder,
+        allow_untrained=allow_untrained,
+        archive=archive,
+        backbone=backbone,
+        report=console,
     )
-    show(export_run(request, report=console))
-    console.line(f"Next: arbex verify {out}/{chosen[0].name} --data IMAGES, arbex bench {out}/{chosen[0].name}")
-
-
-def show(reports: list[BundleReport]) -> None:
-    """Prints what was written and how it compares on the golden vectors."""
-    from arbex.cli.verify import print_reports
-
-    print_reports([report.to_json() for report in reports])
+    print_reports(reports)
+    first = reports[0].bundle
+    console.line(f"Next: arbex verify {first} --data IMAGES, arbex bench {first}")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help=f"{DATA_HELP} Its validation split calibrates.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The table to write (.json).")
-@click.option("--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="In all shards.")
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True)
-@click.option("--shard", type=Shard(), default="1/1", help="Use this part of the images only.  [default: all]")
+@click.argument("run", type=PATH)
+@click.option("--data", type=SOURCE, required=True, help=f"{DATA_HELP} Its validation split is used.")
+@click.option("--out", type=PATH, required=True, help="Table to write (.json).")
+@click.option(
+    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images, over all shards."
+)
+@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True, help="Observer.")
+@click.option("--shard", type=Shard(), default="1/1", help="Use only this part of the images.  [default: all]")
 @click.option(
     "--merge",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Add the table of another shard or data set; repeatable.",
 )
 @backbone_option
@@ -163,20 +159,24 @@ def calibrate(
     merge: tuple[Path, ...],
     backbone: str | None,
 ) -> None:
-    """Write a calibration table of RUN, reusable with export --calibration FILE.
+    """Calibrate RUN and write the table, for export --calibration FILE.
 
-    The ranges are in FILE, the histograms beside it, from which export --calibrator derives other ranges.
+    FILE holds the ranges. The histograms are written next to it; export --calibrator derives other ranges from them. An
+    existing file is replaced only if it is a table.
     """
-    from runtimes.vendor_output import hidden_output
+    from arbex.api import calibrate as write_table
 
-    if out.suffix != ".json":
-        raise InputError(f"The table {out} must be a .json file; its histograms lie beside it as .safetensors.")
     console = Console()
-    console.line("loading torch")
-    with hidden_output():
-        from export.calibrated import CalibrationRequest, write_calibration
-
-    request = CalibrationRequest(data, calibrator, samples, shard)
-    table = write_calibration(run, request, out, merge=merge, backbone=backbone, report=console)
+    table = write_table(
+        run,
+        data,
+        out,
+        samples=samples,
+        calibrator=calibrator,
+        shard=shard,
+        merge=merge,
+        backbone=backbone,
+        report=console,
+    )
     click.echo(f"{out}: {len(table.ranges)} tensors over {table.images} images, digest {table.digest[:12]}")
     console.line(f"Next: arbex export {run} --target all --precision int8 --calibration {out}")

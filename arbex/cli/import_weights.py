@@ -1,4 +1,4 @@
-"""``arbex import-weights``."""
+"""``arbex import-weights``: from published weights to a run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING
 import click
 
 from arbex.cli.console import Console, debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH
 
 if TYPE_CHECKING:
     from arbex.weights.importing import Imported
 
 SHOWN = 2
+"""Example names per row."""
 
 
 @click.command("import-weights")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.argument("file", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder of the run.")
 @click.option("--labels", metavar="A,B,…", help="Class names in the order of the checkpoint's outputs.")
 @json_option
 @debug_option
 def import_weights(file: Path, out: Path, labels: str | None, as_json: bool) -> None:
-    """Make a run of the published weights in FILE: POSTER++, IR50 or MobileFaceNet.
+    """Turn the published weights in FILE into a run: POSTER++, IR50 or MobileFaceNet.
 
-    Nothing in FILE is executed. A backbone alone gives an untrained run; train --init does the same within a training.
+    Nothing in FILE is executed. A backbone alone gives an untrained run; train --init loads it without that step.
     """
     from arbex.weights import importing
 
@@ -46,7 +48,7 @@ def import_weights(file: Path, out: Path, labels: str | None, as_json: bool) -> 
 
 
 def to_json(imported: Imported) -> dict[str, object]:
-    """Returns what was done, with the name of every tensor."""
+    """Returns the outcome, with the name of every tensor."""
     matching = imported.matching
     return {
         "run": str(imported.run),
@@ -66,9 +68,7 @@ def show(imported: Imported) -> None:
     """Prints counts, examples and the next command."""
     matching = imported.matching
     values = sum(tensor.numel() for tensor in matching.tensors.values())
-    click.echo(
-        f"{imported.run}: {matching.source.name}, {values / 1e6:.2f} M values, {matching.coverage:.1%} of the part"
-    )
+    click.echo(f"{imported.run}: {matching.source.name}, {values / 1e6:.2f} M values, {matching.coverage:.1%} covered")
     rows = (
         ("matched", len(matching.renamed), ""),
         ("ignored", len(matching.unused), some(matching.unused)),
@@ -76,7 +76,7 @@ def show(imported: Imported) -> None:
         ("missing", len(matching.missing), some(matching.missing)),
         ("shape conflicts", len(matching.conflicts), some([str(c) for c in matching.conflicts])),
     )
-    print_table(("tensors", "number", "for example"), [[name, str(n), example] for name, n, example in rows])
+    print_table(("tensors", "number", "examples"), [[name, str(n), example] for name, n, example in rows])
     click.echo(f"classes: {', '.join(imported.labels)}")
     run = imported.run
     if imported.trained:
@@ -87,6 +87,6 @@ def show(imported: Imported) -> None:
 
 
 def some(names: tuple[str, ...] | list[str]) -> str:
-    """Returns the first names, and how many more there are."""
+    """Returns the first names and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

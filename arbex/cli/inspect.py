@@ -1,28 +1,31 @@
-"""``arbex inspect``."""
+"""``arbex inspect``: contents and origin of a bundle, cost of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from arbex.cli.console import backbone_option, debug_option, json_option, print_json, print_table, size
+from arbex.cli.parameters import PATH
+
+if TYPE_CHECKING:
+    from arbex.provenance import Tradeoff, Work
 
 SMALLEST_SHOWN = 1000
-"""Values an image; what computes fewer is left to ``--json``."""
+"""Values per image; operators with fewer appear with ``--json`` only."""
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE|RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|RUN", type=PATH)
 @backbone_option
 @json_option
 @debug_option
 def inspect(path: Path, backbone: str | None, as_json: bool) -> None:
-    """Show what a bundle holds, made from what, by what; or what the model of a run costs.
+    """Show contents and origin of a bundle, or the cost of a run's model.
 
-    A bundle's integrity is checked first.
+    The integrity of a bundle is checked first.
     """
     if (path / "config.json").is_file() and not (path / "manifest.json").is_file():
         inspect_run(path, backbone, as_json)
@@ -42,64 +45,63 @@ def inspect_bundle(bundle: Path, as_json: bool) -> None:
         return
     origin = manifest.provenance
     click.echo(f"{bundle}: target {manifest.target}, all {len(manifest.files)} files intact")
-    click.echo(f"model:       {origin['preset']}, method {origin['method']}, trained for {origin['epoch']} epochs")
-    click.echo(f"checkpoint:  {origin['checkpoint']}")
-    if "calibration" in origin:
-        calibration = origin["calibration"]
-        click.echo(f"calibration: {calibration['images']} images, {calibration['calibrator']}, {calibration['digest']}")
-        click.echo(f"recipe:      {origin['recipe']['name']}")
-    if "sensitivity" in origin:
-        restored = len(origin["sensitivity"]["restored"])
-        click.echo(f"gate:        {restored} of {len(origin['sensitivity']['operators'])} operators restored to float")
+    click.echo(f"model:       {origin.preset}, method {origin.method}, trained for {origin.epoch} epochs")
+    click.echo(f"checkpoint:  {origin.checkpoint}")
+    if origin.calibration:
+        calibration = origin.calibration
+        click.echo(f"calibration: {calibration.images} images, {calibration.calibrator}, {calibration.digest}")
+    if origin.recipe:
+        click.echo(f"recipe:      {origin.recipe.name}")
+    if origin.sensitivity:
+        restored = len(origin.sensitivity.restored)
+        click.echo(f"gate:        {restored} of {len(origin.sensitivity.operators)} operators restored to float")
     side = manifest.preprocessing.image_size
     click.echo(f"input:       image, uint8 RGB [batch, {side}, {side}, 3], normalized inside the graph")
     click.echo(f"classes:     {', '.join(manifest.labels)}")
-    click.echo(f"tools:       {', '.join(f'{name} {version}' for name, version in origin['tools'].items())}")
+    click.echo(f"tools:       {', '.join(f'{name} {version}' for name, version in origin.tools.items())}")
     click.echo()
-    shares = {a.name: f"{a.work['int8_macs'] / a.work['macs']:.1%}" if a.work else "-" for a in manifest.artifacts}
+    shares = {a.name: f"{a.work.int8_share:.1%}" if a.work else "-" for a in manifest.artifacts}
     print_table(
         ("artifact", "precision", "format", "size", "in int8"),
         [[a.name, a.precision, a.format, size(sizes[a.name]), shares[a.name]] for a in manifest.artifacts],
     )
     for a in manifest.artifacts:
         if a.work:
-            click.echo(f"\n{a.name}: {shares[a.name]} of multiply-adds in int8; in float are")
+            click.echo(f"\n{a.name}: {shares[a.name]} of multiply-adds in int8; in float:")
             show_islands(a.work)
-    if "sensitivity" in origin:
-        show_sensitivity(origin["sensitivity"])
+    if origin.sensitivity:
+        show_sensitivity(origin.sensitivity)
 
 
-def show_islands(work: Mapping[str, Any]) -> None:
-    """Prints why some work is in float."""
-    for island in work["islands"]:
-        share = f"{island['macs'] / work['macs']:.2%}"
-        click.echo(f"  {share:>7}  {island['operators']} operators: {island['reason']}")
-    elementwise = work.get("elementwise", [])  # bundles of earlier versions do not say
-    if elementwise:
-        click.echo("  and between the layers, in thousands of values an image:")
-    for row in elementwise:
-        if row["values"] >= SMALLEST_SHOWN:
-            click.echo(f"  {row['values'] / 1e3:7,.0f}  {row['operators']} {row['operator']}: {row['reason']}")
+def show_islands(work: Work) -> None:
+    """Prints what computes in float, and why."""
+    for island in work.islands:
+        click.echo(f"  {island.macs / work.macs:>7.2%}  {island.operators} operators: {island.reason}")
+    if work.elementwise:
+        click.echo("  between the layers, in thousands of values per image:")
+    for row in work.elementwise:
+        if row.values >= SMALLEST_SHOWN:
+            click.echo(f"  {row.values / 1e3:7,.0f}  {row.operators} {row.operator}: {row.reason}")
 
 
-def show_sensitivity(sensitivity: Mapping[str, Any], rows: int = 8) -> None:
+def show_sensitivity(sensitivity: Tradeoff, rows: int = 8) -> None:
     """Prints the operators whose rounding costs most, and what the gate measured."""
-    restored = set(sensitivity["restored"])
-    worst = sensitivity["operators"][:rows]
-    click.echo(f"\nmost sensitive of {len(sensitivity['operators'])} operators, KL with each alone in int8:")
+    restored = set(sensitivity.restored)
+    worst = sensitivity.operators[:rows]
+    click.echo(f"\nmost sensitive of {len(sensitivity.operators)} operators, with the KL of each alone in int8:")
     print_table(
         ("module", "KL", "MMAC", "kept in"),
         [
-            [o["module"], f"{o['kl']:.1e}", f"{o['macs'] / 1e6:.2f}", "float" if o["operator"] in restored else "int8"]
+            [o.module, f"{o.kl:.1e}", f"{o.macs / 1e6:.2f}", "float" if o.operator in restored else "int8"]
             for o in worst
         ],
     )
-    click.echo("\ntrade-off, as measured on calibration images:")
+    click.echo("\ntrade-off, measured on calibration images:")
     print_table(
         ("restored", "in int8", "mean KL", "agreement"),
         [
-            [str(t["restored"]), f"{t['int8_share']:.1%}", f"{t['mean_kl']:.1e}", f"{t['agreement']:.2%}"]
-            for t in sensitivity["trials"]
+            [str(t.restored), f"{t.int8_share:.1%}", f"{t.mean_kl:.1e}", f"{t.agreement:.2%}"]
+            for t in sensitivity.trials
         ],
     )
 

@@ -1,4 +1,4 @@
-"""``arbex run``."""
+"""``arbex run``: classify images with a bundle."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import debug_option, json_option, print_json, print_table
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--artifact", help="File name or precision.  [default: the most exact that runs here]")
-@click.option(
-    "--detector", type=click.Path(path_type=Path), help="YuNet ONNX file; without it every image is one face."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.")
+@click.argument("bundle", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--artifact", help="File name or precision.  [default: the most accurate that runs here]")
+@click.option("--detector", type=PATH, help="YuNet ONNX file that detects faces.  [default: an image is a face]")
+@click.option("--threads", type=click.IntRange(min=1), help="Number of threads.  [default: the runtime's choice]")
 @json_option
 @debug_option
 def run(
@@ -27,24 +26,18 @@ def run(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES (files, folders or a video) with BUNDLE."""
-    from runtimes.bundle import open_bundle
-    from runtimes.classification import classify
-    from runtimes.preprocessing import Detector
-    from runtimes.vendor_output import hidden_output
+    """Classify IMAGES (files, folders or videos) with BUNDLE."""
+    from arbex.api import classify
 
-    finder = Detector(detector) if detector else None
-    opened = open_bundle(bundle)
-    with hidden_output():
-        faces = list(classify(opened, images, artifact=artifact, detector=finder, threads=threads))
+    faces = classify(bundle, images, artifact=artifact, detector=detector, threads=threads)
     if as_json:
-        print_json(faces)
+        print_json([face.to_json() for face in faces])
         return
     rows = []
     for face in faces:
-        best = sorted(face["corrected"].items(), key=lambda item: -item[1])[:3]
+        best = sorted(face.corrected.items(), key=lambda item: -item[1])[:3]
         top = ", ".join(f"{name} {p:.2f}" for name, p in best)
-        rows.append([face["file"], face["label"], f"{face['confidence']:.2f}", top])
+        rows.append([face.file, face.label, f"{face.confidence:.2f}", top])
     print_table(("image", "expression", "confidence", "corrected"), rows)
     if not faces:
         click.echo("No face was found.")

@@ -1,4 +1,4 @@
-"""``arbex synth``."""
+"""``arbex synth``: a data set of procedural faces."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from pathlib import Path
 import click
 
 from arbex.cli.console import Console, debug_option
+from arbex.cli.parameters import PATH
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--images", type=int, default=4000, show_default=True, help="Number of images.")
 @click.option("--subjects", type=int, default=40, show_default=True, help="Number of people.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal images everywhere.")
-@click.option("--image-size", type=int, default=128, show_default=True, help="Side in pixels.")
-@click.option("--imbalance", type=float, default=1.0, show_default=True, help="Most frequent over rarest class.")
-@click.option("--label-noise", type=float, default=0.0, show_default=True, help="Share of wrong labels in train.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed; it determines every image, on any machine.")
+@click.option("--image-size", type=int, default=128, show_default=True, help="Side of an image in pixels.")
+@click.option(
+    "--imbalance", type=float, default=1.0, show_default=True, help="Ratio of the most frequent to the rarest class."
+)
+@click.option(
+    "--label-noise", type=float, default=0.0, show_default=True, help="Share of wrong labels in the training split."
+)
 @click.option("--ambiguity", type=float, default=0.1, show_default=True, help="Share of mixed expressions.")
 @click.option("--eighth", type=click.Choice(["contempt", "other"]), help="Add an eighth class.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; one a core by default.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes.  [default: one per core]")
 @debug_option
 def synth(
     out: Path,
@@ -35,9 +40,8 @@ def synth(
 ) -> None:
     """Draw a labeled data set of procedural faces into OUT.
 
-    Writes OUT/{train,val,test}/CLASS/*.png, OUT/labels.csv with the annotators' votes, OUT/classes.txt
-    and OUT/contact_sheet.png.
-    People are in one split only.
+    Writes OUT/{train,val,test}/CLASS/*.png, OUT/labels.csv with the annotators' votes, OUT/classes.txt and
+    OUT/contact_sheet.png. Each person is in one split only.
     """
     from arbex.spec import EXPRESSIONS
     from arbex.synth import SynthConfig, write_dataset

@@ -1,31 +1,37 @@
-"""``arbex train``."""
+"""``arbex train``: train a model and write a run."""
 
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, debug_option
+from arbex.cli.parameters import PATH, SOURCE
 from arbex.methods import METHODS
 
 
 @click.command()
-@click.option("--data", required=True, help=DATA_HELP)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one under runs/]")
-@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="[default: tiny]")
-@click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True)
-@click.option("--epochs", type=click.IntRange(min=0), help="0 writes the untrained model.  [default: the preset's]")
-@click.option("--anchors", type=click.IntRange(min=0), default=10, show_default=True, help="Anchors a class.")
-@click.option("--image-size", type=click.IntRange(min=16), help="Side of the input.  [default: the preset's]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--windows", metavar="A,B,C", help="Side of the attention window a level.  [default: the preset's]")
-@click.option("--init", multiple=True, type=click.Path(path_type=Path), help="RUN or FILE to start from; repeatable.")
+@click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
+@click.option("--out", type=PATH, help="Folder of the run.  [default: a new one under runs/]")
+@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Encoder.  [default: tiny]")
+@click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True, help="Training method.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=0),
+    help="Number of epochs; 0 writes the untrained model.  [default: the preset's]",
+)
+@click.option("--anchors", type=click.IntRange(min=0), default=10, show_default=True, help="Anchors per class.")
+@click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the preset's]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of weights, images and augmentation."
+)
+@click.option("--windows", metavar="A,B,C", help="Side of the attention window per level.  [default: the preset's]")
+@click.option("--init", multiple=True, type=PATH, help="RUN or FILE of weights to start from; repeatable.")
 @click.option("--new-head", is_flag=True, help="Take only the encoder from --init.")
-@click.option("--teacher", type=click.Path(path_type=Path), metavar="RUN", help="Learn from the answers of RUN too.")
-@click.option("--teacher-backbone", metavar="MODULE:CALLABLE", help="The teacher's own backbone, if it has one.")
+@click.option("--teacher", type=PATH, metavar="RUN", help="Also learn from the answers of RUN.")
+@click.option("--teacher-backbone", metavar="MODULE:CALLABLE", help="Custom backbone of the teacher, if it has one.")
 @click.option("--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a module from images to vectors.")
 @click.option("--devices", type=click.IntRange(min=1), help="Processes on this machine.  [default: torchrun's, else 1]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
@@ -50,64 +56,48 @@ def train(
     resume: bool,
     assignments: tuple[str, ...],
 ) -> None:
-    """Train a model on DATA and write a run.
+    """Train a model on --data and write a run.
 
-    Settings for --set, with the paper's values as the defaults of preset base: batch_size, learning_rate,
-    schedule, label_smoothing, lambda_class, lambda_anchor, lambda_center, images_per_class and others, and the
-    method's own options; a wrong name lists them all.
+    --set takes settings such as batch_size, learning_rate, schedule, label_smoothing, lambda_class, lambda_anchor,
+    lambda_center and images_per_class, and the method's own options; a wrong name lists them all. Their defaults with
+    preset base are the paper's values.
     """
-    from dataclasses import replace
+    from arbex.api import train as run_training
+    from arbex.checkpoint import open_run
 
-    from arbex.methods import method_class
-    from arbex.settings import PRESET_SETTINGS, assign, override
-
-    if preset and backbone:
-        raise click.UsageError("--preset and --backbone exclude each other: a preset is a backbone.")
-    if new_head and not init:
-        raise click.UsageError("--new-head says what to take from --init, and there is none.")
-    preset = preset or ("custom" if backbone else "tiny")
-    options, others = assign(method_class(method).options_type(), assignments)
-    settings = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options.to_json())
-    if epochs is not None:
-        settings = replace(settings, epochs=epochs)
     console = Console()
-    if out is None:
-        out = Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}")
-        console.line(f"writing to {out} (--out)")
-    from arbex.training.configuration import TrainRequest
-    from arbex.training.loop import train as train_model
-
-    request = TrainRequest(
-        data=data,
+    folder = run_training(
+        data,
         out=out,
         preset=preset,
         method=method,
-        settings=settings,
+        epochs=epochs,
         anchors=anchors,
         image_size=image_size,
-        resume=resume,
+        seed=seed,
         windows=parse_windows(windows),
         init=init,
         new_head=new_head,
         teacher=teacher,
-        backbone=backbone,
         teacher_backbone=teacher_backbone,
+        backbone=backbone,
         devices=devices,
-        method_options=options,
+        resume=resume,
+        settings=assignments,
+        report=console,
     )
-    state = train_model(request, report=console)
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
-        return  # one of several processes; the first one speaks
-    if state.best_epoch:
-        accuracy = state.best_score[0]
-        click.echo(f"{out}: best epoch {state.best_epoch}, accuracy {accuracy:.3f} on validation")
+        return  # of several processes, only the first prints
+    run = open_run(folder)
+    if run.epoch:
+        click.echo(f"{folder}: best epoch {run.epoch}, accuracy {run.accuracy:.3f} on validation")
     else:
-        click.echo(f"{out}: untrained")
-    console.line(f"Next: arbex evaluate {out} --data {data}, then: arbex export {out} --target all")
+        click.echo(f"{folder}: untrained")
+    console.line(f"Next: arbex evaluate {folder} --data {data}, then: arbex export {folder} --target all")
 
 
 def parse_windows(text: str | None) -> tuple[int, int, int] | None:
-    """Reads three numbers with commas between them."""
+    """Parses three numbers separated by commas."""
     if text is None:
         return None
     parts = text.split(",")

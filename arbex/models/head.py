@@ -30,7 +30,7 @@ ANCHORS = 10
 """Usual number of anchors per class: Table 1 favors 8 to 10."""
 
 RADIUS = 5.0
-"""Initial length of anchors: at delta = 1, the anchor correction is then almost certain at the anchors themselves."""
+"""Initial length of anchors: with delta = 1, an embedding on an anchor is then corrected to near certainty."""
 
 
 SMALLEST_SQUARE = 1e-12

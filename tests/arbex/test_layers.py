@@ -51,11 +51,11 @@ FILES = [
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_imports_point_downward(file: Path):
+def test_imports_point_downward(file: Path) -> None:
     name = file.relative_to(ROOT / "arbex").with_suffix("").parts[0]
     assert upward(name, ast.parse(file.read_text())) == set()
 
 
-def test_the_rule_can_fail():
+def test_the_rule_can_fail() -> None:
     assert upward("methods", ast.parse("def f():\n    from arbex.training.loop import train")) == {"training"}
     assert upward("models", ast.parse("from arbex import checkpoint")) == {"checkpoint"}

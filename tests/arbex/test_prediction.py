@@ -28,7 +28,7 @@ class Steps(Reporter):
         yield self.steps.append
 
 
-def test_batches_are_joined_in_order(run: Path, faces: Path):
+def test_batches_are_joined_in_order(run: Path, faces: Path) -> None:
     model = load_run(run)
     images = FaceDataset(read_split(str(faces), "train"), 64)
     assert len(images) % 8 == 6
@@ -40,7 +40,7 @@ def test_batches_are_joined_in_order(run: Path, faces: Path):
             torch.testing.assert_close(found.corrected[i], alone)
 
 
-def test_a_model_in_training_answers_in_eval_mode_and_goes_on_training(run: Path):
+def test_a_model_in_training_answers_in_eval_mode_and_goes_on_training(run: Path) -> None:
     model = load_run(run)
     images = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
     expected = predict(model, [images])
@@ -53,7 +53,7 @@ def test_a_model_in_training_answers_in_eval_mode_and_goes_on_training(run: Path
     assert model.training
 
 
-def test_the_reference_is_the_same_answers_for_a_devices_images(run: Path):
+def test_the_reference_is_the_same_answers_for_a_devices_images(run: Path) -> None:
     model = load_run(run)
     images = torch.randint(0, 256, (BATCH + 3, 3, 64, 64), dtype=torch.uint8)
     report = Steps()

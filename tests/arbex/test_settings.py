@@ -11,7 +11,7 @@ from arbex.errors import InputError, UnsupportedError
 from arbex.settings import TrainSettings, assign, override
 
 
-def test_values_take_the_type_of_the_default():
+def test_values_take_the_type_of_the_default() -> None:
     s = override(TrainSettings(), ["epochs=3", "learning-rate=1e-3", "bounded_anchor_loss=false", "schedule=cosine"])
     assert (s.epochs, s.learning_rate, s.bounded_anchor_loss, s.schedule) == (3, 1e-3, False, "cosine")
 
@@ -28,7 +28,7 @@ def test_values_take_the_type_of_the_default():
         ("learning_rate=nan", "learning_rate is nan, outside of 1e-12 to 10."),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(text: str, message: str):
+def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(text: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         override(TrainSettings(), [text])
 
@@ -40,17 +40,17 @@ def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(text: str, me
         ("schedule=step", "schedule is 'step'. Allowed: exponential, cosine."),
     ],
 )
-def test_an_unknown_name_is_refused_with_those_there_are(text: str, message: str):
+def test_an_unknown_name_is_refused_with_those_there_are(text: str, message: str) -> None:
     with pytest.raises(UnsupportedError, match=f"^{re.escape(message)}"):
         override(TrainSettings(), [text])
 
 
-def test_an_unknown_name_lists_names_that_are_known_elsewhere_too():
+def test_an_unknown_name_lists_names_that_are_known_elsewhere_too() -> None:
     with pytest.raises(UnsupportedError, match="class_share, .*form, "):
         override(TrainSettings(), ["nonsense=1"], also=["form", "class_share"])
 
 
-def test_assignments_apply_at_once_and_leave_those_of_others():
+def test_assignments_apply_at_once_and_leave_those_of_others() -> None:
     @dataclass(frozen=True)
     class Pair:
         low: int = 0
@@ -63,12 +63,12 @@ def test_assignments_apply_at_once_and_leave_those_of_others():
     assert assign(Pair(), ["low=5", "epochs=3", "high=9"]) == (Pair(5, 9), ["epochs=3"])
 
 
-def test_round_trip():
+def test_round_trip() -> None:
     s = TrainSettings(epochs=4, schedule="cosine")
     assert TrainSettings.from_json(s.to_json()) == s
 
 
-def test_runs_of_the_first_version_keep_their_weight_of_the_center_loss():
+def test_runs_of_the_first_version_keep_their_weight_of_the_center_loss() -> None:
     stored = {**TrainSettings().to_json(), "lambda_centre": 0.2}
     del stored["lambda_center"]
     assert TrainSettings.from_json(stored).lambda_center == 0.2

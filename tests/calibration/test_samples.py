@@ -17,7 +17,7 @@ from arbex.spec import EXPRESSIONS
 from calibration.samples import choose, load_samples
 
 
-def test_choice_is_balanced_over_classes_and_people(faces: Path):
+def test_choice_is_balanced_over_classes_and_people(faces: Path) -> None:
     chosen = choose(read_split(str(faces), "train"), 42)
     by_class = Counter(s.label for s in chosen)
     assert set(by_class.values()) == {6}
@@ -25,18 +25,18 @@ def test_choice_is_balanced_over_classes_and_people(faces: Path):
         assert len({s.group for s in chosen if s.label == label}) == 6  # one of each of the six people
 
 
-def test_choice_takes_all_where_there_are_fewer():
+def test_choice_takes_all_where_there_are_fewer() -> None:
     samples = tuple(Sample(Path(str(i)), i % 2) for i in range(5))
     chosen = choose(FaceSet(Path(), "val", ("a", "b"), samples), 100)
     assert sorted(str(s.file) for s in chosen) == [str(i) for i in range(5)]
 
 
-def test_choice_is_the_same_every_time(faces: Path):
+def test_choice_is_the_same_every_time(faces: Path) -> None:
     train = read_split(str(faces), "train")
     assert choose(train, 20) == choose(train, 20)
 
 
-def test_images_come_from_validation_and_carry_a_digest(faces: Path):
+def test_images_come_from_validation_and_carry_a_digest(faces: Path) -> None:
     first = load_samples(str(faces), EXPRESSIONS, 64, count=14)
     second = load_samples(str(faces), EXPRESSIONS, 64, count=14)
     assert first.source.endswith("/val")
@@ -48,7 +48,7 @@ def test_images_come_from_validation_and_carry_a_digest(faces: Path):
     assert load_samples(str(faces), EXPRESSIONS, 64, count=7).digest != first.digest
 
 
-def test_shards_are_disjoint_cover_all_and_are_balanced_themselves(faces: Path):
+def test_shards_are_disjoint_cover_all_and_are_balanced_themselves(faces: Path) -> None:
     whole = load_samples(str(faces), EXPRESSIONS, 64, count=28)
     shards = [load_samples(str(faces), EXPRESSIONS, 64, count=28, shard=(i, 2)) for i in (1, 2)]
     assert shards[0].samples + shards[1].samples == whole.samples
@@ -56,7 +56,7 @@ def test_shards_are_disjoint_cover_all_and_are_balanced_themselves(faces: Path):
         assert len({sample.file.parent.name for sample in shard.samples}) == 7
 
 
-def test_shards_without_room_for_every_class_are_refused(faces: Path):
+def test_shards_without_room_for_every_class_are_refused(faces: Path) -> None:
     with pytest.raises(DataError, match="20 calibration images cannot cover 7 classes in 3 shards"):
         load_samples(str(faces), EXPRESSIONS, 64, count=20, shard=(1, 3))
 
@@ -81,25 +81,25 @@ def write_faces(root: Path, counts: dict[str, int]) -> Path:
     return root
 
 
-def test_images_of_one_class_are_refused(tmp_path: Path):
+def test_images_of_one_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The class 'neutral' has no images"):
         load_samples(str(write_faces(tmp_path, {"fear": 9})), EXPRESSIONS, 32)
 
 
-def test_a_folder_of_images_without_classes_is_refused(tmp_path: Path):
+def test_a_folder_of_images_without_classes_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "face.png")
     with pytest.raises(DataError, match="holds no class folders. Expected: <split>/<class>/<image>"):
         load_samples(str(tmp_path), EXPRESSIONS, 32)
 
 
-def test_a_class_in_one_color_is_refused(tmp_path: Path):
+def test_a_class_in_one_color_is_refused(tmp_path: Path) -> None:
     data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 1))
     Image.new("RGB", (32, 32), "gray").save(data / "val" / "fear" / "0.png")
     with pytest.raises(DataError, match="All calibration images of fear are of one color"):
         load_samples(str(data), EXPRESSIONS, 32)
 
 
-def test_an_image_of_one_color_is_named_and_left_out(tmp_path: Path):
+def test_an_image_of_one_color_is_named_and_left_out(tmp_path: Path) -> None:
     data = write_faces(tmp_path, dict.fromkeys(EXPRESSIONS, 2))
     black = data / "val" / "fear" / "0.png"
     Image.new("RGB", (32, 32)).save(black)
@@ -109,6 +109,6 @@ def test_an_image_of_one_color_is_named_and_left_out(tmp_path: Path):
     assert said.lines == [f"warning: {black} is of one color throughout and does not calibrate"]
 
 
-def test_fewer_images_than_classes_are_refused(faces: Path):
+def test_fewer_images_than_classes_are_refused(faces: Path) -> None:
     with pytest.raises(DataError, match="6 calibration images cannot cover 7 classes"):
         load_samples(str(faces), EXPRESSIONS, 64, count=6)

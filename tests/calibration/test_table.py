@@ -34,20 +34,22 @@ def make(values: list[list[float]], samples: str = "s", calibrator: str = "minma
 
 
 @given(rows, rows, calibrators)
-def test_merging_is_commutative(a: list[list[float]], b: list[list[float]], calibrator: str):
+def test_merging_is_commutative(a: list[list[float]], b: list[list[float]], calibrator: str) -> None:
     x, y = make(a, "a", calibrator), make(b, "b", calibrator)
     assert x.merge(y) == y.merge(x)
     assert x.merge(y).digest == y.merge(x).digest
 
 
 @given(rows, rows, rows, calibrators)
-def test_merging_is_associative(a: list[list[float]], b: list[list[float]], c: list[list[float]], calibrator: str):
+def test_merging_is_associative(
+    a: list[list[float]], b: list[list[float]], c: list[list[float]], calibrator: str
+) -> None:
     x, y, z = make(a, "a", calibrator), make(b, "b", calibrator), make(c, "c", calibrator)
     assert x.merge(y).merge(z) == x.merge(y.merge(z))
 
 
 @given(rows, rows, calibrators)
-def test_shards_merge_to_the_table_of_all_images(a: list[list[float]], b: list[list[float]], calibrator: str):
+def test_shards_merge_to_the_table_of_all_images(a: list[list[float]], b: list[list[float]], calibrator: str) -> None:
     merged, whole = make(a, "a", calibrator).merge(make(b, "b", calibrator)), make(a + b, "ab", calibrator)
     assert merged.statistics == whole.statistics
     assert merged.ranges == whole.ranges
@@ -60,7 +62,7 @@ def table(samples: str = "s", calibrator: str = "minmax") -> CalibrationTable:
 
 
 @pytest.mark.parametrize("calibrator", ["minmax", "entropy"])
-def test_round_trip_through_files(calibrator: str, tmp_path: Path):
+def test_round_trip_through_files(calibrator: str, tmp_path: Path) -> None:
     written = table(calibrator=calibrator)
     written.save(tmp_path / "t.json")
     read = CalibrationTable.load(tmp_path / "t.json")
@@ -69,42 +71,42 @@ def test_round_trip_through_files(calibrator: str, tmp_path: Path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.safetensors"]
 
 
-def test_the_file_shows_ranges_and_origin_to_people(tmp_path: Path):
+def test_the_file_shows_ranges_and_origin_to_people(tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     value = json.loads((tmp_path / "t.json").read_text())
     assert value["tensors"]["image"]["range"] == [-2.0, 2.5]
     assert (value["checkpoint"], value["graph"], value["tools"]) == ("c", "g", TOOLS)
 
 
-def test_other_ranges_need_no_images():
+def test_other_ranges_need_no_images() -> None:
     assert table().with_calibrator("moving-average").ranges["image"].high == 2.0
     assert table().with_calibrator("moving-average") == table(calibrator="moving-average")
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "preprocessing", "graph", "tools"])
-def test_tables_of_different_origin_do_not_merge(name: str):
+def test_tables_of_different_origin_do_not_merge(name: str) -> None:
     other = Origin(**{**vars(ORIGIN), name: {"torch": "3"} if name == "tools" else "other"})
     with pytest.raises(DataError, match=f"differ in {name}"):
         table().merge(CalibrationTable.derive(table().statistics, other, ("t",), 2))
 
 
-def test_tables_of_different_calibrators_do_not_merge():
+def test_tables_of_different_calibrators_do_not_merge() -> None:
     with pytest.raises(DataError, match="differ in calibrator: minmax and mse"):
         table().merge(table("t", "mse"))
 
 
-def test_tables_of_different_graphs_do_not_merge():
+def test_tables_of_different_graphs_do_not_merge() -> None:
     fewer = CalibrationTable.derive({"relu": table().statistics["relu"]}, ORIGIN, ("t",), 2)
     with pytest.raises(DataError, match="different graphs"):
         table().merge(fewer)
 
 
-def test_the_same_images_are_not_counted_twice():
+def test_the_same_images_are_not_counted_twice() -> None:
     with pytest.raises(DataError, match="Both calibration tables hold the sample set"):
         table().merge(table())
 
 
-def test_histograms_of_another_table_are_refused(tmp_path: Path):
+def test_histograms_of_another_table_are_refused(tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     make([[1.0, 2.0, 3.0, 4.0]]).save(tmp_path / "other.json")
     (tmp_path / "other.safetensors").replace(tmp_path / "t.safetensors")
@@ -112,7 +114,7 @@ def test_histograms_of_another_table_are_refused(tmp_path: Path):
         CalibrationTable.load(tmp_path / "t.json")
 
 
-def test_a_table_of_an_older_version_is_refused(tmp_path: Path):
+def test_a_table_of_an_older_version_is_refused(tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     value = json.loads((tmp_path / "t.json").read_text())
     (tmp_path / "t.json").write_text(json.dumps({**value, "schema": 1}))
@@ -121,33 +123,33 @@ def test_a_table_of_an_older_version_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"schema": 2, "tensors": {"a": {"range": [NaN, 1]}}}'])
-def test_a_damaged_file_is_refused(content: str, tmp_path: Path):
+def test_a_damaged_file_is_refused(content: str, tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(DataError, match="no calibration table"):
         CalibrationTable.load(tmp_path / "t.json")
 
 
-def test_a_damaged_histogram_is_refused(tmp_path: Path):
+def test_a_damaged_histogram_is_refused(tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     (tmp_path / "t.safetensors").write_bytes(b"damaged")
     with pytest.raises(DataError, match="no calibration table"):
         CalibrationTable.load(tmp_path / "t.json")
 
 
-def test_missing_histograms_are_named(tmp_path: Path):
+def test_missing_histograms_are_named(tmp_path: Path) -> None:
     table().save(tmp_path / "t.json")
     (tmp_path / "t.safetensors").unlink()
     with pytest.raises(DataError, match=r"t\.safetensors cannot be read"):
         CalibrationTable.load(tmp_path / "t.json")
 
 
-def test_nothing_is_left_where_a_table_cannot_be_written(tmp_path: Path):
+def test_nothing_is_left_where_a_table_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         table().save(tmp_path / "nowhere" / "t.json")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_file_is_refused(tmp_path: Path):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         CalibrationTable.load(tmp_path / "nowhere.json")

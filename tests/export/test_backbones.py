@@ -12,10 +12,12 @@ from arbex.checkpoint import load_run, open_run
 from arbex.cli import invoke
 from arbex.errors import InputError, RunError
 from arbex.models import ReliabilityHead
+from arbex.models.custom import BackboneConfig
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
-from export.pipeline import ExportRequest, export
+from export.pipeline import export
+from export.plan import ExportRequest
 from runtimes.bundle import open_bundle
 from tests.export import architectures
 
@@ -48,15 +50,15 @@ def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("architecture", ["vit", "convnext", "mobilevit"])
-def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path):
+def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train_on(name(architecture), faces, run)
     # After eight steps every answer is a close call, which int8 may turn: the distributions are what is judged.
     request = ExportRequest(
-        run,
-        ["all"],
-        tmp_path,
-        ("fp32", "int8"),
+        run=run,
+        targets=["all"],
+        out=tmp_path,
+        precisions=("fp32", "int8"),
         samples=32,
         max_kl=0.01,
         min_agreement=0.6,
@@ -73,10 +75,10 @@ def test_architectures_of_transformers_reach_every_target(architecture: str, fac
     bundle = open_bundle(tmp_path / "cpu")
     # The model tells images apart, so parity means something.
     assert bundle.golden().expected.corrected.std(0).max() > 1e-3
-    assert bundle.manifest.provenance["preset"] == "custom"
+    assert bundle.manifest.provenance.preset == "custom"
 
 
-def test_the_head_is_the_same_for_any_backbone(vit_run: Path):
+def test_the_head_is_the_same_for_any_backbone(vit_run: Path) -> None:
     model = load_run(vit_run, backbone=architectures.vit)
     assert isinstance(model.head, ReliabilityHead)
     assert model.head.reduce.in_features == 64
@@ -84,7 +86,9 @@ def test_the_head_is_the_same_for_any_backbone(vit_run: Path):
     assert set(by_name.state_dict()) == set(model.state_dict())
 
 
-def test_reading_a_run_runs_none_of_the_code_it_names(vit_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_reading_a_run_runs_none_of_the_code_it_names(
+    vit_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Path(shutil.copytree(vit_run, tmp_path / "run"))
     config = json.loads((run / "config.json").read_text())
     config["encoder"]["backbone"] = "evil:build"
@@ -95,18 +99,20 @@ def test_reading_a_run_runs_none_of_the_code_it_names(vit_run: Path, tmp_path: P
         load_run(run)
     with pytest.raises(RunError, match="not tests.export.architectures:vit"):
         load_run(run, backbone=name("vit"))
-    assert open_run(run).config.encoder.backbone == "evil:build"
+    named = open_run(run).config.encoder
+    assert isinstance(named, BackboneConfig)
+    assert named.backbone == "evil:build"
     assert not (tmp_path / "ran").exists()
 
 
-def test_commands_ask_for_the_backbone(vit_run: Path, faces: Path, capfd: pytest.CaptureFixture[str]):
+def test_commands_ask_for_the_backbone(vit_run: Path, faces: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert invoke(["evaluate", str(vit_run), "--data", str(faces)], "arbex") == 2
     assert f"add: --backbone {name('vit')}" in capfd.readouterr().err
     assert invoke(["evaluate", str(vit_run), "--data", str(faces), "--backbone", name("vit"), "--json"], "arbex") == 0
     assert json.loads(capfd.readouterr().out)["n"] > 0
 
 
-def test_weights_of_another_backbone_are_refused(vit_run: Path):
+def test_weights_of_another_backbone_are_refused(vit_run: Path) -> None:
     with pytest.raises(RunError, match="do not fit"):
         load_run(vit_run, backbone=architectures.convnext)
 
@@ -122,12 +128,12 @@ def test_weights_of_another_backbone_are_refused(vit_run: Path):
         (name("no_vector"), r"one vector per image, \[B, F\]"),
     ],
 )
-def test_what_is_no_backbone_is_refused(backbone: str, message: str, faces: Path, tmp_path: Path):
+def test_what_is_no_backbone_is_refused(backbone: str, message: str, faces: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         train_on(backbone, faces, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_size_a_backbone_wants_is_asked_for(faces: Path, tmp_path: Path):
+def test_the_size_a_backbone_wants_is_asked_for(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--image-size"):
         train_on(name("vit"), faces, tmp_path / "run", image_size=80)

@@ -64,7 +64,7 @@ def targets(program: GraphModule) -> Counter[str]:
     ("rewrite", "fold"),
     [(flatten_linear_layers, True), (convolve_averages, False), (separate_rounded_copies, False)],
 )
-def test_no_number_changes_and_the_original_stays(rewrite, fold, programs, images):  # type: ignore[no-untyped-def]
+def test_no_number_changes_and_the_original_stays(rewrite, fold, programs, images) -> None:  # type: ignore[no-untyped-def]
     before = targets(programs[fold])
     rewritten = rewrite(programs[fold])
     assert targets(rewritten) != before == targets(programs[fold])
@@ -72,7 +72,7 @@ def test_no_number_changes_and_the_original_stays(rewrite, fold, programs, image
         torch.testing.assert_close(answers(rewritten, batch), answers(programs[fold], batch), rtol=0, atol=1e-6)
 
 
-def test_linear_layers_see_matrices(programs: dict[bool, GraphModule]):
+def test_linear_layers_see_matrices(programs: dict[bool, GraphModule]) -> None:
     flat = flatten_linear_layers(programs[True])
     for node in [n for n in flat.graph.nodes if calls(n, (LINEAR,))]:
         rows = node.args[0].args[0]
@@ -80,13 +80,13 @@ def test_linear_layers_see_matrices(programs: dict[bool, GraphModule]):
         assert rows.args[1] == [-1, 8]
 
 
-def test_averages_are_convolutions(programs: dict[bool, GraphModule]):
+def test_averages_are_convolutions(programs: dict[bool, GraphModule]) -> None:
     counts = targets(convolve_averages(programs[False]))
     assert counts["aten.avg_pool2d.default"] == 0
     assert counts["aten.conv2d.default"] == 2
 
 
-def test_only_what_is_read_in_both_ways_gets_a_copy(programs: dict[bool, GraphModule]):
+def test_only_what_is_read_in_both_ways_gets_a_copy(programs: dict[bool, GraphModule]) -> None:
     def doubled(program: GraphModule) -> int:
         return sum(n.args[1] == 2.0 for n in program.graph.nodes if str(n.target) == "aten.mul.Tensor")
 
@@ -96,7 +96,7 @@ def test_only_what_is_read_in_both_ways_gets_a_copy(programs: dict[bool, GraphMo
     assert doubled(separate_rounded_copies(copy.deepcopy(once))) == 1
 
 
-def test_a_prelu_is_the_larger_of_two_unless_it_is_steep():
+def test_a_prelu_is_the_larger_of_two_unless_it_is_steep() -> None:
     class Sloped(nn.Module):
         def __init__(self, steep: float) -> None:
             super().__init__()

@@ -46,7 +46,7 @@ def channel_sizes(program: GraphModule, x: Tensor) -> list[Tensor]:
     return list(sizes.found.values())
 
 
-def test_not_one_bit_of_an_answer_changes(x: Tensor):
+def test_not_one_bit_of_an_answer_changes(x: Tensor) -> None:
     program = traced(Chain(), x)
     before = {name: value.clone() for name, value in program.state_dict().items()}
     equal, found = equalize(program, x)
@@ -58,7 +58,7 @@ def test_not_one_bit_of_an_answer_changes(x: Tensor):
     assert all(torch.equal(value, before[name]) for name, value in program.state_dict().items())
 
 
-def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor):
+def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor) -> None:
     program = traced(Chain(), x)
     before, behind = channel_sizes(program, x), channel_sizes(equalize(program, x)[0], x)
     assert before[0].max() / before[0].min() > 16
@@ -68,7 +68,7 @@ def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor):
     assert 2 < behind[1].max() / behind[1].min() < 2 * (before[1].max() / before[1].min()).sqrt()
 
 
-def test_exponents_by_hand():
+def test_exponents_by_hand() -> None:
     sizes = torch.tensor([8.0, 4.0, 1.0, 0.3, 0.0])
     assert exponents(sizes, depthwise=True).tolist() == [0, -1, -3, -5, -LARGEST_EXPONENT]
     assert exponents(sizes, depthwise=False).tolist() == [0, 0, -2, -2, -LARGEST_EXPONENT / 2]  # ties go to even
@@ -113,7 +113,7 @@ class Grouped(Chain):
 
 
 @pytest.mark.parametrize("model", [Twice, Curved, Shared, Grouped])
-def test_what_cannot_be_scaled_is_left_alone(model: type[nn.Module], x: Tensor):
+def test_what_cannot_be_scaled_is_left_alone(model: type[nn.Module], x: Tensor) -> None:
     program = traced(model(), x)
     equal, found = equalize(program, x)
     assert not found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbex.provenance import PredictedPoint, Trial
 from quantize.fallback import MOST_TRIALS, Score, Search
 from quantize.sensitivity import Sensitivity
 
@@ -31,7 +31,7 @@ def search(count: int, needed: int) -> tuple[Search, list[tuple[str, ...]]]:
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
-def test_the_fewest_are_found_with_few_trials(case: tuple[int, int]):
+def test_the_fewest_are_found_with_few_trials(case: tuple[int, int]) -> None:
     count, needed = case
     searched, asked = search(count, needed)
     found = searched.run()
@@ -42,25 +42,23 @@ def test_the_fewest_are_found_with_few_trials(case: tuple[int, int]):
     assert [trial.restored for trial in found.trials] == sorted(len(restored) for restored in asked)
 
 
-def test_nothing_is_restored_where_the_gate_holds():
+def test_nothing_is_restored_where_the_gate_holds() -> None:
     searched, asked = search(50, 0)
     assert searched.run().restored == ()
     assert asked == [()]
 
 
-def test_a_gate_that_never_holds_is_said_to_fail():
+def test_a_gate_that_never_holds_is_said_to_fail() -> None:
     searched, _ = search(10, 11)
     found = searched.run()
     assert not found.holds
     assert len(found.restored) == 10
 
 
-def test_the_outcome_holds_curve_and_trials_for_the_manifest():
-    found = search(4, 1)[0].run().to_json()
-    assert found["restored"] == ["op0"]
-    assert [trial["restored"] for trial in found["trials"]] == [0, 1]
-    assert found["trials"][1] == {
-        "restored": 1, "int8_share": 0.75, "predicted_kl": 0.5, "mean_kl": 0.5, "agreement": 1.0,
-    }  # fmt: skip
-    assert len(found["predicted"]) == 5
-    assert found["predicted"][0] == {"int8_share": 1.0, "kl": pytest.approx(1.0)}
+def test_the_outcome_holds_curve_and_trials_for_the_manifest() -> None:
+    found = search(4, 1)[0].run().tradeoff
+    assert found.restored == ("op0",)
+    assert [trial.restored for trial in found.trials] == [0, 1]
+    assert found.trials[1] == Trial(restored=1, int8_share=0.75, predicted_kl=0.5, mean_kl=0.5, agreement=1.0)
+    assert len(found.predicted) == 5
+    assert found.predicted[0] == PredictedPoint(int8_share=1.0, kl=1.0)

@@ -6,18 +6,20 @@ from collections import Counter
 
 import pytest
 import torch
+import torchao.quantization.pt2e.quantize_pt2e as pt2e
 from torch.fx import GraphModule, Node
 
-from arbex.errors import DataError
+from arbex.errors import BackendError, DataError
 from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
+from arbex.provenance import Recipe
 from arbex.spec import EXPRESSIONS, Preprocessing
 from calibration import TensorRange
 from calibration.observers import observe
 from export.trace import TracedModel, trace
 from quantize.operators import WEIGHTED
-from quantize.placement import belongs_to, module_path
-from quantize.program import calibrate, quantize
-from quantize.recipe import ACCELERATOR, CPU, WIDEST, Recipe
+from quantize.placement import in_head, module_path
+from quantize.program import QAT_FOLDING, calibrate, quantize, without_qat_folding
+from quantize.recipe import ACCELERATOR, CPU, WIDEST
 
 
 @pytest.fixture(scope="module")
@@ -79,20 +81,20 @@ def activation_quantizers(program: GraphModule) -> list[Node]:
     return [n for n in program.graph.nodes if str(n.target).startswith("quantized_decomposed.quantize_per_tensor")]
 
 
-def test_convolutions_and_linears_of_the_encoder_are_quantized_and_none_of_the_head(quantized: GraphModule):
+def test_convolutions_and_linears_of_the_encoder_are_quantized_and_none_of_the_head(quantized: GraphModule) -> None:
     for node in quantized.graph.nodes:
         if str(node.target) in WEIGHTED:
-            is_float = belongs_to(node, ("head",)) or module_path(node) in STEMS
+            is_float = in_head(node) or module_path(node) in STEMS
             assert all(map(is_int8, node.args[:2])) != is_float, module_path(node)
 
 
-def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule):
-    outputs = [n for n in for_cpu.graph.nodes if str(n.target) in WEIGHTED and not belongs_to(n, ("head",))]
+def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule) -> None:
+    outputs = [n for n in for_cpu.graph.nodes if str(n.target) in WEIGHTED and not in_head(n)]
     assert len(outputs) > 50
     assert all(map(is_quantized, outputs))
 
 
-def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(for_cpu: GraphModule):
+def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(for_cpu: GraphModule) -> None:
     sums = [n for n in for_cpu.graph.nodes if str(n.target) == "aten.add.Tensor"]
     of_backbones = [n for n in sums if module_path(n).startswith(("encoder.image", "encoder.landmarks"))]
     assert len(of_backbones) == 6
@@ -101,7 +103,7 @@ def test_on_a_cpu_sums_of_backbones_are_int8_and_those_of_transformers_are_not(f
         assert node not in of_backbones or is_quantized(node)
 
 
-def test_adding_a_number_is_left_in_float():
+def test_adding_a_number_is_left_in_float() -> None:
     class Shifted(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -109,7 +111,8 @@ def test_adding_a_number_is_left_in_float():
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             maps = self.conv(x)
-            return (maps + 3.0) + maps
+            shifted: torch.Tensor = (maps + 3.0) + maps
+            return shifted
 
     images = torch.randn(2, 4, 8, 8)
     batch = torch.export.Dim("batch", min=1, max=8)
@@ -123,7 +126,7 @@ def test_adding_a_number_is_left_in_float():
 
 def test_weights_are_stored_as_int8_where_folded(
     traced: TracedModel, ranges: dict[str, TensorRange], quantized: GraphModule
-):
+) -> None:
     stored = {k: v for k, v in quantized.named_buffers() if "frozen" in k}
     assert len(stored) > 30
     assert all(v.dtype == torch.int8 for v in stored.values())
@@ -131,28 +134,31 @@ def test_weights_are_stored_as_int8_where_folded(
     assert not [k for k in dict(unfolded.named_buffers()) if "frozen" in k]
 
 
-def test_an_accelerator_gets_zero_point_zero(for_accelerator: GraphModule):
-    for node in activation_quantizers(for_accelerator):
+def test_an_accelerator_gets_zero_point_zero(for_accelerator: GraphModule) -> None:
+    quantizers = activation_quantizers(for_accelerator)
+    assert len(quantizers) > 20
+    for node in quantizers:
         _, scale, zero_point, low, high, dtype = node.args
+        assert isinstance(scale, float)
         assert scale > 0
         assert (zero_point, low, high, dtype) == (0, -127, 127, torch.int8)
 
 
-def test_a_cpu_gets_all_eight_bits_behind_a_relu(for_cpu: GraphModule):
-    behind = [n for n in activation_quantizers(for_cpu) if "relu" in str(n.args[0].target)]
+def test_a_cpu_gets_all_eight_bits_behind_a_relu(for_cpu: GraphModule) -> None:
+    behind = [n for n in activation_quantizers(for_cpu) if "relu" in str(n.all_input_nodes[0].target)]
     assert len(behind) > 20
     assert {(n.args[2], n.args[3], n.args[4]) for n in behind} == {(-128, -128, 127)}
 
 
-def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule):
+def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule) -> None:
     norms = [n for n in quantized.graph.nodes if "batch_norm" in str(n.target)]
-    assert {belongs_to(n, ("head",)) for n in norms} <= {True}
+    assert {in_head(n) for n in norms} <= {True}
 
 
 @pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
 def test_both_forms_answer_alike_and_close_to_float(
     traced: TracedModel, ranges: dict[str, TensorRange], images: torch.Tensor, recipe: Recipe
-):
+) -> None:
     programs = [traced.program, *(quantize(traced.program, ranges, recipe, fold=fold) for fold in (True, False))]
     with torch.no_grad():
         exact, folded, unfolded = (p(images)[0] for p in programs)
@@ -160,13 +166,13 @@ def test_both_forms_answer_alike_and_close_to_float(
     assert 0 < (folded - exact).abs().max() < 0.05
 
 
-def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Tensor):
+def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Tensor) -> None:
     before = targets(traced.program)
     calibrate(traced.program, [images])
     assert targets(traced.program) == before
 
 
-def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, ranges: dict[str, TensorRange]):
+def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, ranges: dict[str, TensorRange]) -> None:
     name = next(n for n in ranges if ranges[n].low < 0)
     wide = {**ranges, name: TensorRange(-1000.0, 1000.0)}
     scales = {n.args[1] for n in activation_quantizers(quantize(traced.program, wide, ACCELERATOR))}
@@ -174,7 +180,9 @@ def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, rang
 
 
 @pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
-def test_ranges_of_another_graph_are_refused(traced: TracedModel, ranges: dict[str, TensorRange], recipe: Recipe):
+def test_ranges_of_another_graph_are_refused(
+    traced: TracedModel, ranges: dict[str, TensorRange], recipe: Recipe
+) -> None:
     fewer = {name: r for name, r in ranges.items() if name != "relu_"}
     with pytest.raises(DataError, match="another graph: 'relu_'"):
         quantize(traced.program, fewer, recipe)
@@ -182,8 +190,23 @@ def test_ranges_of_another_graph_are_refused(traced: TracedModel, ranges: dict[s
         quantize(traced.program, {**ranges, "nowhere": TensorRange(0.0, 1.0)}, recipe)
 
 
-def test_images_with_nan_are_refused(traced: TracedModel, images: torch.Tensor):
+def test_images_with_nan_are_refused(traced: TracedModel, images: torch.Tensor) -> None:
     bad = images.clone()
     bad[0, 0, 0, 0] = float("inf")
     with pytest.raises(DataError, match="Calibration saw values"):
         calibrate(traced.program, [bad])
+
+
+def test_the_search_for_training_time_patterns_is_skipped_and_back_afterwards() -> None:
+    original = getattr(pt2e, QAT_FOLDING)
+    with without_qat_folding():
+        assert getattr(pt2e, QAT_FOLDING) is not original
+    assert getattr(pt2e, QAT_FOLDING) is original
+    # convert_pt2e still calls it by that name: replacing it has an effect.
+    assert QAT_FOLDING in pt2e.convert_pt2e.__code__.co_names
+
+
+def test_a_torchao_without_that_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(pt2e, QAT_FOLDING)
+    with pytest.raises(BackendError, match=r"_fold_conv_bn_qat.*constraints\.txt"), without_qat_folding():
+        pass

@@ -47,7 +47,7 @@ def program(graph: GraphModule, images: Tensor) -> GraphModule:
     return quantize(graph, ranges, CPU)
 
 
-def test_the_grid_keeps_sums_exact_and_ties_away():
+def test_the_grid_keeps_sums_exact_and_ties_away() -> None:
     weight, bias = torch.full((1, 3, 3, 3), 0.5), torch.tensor([1.0])
     unit = finest_grid(weight, bias, scale=1e-6)  # 27 x 0.5 x 3 + 1 = 41.5
     assert unit / 2 < 41.5 / LARGEST_SUM <= unit
@@ -56,7 +56,7 @@ def test_the_grid_keeps_sums_exact_and_ties_away():
 
 
 @given(st.floats(1.0, 1e6))
-def test_the_nearest_odd_number(value: float):
+def test_the_nearest_odd_number(value: float) -> None:
     odd = nearest_odd(value)
     assert odd % 2 == 1
     assert abs(odd - value) <= 1
@@ -72,7 +72,7 @@ def stem_of(program: GraphModule) -> tuple[Tensor, Tensor, float, int]:
 
 @settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_sums_do_not_depend_on_their_order(program: GraphModule, images: Tensor, random):  # type: ignore[no-untyped-def]
+def test_sums_do_not_depend_on_their_order(program: GraphModule, images: Tensor, random) -> None:  # type: ignore[no-untyped-def]
     weight, bias, _, _ = stem_of(program)
     counted = (images / GRID).round()
     columns = nn.functional.unfold(counted, 3, padding=1)  # [B, 27, pixels]
@@ -85,7 +85,7 @@ def test_sums_do_not_depend_on_their_order(program: GraphModule, images: Tensor,
     assert (sums.double() == exact).all()
 
 
-def test_dividing_and_multiplying_by_the_reciprocal_round_alike(program: GraphModule, images: Tensor):
+def test_dividing_and_multiplying_by_the_reciprocal_round_alike(program: GraphModule, images: Tensor) -> None:
     weight, bias, scale, _ = stem_of(program)
     sums = nn.functional.conv2d((images / GRID).round(), weight, bias, padding=1)
     quotients, products = sums / scale, sums * (torch.tensor(1.0) / scale)
@@ -94,13 +94,13 @@ def test_dividing_and_multiplying_by_the_reciprocal_round_alike(program: GraphMo
     assert ((quotients.double() % 1 - 0.5).abs() >= 0.4 / LARGEST_SCALE).all()
 
 
-def test_the_answer_moves_less_than_by_quantizing(program: GraphModule, images: Tensor):
+def test_the_answer_moves_less_than_by_quantizing(program: GraphModule, images: Tensor) -> None:
     weight, bias, scale, _ = stem_of(program)
     moved = nn.functional.conv2d((images / GRID).round(), weight, bias, padding=1) - Stem().first(images).detach()
     assert 0 < moved.square().mean().sqrt() < 0.5 * scale / 12**0.5
 
 
-def test_floats_of_an_accelerator_stay_as_they_are(graph: GraphModule, images: Tensor):
+def test_floats_of_an_accelerator_stay_as_they_are(graph: GraphModule, images: Tensor) -> None:
     ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
     plain = quantize(graph, ranges, ACCELERATOR)
     assert not [n for n in plain.graph.nodes if str(n.target) == "aten.round.default"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arbex.errors import BundleError, MissingPackageError, UnsupportedError
+from arbex.errors import BackendError, BundleError, InputError, UnsupportedError
 from arbex.spec import EXPRESSIONS, digest_file
 from runtimes import open_bundle
 from runtimes.manifest import Manifest
@@ -20,12 +20,13 @@ def cpu(bundles: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundles / "cpu", tmp_path / "cpu"))
 
 
-def test_a_bundle_knows_what_it_is(cpu: Path, run: Path):
+def test_a_bundle_knows_what_it_is(cpu: Path, run: Path) -> None:
     bundle = open_bundle(cpu)
     assert bundle.labels == EXPRESSIONS
     assert bundle.side == 64
-    assert bundle.manifest.provenance["checkpoint"] == digest_file(run / "best.safetensors")
-    assert bundle.manifest.provenance["calibration"]["images"] == 32
+    assert bundle.manifest.provenance.checkpoint == digest_file(run / "best.safetensors")
+    assert bundle.manifest.provenance.calibration is not None
+    assert bundle.manifest.provenance.calibration.images == 32
     value = json.loads((cpu / "manifest.json").read_text())
     assert value["input"] == {"name": "image", "dtype": "uint8", "layout": "NHWC", "shape": ["batch", 64, 64, 3]}
     assert [o["name"] for o in value["outputs"]] == ["corrected", "primary", "confidence"]
@@ -34,7 +35,7 @@ def test_a_bundle_knows_what_it_is(cpu: Path, run: Path):
         assert name in value["files"]
 
 
-def test_golden_vectors_are_what_the_artifacts_answer(cpu: Path):
+def test_golden_vectors_are_what_the_artifacts_answer(cpu: Path) -> None:
     bundle = open_bundle(cpu)
     golden = bundle.golden()
     assert golden.images.dtype == np.uint8
@@ -46,7 +47,7 @@ def test_golden_vectors_are_what_the_artifacts_answer(cpu: Path):
 
 
 @pytest.mark.parametrize("name", ["artifacts/model.fp32.onnx", "golden.npz", "README.md"])
-def test_an_altered_byte_is_noticed(cpu: Path, name: str):
+def test_an_altered_byte_is_noticed(cpu: Path, name: str) -> None:
     content = bytearray((cpu / name).read_bytes())
     content[len(content) // 2] ^= 1
     (cpu / name).write_bytes(content)
@@ -54,7 +55,7 @@ def test_an_altered_byte_is_noticed(cpu: Path, name: str):
         open_bundle(cpu)
 
 
-def test_a_missing_and_an_unlisted_file_are_noticed(cpu: Path):
+def test_a_missing_and_an_unlisted_file_are_noticed(cpu: Path) -> None:
     (cpu / "extra.txt").write_text("?")
     with pytest.raises(BundleError, match="extra.txt, which the manifest does not list"):
         open_bundle(cpu)
@@ -65,7 +66,7 @@ def test_a_missing_and_an_unlisted_file_are_noticed(cpu: Path):
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd"])
-def test_a_path_out_of_the_bundle_is_refused(cpu: Path, name: str):
+def test_a_path_out_of_the_bundle_is_refused(cpu: Path, name: str) -> None:
     value = json.loads((cpu / "manifest.json").read_text())
     value["files"][name] = {"size": 1, "sha256": "0" * 64}
     (cpu / "manifest.json").write_text(json.dumps(value))
@@ -74,13 +75,13 @@ def test_a_path_out_of_the_bundle_is_refused(cpu: Path, name: str):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "not json", '{"schema": 99}'])
-def test_a_damaged_manifest_is_one_paragraph(cpu: Path, content: str):
+def test_a_damaged_manifest_is_one_paragraph(cpu: Path, content: str) -> None:
     (cpu / "manifest.json").write_text(content)
     with pytest.raises(BundleError):
         open_bundle(cpu)
 
 
-def test_a_pickle_among_the_golden_vectors_is_not_run(cpu: Path, tmp_path: Path):
+def test_a_pickle_among_the_golden_vectors_is_not_run(cpu: Path, tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (open, (str(tmp_path / "written"), "w"))  # type: ignore[return-value]
@@ -96,23 +97,23 @@ def test_a_pickle_among_the_golden_vectors_is_not_run(cpu: Path, tmp_path: Path)
     assert not (tmp_path / "written").exists()
 
 
-def test_the_folder_above_names_its_bundles(bundles: Path):
+def test_the_folder_above_names_its_bundles(bundles: Path) -> None:
     with pytest.raises(BundleError, match="android, cpu, iphone, jetson, rtx"):
         open_bundle(bundles)
 
 
-def test_a_missing_bundle(tmp_path: Path):
+def test_a_missing_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="does not exist"):
         open_bundle(tmp_path / "nowhere")
 
 
-def test_an_unknown_artifact_names_those_there_are(cpu: Path):
+def test_an_unknown_artifact_names_those_there_are(cpu: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"model\.fp32\.onnx, model\.int8\.onnx"):
         open_bundle(cpu).open("fp64")
 
 
-def test_what_runs_elsewhere_only_says_so(bundles: Path):
-    with pytest.raises(MissingPackageError, match="Apple devices only"):
+def test_what_runs_elsewhere_only_says_so(bundles: Path) -> None:
+    with pytest.raises(BackendError, match="Apple devices only"):
         open_bundle(bundles / "iphone").open("int8")
     with pytest.raises(UnsupportedError, match="Nothing in"):
         open_bundle(bundles / "iphone").open()
@@ -127,6 +128,6 @@ def test_what_runs_elsewhere_only_says_so(bundles: Path):
         np.zeros((1, 3, 64, 64), np.uint8),
     ],
 )
-def test_images_of_another_kind_are_refused(cpu: Path, images: np.ndarray):
-    with open_bundle(cpu).open() as runtime, pytest.raises(BundleError, match=r"Expected is uint8 \[B, 64, 64, 3\]"):
+def test_images_of_another_kind_are_refused(cpu: Path, images: np.ndarray) -> None:
+    with open_bundle(cpu).open() as runtime, pytest.raises(InputError, match=r"Allowed: uint8 \[B, 64, 64, 3\]"):
         runtime.run(images)

@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.faces import drawn_faces
+from export.golden_images import drawn_faces
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize(("extra", "target"), [("onnxruntime", "cpu"), ("litert", "android")])
-def test_run_needs_only_one_runtime(extra: str, target: str, bundles: Path, tmp_path: Path):
+def test_run_needs_only_one_runtime(extra: str, target: str, bundles: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run(
@@ -30,7 +30,7 @@ def test_run_needs_only_one_runtime(extra: str, target: str, bundles: Path, tmp_
     Image.new("RGB", (90, 90), (200, 160, 130)).save(tmp_path / "face.png")
 
     def run(*arguments: str) -> str:
-        command = [python, *arguments]
+        command = [str(python), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
 
     answers = json.loads(run("-m", "arbex", "run", str(bundles / target), "face.png", "--json"))
@@ -67,15 +67,15 @@ def answers_of_builtin_kernels(file: Path, images: NDArray[np.uint8]) -> NDArray
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="tflite-runtime has no wheel for this Python")
-def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: Path):
+def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", f"{ROOT}[tflite-runtime]", "tflite-runtime==2.14.0"]
+    command = [str(python), "-m", "pip", "install", "--quiet", f"{ROOT}[tflite-runtime]", "tflite-runtime==2.14.0"]
     subprocess.run(command, check=True, cwd=tmp_path)
     installed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
     assert "tflite-runtime 2.14.0" in " ".join(installed.split())
     assert "ai-edge-litert" not in installed
-    command = [python, "-m", "arbex", "verify", str(bundles / "android"), "--json"]
+    command = [str(python), "-m", "arbex", "verify", str(bundles / "android"), "--json"]
     verified = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout)
     full, quantized = verified["bundles"][0]["artifacts"]
     assert (full["precision"], quantized["precision"]) == ("fp32", "int8")
@@ -93,7 +93,7 @@ def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: 
     assert (theirs * np.log(theirs / ours)).sum(1).mean() < 1e-5
 
 
-def test_tests_are_not_installed(tmp_path: Path):
+def test_tests_are_not_installed(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path, ROOT], check=True
     )

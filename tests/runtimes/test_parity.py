@@ -23,18 +23,18 @@ def prediction(corrected: list[list[float]]) -> Prediction:
     return Prediction(p, p, p.max(-1))
 
 
-def test_kl_of_two_coins():
+def test_kl_of_two_coins() -> None:
     # .5 ln(.5/.25) + .5 ln(.5/.75) = .14384
     kl = kl_divergence(np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]]))
     assert kl[0] == pytest.approx(0.14384, abs=1e-5)
 
 
-def test_kl_of_a_zero_is_finite():
+def test_kl_of_a_zero_is_finite() -> None:
     assert math.isfinite(kl_divergence(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))[0])
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
-def test_kl_is_not_negative_and_zero_for_equals(a: list[float], b: list[float]):
+def test_kl_is_not_negative_and_zero_for_equals(a: list[float], b: list[float]) -> None:
     p, q = np.array([a]) / sum(a), np.array([b]) / sum(b)
     assert kl_divergence(p, q)[0] >= 0
     assert kl_divergence(p, p)[0] == pytest.approx(0, abs=1e-12)
@@ -42,12 +42,12 @@ def test_kl_is_not_negative_and_zero_for_equals(a: list[float], b: list[float]):
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (98, 100), (1000, 1000)])
-def test_wilson_agrees_with_scipy(k: int, n: int):
+def test_wilson_agrees_with_scipy(k: int, n: int) -> None:
     expected = scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
     assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_rank_correlation_agrees_with_scipy_and_knows_constants():
+def test_rank_correlation_agrees_with_scipy_and_knows_constants() -> None:
     rng = np.random.default_rng(0)
     a = rng.integers(0, 9, 50).astype(float)
     b = a + rng.normal(size=50)
@@ -55,7 +55,7 @@ def test_rank_correlation_agrees_with_scipy_and_knows_constants():
     assert rank_correlation(a, np.ones(50)) is None
 
 
-def test_calibration_error_agrees_with_torchmetrics():
+def test_calibration_error_agrees_with_torchmetrics() -> None:
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(5), 400)
     labels = rng.integers(0, 5, 400)
@@ -63,7 +63,7 @@ def test_calibration_error_agrees_with_torchmetrics():
     assert calibration_error(p, labels) == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_compare_counts_agreement_and_the_largest_error():
+def test_compare_counts_agreement_and_the_largest_error() -> None:
     a = prediction([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]])
     b = prediction([[0.6, 0.4], [0.55, 0.45], [0.9, 0.1]])
     parity = compare(a, b)
@@ -73,7 +73,7 @@ def test_compare_counts_agreement_and_the_largest_error():
     assert parity.ece_delta is None
 
 
-def test_nan_never_passes():
+def test_nan_never_passes() -> None:
     a, b = prediction([[0.5, 0.5]]), prediction([[float("nan"), 0.5]])
     parity = compare(a, b)
     assert violations(parity, Thresholds(max_abs_error=1.0))
@@ -86,7 +86,7 @@ def agreeing(same: int, n: int) -> list[str]:
     return violations(compare(reference, other), Thresholds(top1_agreement=0.98))
 
 
-def test_on_few_images_agreement_fails_where_its_interval_lies_below_the_limit():
+def test_on_few_images_agreement_fails_where_its_interval_lies_below_the_limit() -> None:
     # Wilson's upper end: 97 of 100 gives 98.97 %, 94 of 100 gives 97.22 %
     assert agreeing(97, 100) == []
     assert agreeing(1000, 1000) == []
@@ -94,38 +94,41 @@ def test_on_few_images_agreement_fails_where_its_interval_lies_below_the_limit()
     assert agreeing(0, 10)
 
 
-def test_from_a_thousand_images_on_the_measured_agreement_counts():
+def test_from_a_thousand_images_on_the_measured_agreement_counts() -> None:
     assert agreeing(980, 1000) == []
     assert agreeing(979, 1000) == ["agreement 97.90% is below 98.00%"]
 
 
 @pytest.mark.parametrize("n", [1, 10, 13, 25, 1000])
-def test_full_agreement_passes_the_strictest_limit(n: int):
+def test_full_agreement_passes_the_strictest_limit(n: int) -> None:
     p = prediction([[0.6, 0.4]] * n)
     assert violations(compare(p, p), Thresholds(top1_agreement=1.0)) == []
 
 
 @pytest.mark.parametrize("output", [0, 1, 2])
-def test_nan_in_any_output_fails_at_every_precision(output: int):
+def test_nan_in_any_output_fails_at_every_precision(output: int) -> None:
     good = prediction([[0.6, 0.4]])
     bad = Prediction(*(a * np.nan if i == output else a for i, a in enumerate(good)))
     assert violations(compare(good, bad), Thresholds(mean_kl=1.0))
 
 
-def test_limits_can_be_adjusted_where_there_are_any():
+def test_explicit_limits_take_precedence_and_always_apply() -> None:
     int8 = Thresholds(mean_kl=5e-3, top1_agreement=0.98)
-    assert int8.adjusted(mean_kl=None, top1_agreement=0.9) == Thresholds(mean_kl=5e-3, top1_agreement=0.9)
-    assert int8.adjusted(mean_kl=1e-3, top1_agreement=None) == Thresholds(mean_kl=1e-3, top1_agreement=0.98)
+    assert int8.overridden(mean_kl=None, top1_agreement=0.9) == Thresholds(mean_kl=5e-3, top1_agreement=0.9)
+    assert int8.overridden(mean_kl=1e-3, top1_agreement=None) == Thresholds(mean_kl=1e-3, top1_agreement=0.98)
     fp32 = Thresholds(max_abs_error=1e-5)
-    assert fp32.adjusted(mean_kl=1.0, top1_agreement=0.0) == fp32
+    limited = Thresholds(max_abs_error=1e-5, mean_kl=1.0, top1_agreement=0.999)
+    assert fp32.overridden(mean_kl=1.0, top1_agreement=0.999) == limited
+    assert fp32.overridden(mean_kl=None, top1_agreement=None) == fp32
 
 
 def kl_of(mean_kl: float, error: float, samples: int) -> list[str]:
-    parity = replace(compare(*[prediction([[1.0, 0.0], [0.0, 1.0]])] * 2), mean_kl=mean_kl, mean_kl_error=error)
+    same = prediction([[1.0, 0.0], [0.0, 1.0]])
+    parity = replace(compare(same, same), mean_kl=mean_kl, mean_kl_error=error)
     return violations(replace(parity, samples=samples), Thresholds(mean_kl=1e-3))
 
 
-def test_few_images_are_allowed_what_chance_makes_of_them_but_never_twice_the_limit():
+def test_few_images_are_allowed_what_chance_makes_of_them_but_never_twice_the_limit() -> None:
     assert kl_of(1.1e-3, 0.0, 32)
     assert not kl_of(1.1e-3, 1e-4, 32)
     assert kl_of(2.1e-3, 1.0, 32)

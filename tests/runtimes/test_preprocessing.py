@@ -24,7 +24,7 @@ def astronaut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_without_a_detector_a_picture_is_one_face(astronaut: Path):
+def test_without_a_detector_a_picture_is_one_face(astronaut: Path) -> None:
     found = list(faces(astronaut, 64))
     assert len(found) == 1
     assert found[0].pixels.shape == (64, 64, 3)
@@ -32,7 +32,7 @@ def test_without_a_detector_a_picture_is_one_face(astronaut: Path):
 
 
 @pytest.mark.skipif(not YUNET.is_file(), reason="the detector's weights are not part of the repository")
-def test_yunet_finds_the_astronaut(astronaut: Path):
+def test_yunet_finds_the_astronaut(astronaut: Path) -> None:
     found = list(faces(astronaut, 64, Detector(YUNET)))
     assert len(found) == 1
     x, y, width, height = found[0].box or (0, 0, 0, 0)
@@ -43,12 +43,12 @@ def test_yunet_finds_the_astronaut(astronaut: Path):
 
 
 @pytest.mark.skipif(not YUNET.is_file(), reason="the detector's weights are not part of the repository")
-def test_a_picture_without_a_face_yields_nothing(tmp_path: Path):
+def test_a_picture_without_a_face_yields_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "white").save(tmp_path / "empty.png")
     assert list(faces(tmp_path / "empty.png", 64, Detector(YUNET))) == []
 
 
-def test_a_crop_beyond_the_edge_repeats_the_edge():
+def test_a_crop_beyond_the_edge_repeats_the_edge() -> None:
     pixels = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, 2)
     cut = crop(pixels, (6, 6, 10, 10))  # a square of 13 around (11, 11): from 4 or 5 on, far beyond the edge
     assert cut.shape == (13, 13, 3)
@@ -56,7 +56,7 @@ def test_a_crop_beyond_the_edge_repeats_the_edge():
     assert (cut[-5:, -5:] == 99).all()
 
 
-def test_a_video_is_read_frame_by_frame(tmp_path: Path):
+def test_a_video_is_read_frame_by_frame(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 5, (32, 24))
     for value in (0, 120, 250):
@@ -67,7 +67,7 @@ def test_a_video_is_read_frame_by_frame(tmp_path: Path):
     assert found[2].pixels[8, 8, 2] > 200 > 50 > found[2].pixels[8, 8, 0]  # blue is last in RGB
 
 
-def test_what_is_no_video_or_detector_is_refused(tmp_path: Path):
+def test_what_is_no_video_or_detector_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(b"no video")
     with pytest.raises(DataError, match="cannot be read as a video"):
         list(faces(tmp_path / "x.mp4", 16))
@@ -78,6 +78,6 @@ def test_what_is_no_video_or_detector_is_refused(tmp_path: Path):
         Detector(tmp_path / "x.onnx")
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path):
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no images"):
         list(faces(tmp_path, 16))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from arbex.checks import check_name
 from arbex.data.layouts.base import Layout
 from arbex.errors import DataError
+from arbex.images import check_readable
 from arbex.registry import load
 
 LAYOUTS = {
@@ -46,9 +47,15 @@ def parse_source(data: str) -> DataSource:
 
     Raises:
         UnsupportedError: If the layout is not known.
-        DataError: If an option has no value.
+        DataError: If an option has no value, or the path is empty.
     """
     head, colon, rest = data.partition(":")
+    if not data or (colon and not rest and not Path(data).exists()):
+        raise DataError(
+            f"The data {data!r} names no folder.",
+            allowed="Expected is PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH.",
+            remedy="Give a path; the working folder is '.'.",
+        )
     if not colon or Path(data).exists():
         return DataSource("folder", {}, Path(data))
     name, *texts = head.split(",")
@@ -67,7 +74,7 @@ def open_layout(data: str) -> Layout:
 
     Raises:
         UnsupportedError: If the layout, an option or its value is not known.
-        DataError: If an option has no value, or the folder does not exist.
+        DataError: If an option has no value, or the folder does not exist or cannot be read.
     """
     name, options, root = parse_source(data)
     if not root.is_dir():
@@ -76,5 +83,6 @@ def open_layout(data: str) -> Layout:
             f"The data folder {root} {what}.",
             remedy="Give a folder with the images in <split>/<class>/, or draw one with: arbex synth faces.",
         )
+    check_readable(root)
     found: type[Layout] = load("layout", name, LAYOUTS)
     return found(root, options)

@@ -15,7 +15,7 @@ import numpy as np
 from arbex.data.layouts.base import Layout
 from arbex.data.samples import Sample
 from arbex.errors import DataError
-from arbex.images import SUFFIXES
+from arbex.images import SUFFIXES, list_folder
 
 OWN = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 """Classes of the codes 0 to 7. The codes 8 to 10 (none, uncertain, no face) are left out."""
@@ -59,7 +59,8 @@ class AffectNet(Layout):
 
     def from_arrays(self, folder: Path) -> Iterator[tuple[Path, int]]:
         """Yields images and codes of the newer form, in which each code has a file of its own."""
-        for file in sorted(folder.joinpath("images").iterdir(), key=lambda p: (len(p.stem), p.stem)):
+        files = [Path(entry.path) for entry in list_folder(folder / "images")]
+        for file in sorted(files, key=lambda p: (len(p.stem), p.stem)):
             if file.suffix.lower() not in SUFFIXES:
                 continue
             code = folder / "annotations" / f"{file.stem}_exp.npy"

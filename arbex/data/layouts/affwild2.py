@@ -13,6 +13,7 @@ from pathlib import Path
 from arbex.data.layouts.base import Layout
 from arbex.data.samples import Sample
 from arbex.errors import DataError
+from arbex.images import list_folder
 from arbex.spec import EXPRESSIONS
 
 ORDER = (*EXPRESSIONS, "other")
@@ -57,14 +58,23 @@ class AffWild2(Layout):
         base = next((self.root / name for name in FRAMES if (self.root / name).is_dir()), None)
         if folder is None or base is None:
             raise self.missing("cropped_aligned", "cropped_aligned/<video>/00001.jpg")
-        found = []
-        for file in sorted(folder.glob("*.txt")):
-            frames = {p.stem: p for p in (base / file.stem).glob("*.jpg")} if (base / file.stem).is_dir() else {}
+        found, videos = [], {entry.name for entry in list_folder(base)}
+        for file in with_suffix(folder, ".txt"):
+            frames = {p.stem: p for p in with_suffix(base / file.stem, ".jpg")} if file.stem in videos else {}
             for number, code in enumerate(read_codes(file), start=1):
                 frame = frames.get(f"{number:05d}")
                 if code != UNLABELED and frame is not None:
                     found.append(Sample(frame, labels.index(ORDER[code]), group=file.stem))
         return found
+
+
+def with_suffix(folder: Path, suffix: str) -> list[Path]:
+    """Returns the files of a folder that end so, sorted by name.
+
+    Raises:
+        DataError: If the folder cannot be read.
+    """
+    return [Path(entry.path) for entry in list_folder(folder) if entry.name.endswith(suffix)]
 
 
 def read_codes(file: Path) -> Iterator[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from arbex.data.layouts.base import ANY, Layout
 from arbex.data.samples import Sample
 from arbex.errors import DataError
-from arbex.images import find_images
+from arbex.images import find_images, is_there, list_folder
 from arbex.spec import EXPRESSIONS, SPLITS
 
 USUAL = (*EXPRESSIONS, "contempt", "other")
@@ -18,7 +18,8 @@ USUAL = (*EXPRESSIONS, "contempt", "other")
 
 def class_folders(folder: Path) -> list[Path]:
     """Returns the class folders directly below ``folder``, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    shown = (entry for entry in list_folder(folder) if not entry.name.startswith("."))
+    return [Path(entry.path) for entry in shown if is_there(entry) and entry.is_dir()]
 
 
 class Folder(Layout):

@@ -8,12 +8,12 @@ from arbex.data.augmentation import Normalize, augmentation, training_side
 from arbex.spec import Preprocessing
 
 
-def test_training_images_are_an_eighth_larger():
+def test_training_images_are_an_eighth_larger() -> None:
     assert training_side(224) == 256
     assert training_side(64) == 73
 
 
-def test_augmentation_crops_and_follows_the_generator():
+def test_augmentation_crops_and_follows_the_generator() -> None:
     augment = augmentation(32)
     images = torch.rand(8, 3, 37, 37)
     torch.manual_seed(1)
@@ -26,13 +26,13 @@ def test_augmentation_crops_and_follows_the_generator():
     assert torch.isfinite(first).all()
 
 
-def test_without_heavy_augmentation_only_the_center_is_cut_out():
+def test_without_heavy_augmentation_only_the_center_is_cut_out() -> None:
     images = torch.rand(2, 3, 37, 37)
     cropped = augmentation(31, heavy=False)(images)
     assert torch.allclose(cropped, images[:, :, 3:34, 3:34], atol=1e-6)
 
 
-def test_heavy_augmentation_changes_more_than_the_place():
+def test_heavy_augmentation_changes_more_than_the_place() -> None:
     """A crop alone would leave every value of the images as it was."""
     images = torch.rand(16, 3, 37, 37)
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def test_heavy_augmentation_changes_more_than_the_place():
     assert 0 < sum(same) < len(same) / 2  # each change has a probability of its own
 
 
-def test_normalize_is_pixel_over_255_minus_mean_over_std():
+def test_normalize_is_pixel_over_255_minus_mean_over_std() -> None:
     p = Preprocessing(4, mean=(0.5, 0.0, 0.25), std=(0.5, 1.0, 0.25))
     pixels = torch.tensor([255, 51, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     out = Normalize(p)(pixels).flatten()

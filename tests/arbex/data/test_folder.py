@@ -13,6 +13,7 @@ from arbex.data.samples import summary
 from arbex.data.splits import read_split
 from arbex.errors import DataError, UnsupportedError
 from arbex.spec import EXPRESSIONS
+from tests.unprivileged import run_unprivileged
 
 
 def make(root: Path, layout: dict[str, int]) -> Path:
@@ -24,7 +25,7 @@ def make(root: Path, layout: dict[str, int]) -> Path:
     return root
 
 
-def test_reads_labels_votes_and_subjects(faces: Path):
+def test_reads_labels_votes_and_subjects(faces: Path) -> None:
     train = read_split(str(faces), "train")
     assert train.labels == EXPRESSIONS
     assert all(sum(s.votes) == 10 and s.group.startswith("s") for s in train.samples)
@@ -36,19 +37,19 @@ def test_reads_labels_votes_and_subjects(faces: Path):
     assert "of 6 people" in summary(train)
 
 
-def test_classes_have_the_usual_order_not_the_alphabetical(tmp_path: Path):
+def test_classes_have_the_usual_order_not_the_alphabetical(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/anger": 1, "train/neutral": 1, "train/fear": 1})
     assert read_split(str(root), "train").labels == ("neutral", "anger", "fear")
     root = make(tmp_path / "odd", {"train/b": 1, "train/a": 1})
     assert read_split(f"folder:{root}", "train").labels == ("a", "b")
 
 
-def test_validation_may_be_called_validation(tmp_path: Path):
+def test_validation_may_be_called_validation(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 2, "train/b": 2, "validation/a": 1, "validation/b": 1})
     assert len(read_split(str(root), "val").samples) == 2
 
 
-def test_without_validation_a_tenth_of_training_is_held_out(tmp_path: Path):
+def test_without_validation_a_tenth_of_training_is_held_out(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 20, "train/b": 11, "test/a": 1, "test/b": 1})
     train = read_split(str(root), "train", hold_out=True)
     val = read_split(str(root), "val", hold_out=True)
@@ -56,7 +57,7 @@ def test_without_validation_a_tenth_of_training_is_held_out(tmp_path: Path):
     assert not {s.file for s in train.samples} & {s.file for s in val.samples}
 
 
-def test_people_are_held_out_whole(faces: Path, tmp_path: Path):
+def test_people_are_held_out_whole(faces: Path, tmp_path: Path) -> None:
     """The images of one person on both sides would make validation look better than it is."""
     root = tmp_path / "faces"
     shutil.copytree(faces, root, ignore=shutil.ignore_patterns("val"))
@@ -66,7 +67,7 @@ def test_people_are_held_out_whole(faces: Path, tmp_path: Path):
     assert len(train.samples) + len(val.samples) == len(read_split(str(root), "train").samples)
 
 
-def test_a_class_that_one_person_alone_shows_cannot_be_held_out(tmp_path: Path):
+def test_a_class_that_one_person_alone_shows_cannot_be_held_out(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 4, "train/b": 4})
     rows = [f"train/{c}/{i:02d}.png,train,{'ann' if c == 'a' else 'bob'},{c},{c}," for c in "ab" for i in range(4)]
     (root / "labels.csv").write_text("file,split,subject,label,true_label,votes\n" + "\n".join(rows))
@@ -74,46 +75,46 @@ def test_a_class_that_one_person_alone_shows_cannot_be_held_out(tmp_path: Path):
         read_split(str(root), "train", hold_out=True)
 
 
-def test_a_folder_without_splits_is_one_split(tmp_path: Path):
+def test_a_folder_without_splits_is_one_split(tmp_path: Path) -> None:
     root = make(tmp_path, {"a": 10, "b": 10})
     assert len(read_split(str(root), "test").samples) == 20
     assert len(read_split(str(root), "train", hold_out=True).samples) == 18
 
 
-def test_a_missing_folder(tmp_path: Path):
+def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist.*arbex synth"):
         read_split(str(tmp_path / "nowhere"), "train")
 
 
-def test_an_unknown_layout():
+def test_an_unknown_layout() -> None:
     with pytest.raises(UnsupportedError, match="The layout 'exotic' is not known. Allowed: folder, rafdb, "):
         read_split("exotic:/data", "train")
 
 
-def test_an_unknown_split(faces: Path):
+def test_an_unknown_split(faces: Path) -> None:
     with pytest.raises(UnsupportedError, match="The split 'tset' is not known. Allowed: train, val, test."):
         read_split(str(faces), "tset")
 
 
-def test_an_empty_class(tmp_path: Path):
+def test_an_empty_class(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 2, "train/b": 0})
     with pytest.raises(DataError, match="'b' has no images"):
         read_split(str(root), "train")
 
 
-def test_a_missing_split(tmp_path: Path):
+def test_a_missing_split(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 1, "train/b": 1})
     with pytest.raises(DataError, match="no split 'test'"):
         read_split(str(root), "test")
 
 
-def test_classes_of_another_model(tmp_path: Path):
+def test_classes_of_another_model(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 1, "train/b": 1})
     with pytest.raises(DataError, match="trained on a, c"):
         read_split(str(root), "train", labels=("a", "c"))
 
 
-def test_folders_are_matched_by_name_but_a_declared_order_must_be_the_models(tmp_path: Path):
+def test_folders_are_matched_by_name_but_a_declared_order_must_be_the_models(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 1, "train/b": 2})
     assert [s.label for s in read_split(str(root), "train", labels=("b", "a")).samples] == [0, 0, 1]
     (root / "classes.txt").write_text("a\nb\n")
@@ -121,8 +122,29 @@ def test_folders_are_matched_by_name_but_a_declared_order_must_be_the_models(tmp
         read_split(str(root), "train", labels=("b", "a"))
 
 
-def test_a_damaged_table(tmp_path: Path):
+def test_a_damaged_table(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 1, "train/b": 1})
     (root / "labels.csv").write_text("file,split,subject,label,true_label,votes\ntrain/a/00.png,train,s1,a,a,x y\n")
     with pytest.raises(DataError, match="Line 2"):
         read_split(str(root), "train")
+
+
+READ = """
+from arbex.data.splits import read_split
+from arbex.errors import DataError
+try:
+    print(len(read_split("data", "train").samples), "images")
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["", "train", "train/anger", "train/anger/person"])
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_cannot_be_read_is_not_left_out_in_silence(name: str, mode: int, tmp_path: Path) -> None:
+    root = make(tmp_path / "data", {"train/anger": 2, "train/fear": 2, "train/anger/person": 2})
+    assert len(read_split(str(root), "train").samples) == 6
+    (root / name).chmod(mode)
+    said = run_unprivileged(READ, tmp_path)
+    (root / name).chmod(0o755)
+    assert said.startswith(f"{Path('data', name)} cannot be read: Permission denied. ")

@@ -17,6 +17,7 @@ from arbex.data.samples import FaceSet
 from arbex.data.splits import read_split
 from arbex.errors import DataError, UnsupportedError
 from arbex.spec import EXPRESSIONS
+from tests.unprivileged import run_unprivileged
 
 EIGHT = (*EXPRESSIONS, "contempt")
 
@@ -48,7 +49,7 @@ def make_rafdb(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("below", ["", "basic"])
-def test_rafdb_takes_aligned_images_and_its_own_numbers(tmp_path: Path, below: str):
+def test_rafdb_takes_aligned_images_and_its_own_numbers(tmp_path: Path, below: str) -> None:
     root = make_rafdb(tmp_path / "RAF-DB") / below
     test = read_split(f"rafdb:{root}", "test")
     assert test.labels == EXPRESSIONS
@@ -56,14 +57,14 @@ def test_rafdb_takes_aligned_images_and_its_own_numbers(tmp_path: Path, below: s
     assert all(s.file.name.endswith("_aligned.jpg") and s.file.parent.name == "aligned" for s in test.samples)
 
 
-def test_rafdb_has_no_validation_split_so_a_tenth_is_held_out(tmp_path: Path):
+def test_rafdb_has_no_validation_split_so_a_tenth_is_held_out(tmp_path: Path) -> None:
     root = make_rafdb(tmp_path)
     train, val = (read_split(f"rafdb:{root}", split, hold_out=True) for split in ("train", "val"))
     assert (len(train.samples), len(val.samples)) == (126, 14)
     assert not {s.file for s in train.samples} & {s.file for s in val.samples}
 
 
-def test_rafdb_with_a_line_that_says_nothing(tmp_path: Path):
+def test_rafdb_with_a_line_that_says_nothing(tmp_path: Path) -> None:
     root = make_rafdb(tmp_path)
     file = root / "basic/EmoLabel/list_patition_label.txt"
     file.write_text(file.read_text() + "train_99999.jpg 8\n")
@@ -113,7 +114,7 @@ def make_ferplus(root: Path, *, table: bool) -> Path:
 
 
 @pytest.mark.parametrize("table", [True, False])
-def test_ferplus_reads_votes_with_pixels_from_a_table_or_a_folder(tmp_path: Path, table: bool):
+def test_ferplus_reads_votes_with_pixels_from_a_table_or_a_folder(tmp_path: Path, table: bool) -> None:
     root = make_ferplus(tmp_path, table=table)
     train = read_split(f"ferplus:{root}", "train")
     assert train.labels == EIGHT
@@ -135,7 +136,7 @@ def test_ferplus_reads_votes_with_pixels_from_a_table_or_a_folder(tmp_path: Path
         ("majority=half,outliers=keep", ["contempt"]),
     ],
 )
-def test_ferplus_excludes_what_its_options_say(tmp_path: Path, options: str, expected: list[str]):
+def test_ferplus_excludes_what_its_options_say(tmp_path: Path, options: str, expected: list[str]) -> None:
     root = make_ferplus(tmp_path, table=False)
     train = read_split(f"ferplus,{options}:{root}", "train")
     odd = [name for s, name in zip(train.samples, names(train), strict=True) if s.file.name.startswith("odd")]
@@ -143,7 +144,7 @@ def test_ferplus_excludes_what_its_options_say(tmp_path: Path, options: str, exp
     assert len(train.labels) == (7 if "classes=7" in options else 8)
 
 
-def test_ferplus_pixels_that_are_no_square_are_left_out_and_named(tmp_path: Path):
+def test_ferplus_pixels_that_are_no_square_are_left_out_and_named(tmp_path: Path) -> None:
     root = make_ferplus(tmp_path, table=True)
     text = (root / "fer2013.csv").read_text().splitlines()
     text[2 + len(ODD_ROWS)] = '0,"1 2 3",Training'
@@ -152,7 +153,7 @@ def test_ferplus_pixels_that_are_no_square_are_left_out_and_named(tmp_path: Path
         FaceDataset(read_split(f"ferplus:{root}", "train"), 48)
 
 
-def test_a_table_that_was_replaced_is_read_again(tmp_path: Path):
+def test_a_table_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     root = make_ferplus(tmp_path, table=True)
     train = read_split(f"ferplus:{root}", "train")
     before, *_ = FaceDataset(train, 48)[0]
@@ -196,7 +197,7 @@ def make_affectnet_tables(root: Path) -> Path:
 
 @pytest.mark.parametrize("make", [make_affectnet_arrays, make_affectnet_tables])
 @pytest.mark.parametrize("classes", [7, 8])
-def test_affectnet_in_both_of_its_forms(tmp_path: Path, make: Callable[[Path], Path], classes: int):
+def test_affectnet_in_both_of_its_forms(tmp_path: Path, make: Callable[[Path], Path], classes: int) -> None:
     root = make(tmp_path)
     test = read_split(f"affectnet,classes={classes}:{root}", "test")
     assert test.labels == EIGHT[:classes]
@@ -206,7 +207,7 @@ def test_affectnet_in_both_of_its_forms(tmp_path: Path, make: Callable[[Path], P
     assert (len(train.samples), len(val.samples)) == (classes, classes)
 
 
-def test_affectnet_reads_annotations_without_running_code(tmp_path: Path):
+def test_affectnet_reads_annotations_without_running_code(tmp_path: Path) -> None:
     root = make_affectnet_arrays(tmp_path)
     np.save(root / "train_set/annotations/3_exp.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="3_exp.npy cannot be read.*0 to 10"):
@@ -232,7 +233,7 @@ def make_affwild2(root: Path, base: str = "annotations/EXPR_Set") -> Path:
 
 
 @pytest.mark.parametrize("base", ["annotations/EXPR_Set", "EXPR_Classification_Challenge", "."])
-def test_affwild2_reads_labeled_frames_by_video(tmp_path: Path, base: str):
+def test_affwild2_reads_labeled_frames_by_video(tmp_path: Path, base: str) -> None:
     root = make_affwild2(tmp_path, base)
     test = read_split(f"affwild2:{root}", "test")
     assert test.labels == (*EXPRESSIONS, "other")
@@ -244,7 +245,7 @@ def test_affwild2_reads_labeled_frames_by_video(tmp_path: Path, base: str):
     assert Counter(s.group for s in train.samples) == {"1-30-1280x720": 15, "2_left": 15, "2_right": 15}
 
 
-def test_affwild2_holds_out_whole_videos(tmp_path: Path):
+def test_affwild2_holds_out_whole_videos(tmp_path: Path) -> None:
     root = make_affwild2(tmp_path)
     train = read_split(f"affwild2:{root}", "train", hold_out=True)
     val = read_split(f"affwild2:{root}", "val", hold_out=True)
@@ -252,7 +253,7 @@ def test_affwild2_holds_out_whole_videos(tmp_path: Path):
     assert {s.group for s in train.samples} == {"2_left", "2_right"}
 
 
-def test_affwild2_with_a_label_that_is_none(tmp_path: Path):
+def test_affwild2_with_a_label_that_is_none(tmp_path: Path) -> None:
     root = make_affwild2(tmp_path)
     (root / "annotations/EXPR_Set/Train_Set/2_left.txt").write_text("header\n0\n9\n")
     with pytest.raises(DataError, match=r"Line 3 of .*2_left.txt.*'9'.*-1 to 7"):
@@ -260,6 +261,38 @@ def test_affwild2_with_a_label_that_is_none(tmp_path: Path):
 
 
 JAFFE_PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
+
+
+READ = """
+import sys
+from arbex.data.splits import read_split
+from arbex.errors import DataError
+try:
+    print(len(read_split("%s:data", "train").samples), "images")
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (make_affwild2, "cropped_aligned"),
+        (make_affwild2, "cropped_aligned/2_left"),
+        (make_affwild2, "annotations/EXPR_Set/Train_Set"),
+        (make_affectnet_arrays, "train_set/images"),
+        (make_rafdb, ""),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_cannot_be_read_is_not_left_out_in_silence(
+    make: Callable[[Path], Path], name: str, mode: int, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "data")
+    (root / name).chmod(mode)
+    said = run_unprivileged(READ % make.__name__.split("_")[1], tmp_path)
+    (root / name).chmod(0o755)
+    assert said.startswith(f"{Path('data', name)} cannot be read: Permission denied. ")
 
 
 def make_jaffe(root: Path) -> Path:
@@ -275,7 +308,7 @@ def make_jaffe(root: Path) -> Path:
     return root
 
 
-def test_jaffe_has_its_labels_in_file_names_and_splits_people(tmp_path: Path):
+def test_jaffe_has_its_labels_in_file_names_and_splits_people(tmp_path: Path) -> None:
     root = make_jaffe(tmp_path)
     sets = {split: read_split(f"jaffe:{root}", split, hold_out=True) for split in ("train", "val", "test")}
     people = {split: {s.group for s in faces.samples} for split, faces in sets.items()}
@@ -294,7 +327,7 @@ def make_ferg(root: Path) -> Path:
     return root
 
 
-def test_ferg_groups_characters_and_calls_joy_happiness(tmp_path: Path):
+def test_ferg_groups_characters_and_calls_joy_happiness(tmp_path: Path) -> None:
     root = make_ferg(tmp_path)
     test, train = (read_split(f"ferg:{root}", split) for split in ("test", "train"))
     assert {s.group for s in test.samples} == {"aia", "ray"}
@@ -304,13 +337,13 @@ def test_ferg_groups_characters_and_calls_joy_happiness(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "folder"])
-def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, name: str):
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, name: str) -> None:
     image(tmp_path / "holiday.jpg")
     with pytest.raises(DataError, match=rf"is not in the layout '{name}': .* is missing. Expected: .*docs/data.md"):
         read_split(f"{name}:{tmp_path}", "train")
 
 
-def test_a_models_order_of_classes_is_kept(tmp_path: Path):
+def test_a_models_order_of_classes_is_kept(tmp_path: Path) -> None:
     root = make_ferplus(tmp_path, table=False)
     wanted = tuple(reversed(EIGHT))
     train = read_split(f"ferplus:{root}", "train", labels=wanted)
@@ -321,7 +354,7 @@ def test_a_models_order_of_classes_is_kept(tmp_path: Path):
         read_split(f"ferplus:{root}", "train", labels=EXPRESSIONS)
 
 
-def test_options_are_read_and_checked(tmp_path: Path):
+def test_options_are_read_and_checked(tmp_path: Path) -> None:
     assert parse_source("affectnet,classes=7:/data/x") == ("affectnet", {"classes": "7"}, Path("/data/x"))
     (tmp_path / "odd:name").mkdir()
     assert parse_source(str(tmp_path / "odd:name"))[0] == "folder"

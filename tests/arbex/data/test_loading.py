@@ -29,7 +29,7 @@ def broken(tmp_path: Path) -> Path:
 
 def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     split = read_split(str(faces), "val")
     kept = FaceDataset(split, 32)
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
@@ -44,12 +44,17 @@ def test_a_set_that_does_not_fit_into_memory_gives_the_same_images_from_disk(
 
 def test_the_cache_is_found_again_and_belongs_to_its_images(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
     split = read_split(str(broken), "train")
     first = FaceDataset(split, 16, most_unreadable=0.5, memory_limit=0)
     decoded: list[object] = []
-    monkeypatch.setattr(loading, "decode_all", lambda *given: decoded.append(given) or {})
+
+    def decode_all(*given: object) -> dict[int, str]:
+        decoded.append(given)
+        return {}
+
+    monkeypatch.setattr(loading, "decode_all", decode_all)
     again = FaceDataset(split, 16, most_unreadable=0.5, memory_limit=0)
     assert not decoded
     assert [(s.file, reason) for s, reason in again.unreadable] == [(s.file, reason) for s, reason in first.unreadable]
@@ -62,14 +67,14 @@ def test_the_cache_is_found_again_and_belongs_to_its_images(
 
 def test_a_cache_without_room_is_refused_before_anything_is_decoded(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(DataError, match="need 0.0 GB.*ARBEX_CACHE"):
         FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5, memory_limit=0)
 
 
-def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path):
+def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path) -> None:
     split = read_split(str(broken), "train")
     with pytest.raises(DataError, match=r"1 of the 4 images .*cannot be read; the first: .*b/1.png.*1.00%.*unreadable"):
         FaceDataset(split, 16)
@@ -82,13 +87,13 @@ def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path):
     assert "cannot be read as an image" in reason
 
 
-def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path):
+def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path) -> None:
     (broken / "train" / "b" / "0.png").write_text("no image either")
     with pytest.raises(DataError, match="'b' has no images in the readable part"):
         FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5)
 
 
-def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path):
+def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path) -> None:
     log = tmp_path / "unreadable-train.log"
     log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), tmp_path, SILENT)
     assert log.read_text().startswith(str(broken / "train" / "b" / "1.png") + "\t")

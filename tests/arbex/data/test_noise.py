@@ -24,7 +24,7 @@ def changed(share: float, seed: int = 0) -> set[int]:
 
 
 @given(st.floats(0, 1), st.integers(0, 100))
-def test_exactly_a_share_is_wrong_and_loses_its_votes(share: float, seed: int):
+def test_exactly_a_share_is_wrong_and_loses_its_votes(share: float, seed: int) -> None:
     noisy = with_noise(SET, share, seed)
     wrong = [s for one, s in zip(SET.samples, noisy.samples, strict=True) if one.label != s.label]
     assert len(wrong) == round(60 * share) == len(changed(share, seed))
@@ -33,11 +33,11 @@ def test_exactly_a_share_is_wrong_and_loses_its_votes(share: float, seed: int):
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_less_noise_is_a_part_of_more(one: float, other: float):
+def test_less_noise_is_a_part_of_more(one: float, other: float) -> None:
     few, many = sorted((one, other))
     assert changed(few) <= changed(many)
 
 
-def test_noise_depends_on_the_seed():
+def test_noise_depends_on_the_seed() -> None:
     assert changed(0.3) == changed(0.3)
     assert changed(0.3) != changed(0.3, seed=1)

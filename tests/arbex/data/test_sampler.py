@@ -19,7 +19,7 @@ def make(**change: int) -> RefinementSampler:
     return RefinementSampler(LABELS, GROUPS, **{"per_group": 512, "per_class": 30, "seed": 1, **change})
 
 
-def test_every_class_fills_its_quota_and_a_small_one_is_repeated():
+def test_every_class_fills_its_quota_and_a_small_one_is_repeated() -> None:
     drawn = list(make())
     assert Counter(LABELS[i] for i in drawn) == {0: 30, 1: 30, 2: 30}
     counts = Counter(drawn)
@@ -28,25 +28,25 @@ def test_every_class_fills_its_quota_and_a_small_one_is_repeated():
     assert len(make()) == 90
 
 
-def test_a_group_gives_no_more_than_its_quota():
+def test_a_group_gives_no_more_than_its_quota() -> None:
     sampler = RefinementSampler([0] * 100, GROUPS, per_group=5, per_class=1000, seed=0)
     drawn = set(sampler)
     assert len([i for i in drawn if i < 50]) == 5
     assert len([i for i in drawn if i >= 50]) == 5
 
 
-def test_how_often_small_classes_are_repeated():
+def test_how_often_small_classes_are_repeated() -> None:
     assert make().repeats() == pytest.approx({1: 30 / 9, 2: 30.0})
     assert make(per_group=25).repeats() == pytest.approx({1: 30 / 4.5, 2: 60.0})  # half of each group is in the pool
     assert make(per_class=1).repeats() == {}
 
 
-def test_images_without_a_group_are_on_their_own():
+def test_images_without_a_group_are_on_their_own() -> None:
     sampler = RefinementSampler([0] * 100, [""] * 100, per_group=5, per_class=100, seed=0)
     assert len(set(sampler)) == 100
 
 
-def test_the_choice_depends_on_seed_and_epoch_alone():
+def test_the_choice_depends_on_seed_and_epoch_alone() -> None:
     sampler = make()
     sampler.choose_epoch(3)
     first = list(sampler)
@@ -58,7 +58,7 @@ def test_the_choice_depends_on_seed_and_epoch_alone():
 
 
 @pytest.mark.parametrize("world", [2, 3, 7])
-def test_processes_share_the_choice_without_overlap(world: int):
+def test_processes_share_the_choice_without_overlap(world: int) -> None:
     whole = make().indices()
     whole = whole[: len(whole) // world * world]  # processes keep step: what cannot be shared out is left
     parts = [list(make(rank=rank, world_size=world)) for rank in range(world)]
@@ -67,7 +67,7 @@ def test_processes_share_the_choice_without_overlap(world: int):
 
 
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 40))
-def test_quotas_hold_for_any_numbers(classes: int, per_group: int, per_class: int):
+def test_quotas_hold_for_any_numbers(classes: int, per_group: int, per_class: int) -> None:
     labels = [i % classes for i in range(60)]
     sampler = RefinementSampler(labels, [str(i % 4) for i in range(60)], per_group=per_group, per_class=per_class)
     counts = Counter(labels[i] for i in sampler)

@@ -32,7 +32,7 @@ class Lines(Reporter):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: str, tmp_path: Path):
+def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: str, tmp_path: Path) -> None:
     chosen = BUDGETS[budget]
     settings = load_experiment(name).settings(chosen)
     assert len({setting.name for setting in settings}) == len(settings)
@@ -44,7 +44,7 @@ def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: 
         assert shlex.split(job.commands[0])[:2] == ["arbex", "train"]
 
 
-def test_the_grids_are_the_papers():
+def test_the_grids_are_the_papers() -> None:
     assert len(load_experiment("table-1").settings(BUDGETS["full"])) == 10
     assert len(load_experiment("table-2").settings(BUDGETS["full"])) == 11 * 10
     assert len(load_experiment("table-3").settings(BUDGETS["full"])) == 11 * 12
@@ -52,7 +52,7 @@ def test_the_grids_are_the_papers():
 
 
 @pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6", "gain"])
-def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces: Path, tmp_path: Path):
+def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces: Path, tmp_path: Path) -> None:
     document = run_experiment(name, str(faces), tmp_path, replace(TINY, seeds=1), command="arbex experiment …")
     text = document.read_text()
     assert "arbex experiment …" in text
@@ -73,7 +73,7 @@ def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces:
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
-def test_experiments_share_runs(tmp_path: Path):
+def test_experiments_share_runs(tmp_path: Path) -> None:
     """What is trained names a run, not the table that it is for, nor how the table puts it."""
     runs = {
         name: {job.run for job in plan_jobs(load_experiment(name).settings(TINY), TINY, "data", tmp_path, 1)}
@@ -88,7 +88,7 @@ def test_experiments_share_runs(tmp_path: Path):
     assert len(runs["fig-6"] - runs["table-5"]) == 0
 
 
-def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path):
+def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path) -> None:
     experiment = load_experiment("table-5")
     settings = experiment.settings(TINY)[:2]
     said = Lines()
@@ -103,7 +103,7 @@ def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path):
     assert [o.scores for o in both if o.setting == settings[0].name] == [o.scores for o in first]
 
 
-def test_all_runs_take_the_encoder_of_another_run(run: Path, faces: Path, tmp_path: Path):
+def test_all_runs_take_the_encoder_of_another_run(run: Path, faces: Path, tmp_path: Path) -> None:
     setting, budget = Setting("any", anchors=10), replace(TINY, seeds=1, epochs=0, init=(str(run),))
     (job,) = plan_jobs([setting], budget, str(faces), tmp_path, 1)
     assert f"--init {run} --new-head" in job.commands[0]
@@ -116,7 +116,7 @@ def test_all_runs_take_the_encoder_of_another_run(run: Path, faces: Path, tmp_pa
     assert not torch.equal(before["head.anchors"], after["head.anchors"])
 
 
-def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     setting = Setting("any", anchors=3, assignments=("label_noise=0.20", "bounded_anchor_loss=false"))
     budget = replace(TINY, seeds=1, image_size=48)
     outcome = perform(plan_jobs([setting], budget, str(faces), tmp_path / "a", 1)[0])
@@ -127,7 +127,7 @@ def test_the_commands_do_the_same_by_hand(faces: Path, tmp_path: Path, capfd: py
     assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(outcome.scores.to_json()))
 
 
-def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
+def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path) -> None:
     (job,) = plan_jobs(load_experiment("fig-5").settings(TINY), replace(TINY, seeds=1), str(faces), tmp_path, 1)
     assert read_outcome(job) is None
 
@@ -140,7 +140,7 @@ def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path):
         read_outcome(job)
 
 
-def test_mistakes_leave_nothing(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_mistakes_leave_nothing(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = ["experiment", "fig-5", "--budget", "small", "--jobs", "1", "--out", str(tmp_path / "results")]
     assert invoke([*given, "--data", "/nowhere"], "arbex") == 2
     assert "/nowhere does not exist" in capfd.readouterr().err  # the worker's error, not its traceback
@@ -149,7 +149,7 @@ def test_mistakes_leave_nothing(faces: Path, tmp_path: Path, capfd: pytest.Captu
     assert not (tmp_path / "results").exists()
 
 
-def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]):
+def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnsupportedError, match="The experiment 'table-9' is not known. Allowed: table-1, table-2"):
         load_experiment("table-9")
     assert invoke(["experiment", "table-9", "--data", "x"], "arbex") == 2

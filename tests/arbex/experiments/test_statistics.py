@@ -7,7 +7,7 @@ import pytest
 from arbex.experiments.statistics import estimate, paired
 
 
-def test_mean_and_interval_by_hand():
+def test_mean_and_interval_by_hand() -> None:
     # mean 2, standard deviation 1, error 1/sqrt(3); t of two degrees of freedom at 97.5 % is 4.3027
     value = estimate([1.0, 2.0, 3.0])
     assert value.mean == 2
@@ -17,7 +17,7 @@ def test_mean_and_interval_by_hand():
     assert estimate([1.9, 2.0, 2.1]).excludes_zero
 
 
-def test_one_value_has_no_interval():
+def test_one_value_has_no_interval() -> None:
     value = estimate([0.5])
     assert value.margin is None
     assert value.text(scale=100) == "50.00"
@@ -26,7 +26,7 @@ def test_one_value_has_no_interval():
         estimate([])
 
 
-def test_pairs_take_out_what_seeds_have_in_common():
+def test_pairs_take_out_what_seeds_have_in_common() -> None:
     ours, theirs = [0.71, 0.80, 0.62], [0.70, 0.79, 0.61]
     gain = paired(ours, theirs)
     assert gain.mean == pytest.approx(0.01)

@@ -36,7 +36,7 @@ def losses_of(
     return method.losses(TrainingBatch(head, balance, targets, PLAIN, torch.arange(len(labels))))
 
 
-def test_the_strongest_other_class():
+def test_the_strongest_other_class() -> None:
     values = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     assert strongest_other(values, torch.tensor([0, 2])).tolist() == [1, 0]
 
@@ -44,7 +44,7 @@ def test_the_strongest_other_class():
 # NLA
 
 
-def test_the_weight_of_a_right_prediction():
+def test_the_weight_of_a_right_prediction() -> None:
     # x = (.6, .3), mu = (.5, .5), Sigma = .8 I: exp(-.5 (.01 + .04) / .8) = .96923; density: / (2 pi .8) = .19282
     p = torch.tensor([[0.6, 0.3, 0.1]], dtype=torch.float64)
     weight = noise_aware_weight(p, torch.tensor([0]), 0.0, density=False)
@@ -52,14 +52,14 @@ def test_the_weight_of_a_right_prediction():
     assert noise_aware_weight(p, torch.tensor([0]), 0.0, density=True).item() == pytest.approx(0.19282, abs=1e-5)
 
 
-def test_the_weight_of_a_wrong_prediction():
+def test_the_weight_of_a_wrong_prediction() -> None:
     # x = (.3, .6), mu = (.30, .15): only .45 in the second; det = .8511^2 - .8051^2 = .076185;
     # exp(-.5 * .2025 * .8511 / .076185) = .32267
     p = torch.tensor([[0.6, 0.3, 0.1]], dtype=torch.float64)
     assert noise_aware_weight(p, torch.tensor([1]), 0.0, density=False).item() == pytest.approx(0.32267, abs=1e-5)
 
 
-def test_the_covariance_of_right_predictions_follows_training():
+def test_the_covariance_of_right_predictions_follows_training() -> None:
     # Sigma = ((.8, b), (b, .8)); b = 0 at the start and -.48 at the end, where det = .8^2 - .48^2 = .4096.
     # x - mu = (-.05, -.06): .0061 / .8 = .007625, then (.8 * .0061 + .96 * .003) / .4096 = .018945
     # x - mu = (.4, -.45): .3625 / .8 = .453125, then (.8 * .3625 - .96 * .18) / .4096 = .286133
@@ -72,7 +72,7 @@ def test_the_covariance_of_right_predictions_follows_training():
         assert weights.tolist() == pytest.approx([math.exp(-0.5 * x) for x in exponents], abs=1e-5)
 
 
-def test_jensen_shannon():
+def test_jensen_shannon() -> None:
     p, q = torch.tensor([[0.75, 0.25]]).log(), torch.tensor([[0.25, 0.75]]).log()
     assert jensen_shannon(p, p).item() == pytest.approx(0, abs=1e-7)
     assert jensen_shannon(p, q).item() == pytest.approx(0.13081, abs=1e-5)
@@ -81,7 +81,7 @@ def test_jensen_shannon():
     assert jensen_shannon(*sure).item() == pytest.approx(math.log(2))
 
 
-def test_both_forms_of_nla():
+def test_both_forms_of_nla() -> None:
     views = balance_of([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])  # an image, and its mirror image
     ce, w, density = -math.log(0.6), 0.96923, 0.19282
     jsd = jensen_shannon(views.primary[:1], views.primary[1:]).item()
@@ -93,7 +93,7 @@ def test_both_forms_of_nla():
     assert code["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
 
 
-def test_nla_shows_the_mirror_image():
+def test_nla_shows_the_mirror_image() -> None:
     images = torch.arange(24.0).reshape(1, 3, 2, 4)
     views = load_method("nla").views(images)
     assert torch.equal(views[0], images[0])
@@ -103,7 +103,7 @@ def test_nla_shows_the_mirror_image():
 # SCN
 
 
-def test_rank_loss():
+def test_rank_loss() -> None:
     importance = torch.tensor([0.2, 0.9, 0.7, 0.8])
     assert [part.tolist() for part in split_by_importance(importance, 0.5)] == [[1, 3], [2, 0]]
     assert rank_loss(importance, 0.5, 0.15).item() == 0  # .85 - .45 is more than .15
@@ -112,7 +112,7 @@ def test_rank_loss():
     assert [len(part) for part in split_by_importance(importance[:2], 0.99)] == [1, 1]
 
 
-def test_importance_scales_the_logits_and_at_one_is_a_linear_classifier():
+def test_importance_scales_the_logits_and_at_one_is_a_linear_classifier() -> None:
     head = ImportanceHead(4, 3)
     features = torch.randn(5, 4)
     torch.nn.init.zeros_(head.weigh.weight)
@@ -122,9 +122,10 @@ def test_importance_scales_the_logits_and_at_one_is_a_linear_classifier():
     assert torch.allclose(head(features).logits, 0.5 * head.classify(features))
 
 
-def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class():
+def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class() -> None:
     method = load_method("scn", ScnOptions(high_share=0.5, relabel_epoch=3))
     head = method.build_head(2, 3, anchors=0)
+    assert isinstance(head, ImportanceHead)
     torch.nn.init.zeros_(head.weigh.weight)
     head.weigh.weight.data[0, 0] = 1.0
     embedding = torch.tensor([[3.0, 0.0], [2.0, 0.0], [-3.0, 0.0], [-2.0, 0.0]])  # the last two are uncertain
@@ -145,7 +146,7 @@ def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class(
 # RUL
 
 
-def test_the_less_certain_of_two_has_the_larger_share():
+def test_the_less_certain_of_two_has_the_larger_share() -> None:
     mean = torch.tensor([[0.0, 4.0], [8.0, 0.0]])
     uncertainty = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
     mixed = mix(mean, uncertainty, torch.tensor([1, 0]))
@@ -153,7 +154,7 @@ def test_the_less_certain_of_two_has_the_larger_share():
     assert torch.equal(mix(mean, uncertainty, torch.tensor([0, 1])), mean)
 
 
-def test_mixing_equal_samples_is_plain_cross_entropy_twice():
+def test_mixing_equal_samples_is_plain_cross_entropy_twice() -> None:
     method = load_method("rul")
     head = method.build_head(4, 3, anchors=0)
     assert isinstance(head, UncertaintyHead)
@@ -179,7 +180,7 @@ ORIGIN = torch.zeros(1, 2)
         ("semi-synthesized", 1, [0.0, 2.0]),
     ],
 )
-def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: list[float]):
+def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: list[float]) -> None:
     log_p = torch.zeros(1, 3)
     log_p[0, surest] = 1.0
     log_p[0, 0] = 2.0  # the own class is never a negative
@@ -187,10 +188,11 @@ def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: l
     assert chosen.tolist() == [expected]
 
 
-def test_the_triplet_loss():
+def test_the_triplet_loss() -> None:
     # own: 1/2 (1 + 0) = .5; the negative (2, 2): 1/2 (4 + 4) = 4; with margin 5: .5 + 5 - 4 = 1.5, times .1
     method = load_method("tcl", TclOptions(attention=False))
     head = method.build_head(2, 3, anchors=0)
+    assert isinstance(head, CenterHead)
     head.centers.data.copy_(CENTERS)
     balance = balance_of([[0.2, 0.3, 0.5]], ORIGIN)
     losses = method.losses(TrainingBatch(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))
@@ -200,7 +202,7 @@ def test_the_triplet_loss():
     assert far.losses(TrainingBatch(head, balance, torch.eye(3)[[0]], PLAIN, torch.arange(1)))["triplet"].item() == 0
 
 
-def test_selective_attention_weights_the_distance():
+def test_selective_attention_weights_the_distance() -> None:
     head = CenterHead(2, 3)
     for layer in (head.gate_dimensions, head.gate_places):
         torch.nn.init.zeros_(layer.weight)
@@ -219,7 +221,7 @@ def test_selective_attention_weights_the_distance():
 # RAN
 
 
-def test_regions_are_the_whole_face_and_five_crops_at_its_size():
+def test_regions_are_the_whole_face_and_five_crops_at_its_size() -> None:
     x = torch.zeros(2, 3, 40, 40)
     x[:, :, :, :10] = 1.0  # the left quarter
     regions = Regions()(x)
@@ -229,13 +231,13 @@ def test_regions_are_the_whole_face_and_five_crops_at_its_size():
     assert means.tolist() == pytest.approx([0.25, 1 / 3, 0.0, 5 / 30, 8 / 36, 7 / 34], abs=0.01)
 
 
-def test_equal_regions_weigh_the_same():
+def test_equal_regions_weigh_the_same() -> None:
     head = RegionHead(2, 3)
     features = torch.tensor([[1.0, -2.0]]).expand(1, 6, 2)
     assert torch.allclose(head.summary(features), torch.tensor([[1.0, -2.0, 1.0, -2.0]]), atol=1e-6)
 
 
-def test_attention_by_hand():
+def test_attention_by_hand() -> None:
     # weights .5 and sigmoid(ln 3) = .75: the whole is (.5 * 0 + .75 * 1) / 1.25 = .6; relation adds nothing
     head = RegionHead(1, 3)
     torch.nn.init.zeros_(head.relate.weight)
@@ -246,7 +248,7 @@ def test_attention_by_hand():
     assert head.summary(features).flatten().tolist() == pytest.approx([0.6, 0.6])
 
 
-def test_region_loss():
+def test_region_loss() -> None:
     weights = torch.tensor([[0.5, 0.4, 0.51], [0.5, 0.9, 0.1]])  # .02 - .01 = .01, and 0
     assert region_loss(weights, 0.02).item() == pytest.approx(0.005)
 
@@ -254,7 +256,7 @@ def test_region_loss():
 # Options
 
 
-def test_options_are_split_from_settings_and_checked():
+def test_options_are_split_from_settings_and_checked() -> None:
     options, others = assign(NlaOptions(), ["form=code", "epochs=3", "class-share=0.7"])
     assert options == NlaOptions(form="code", class_share=0.7)
     assert others == ["epochs=3"]

@@ -11,23 +11,23 @@ from arbex.errors import InputError, UnsupportedError
 from arbex.methods import METHODS, load_method, read_options
 from arbex.methods.base import TrainingBatch, cross_entropy
 from arbex.methods.reliability import Reliability, ReliabilityOptions, anchor_loss, center_loss
-from arbex.models.head import ReliabilityHead
+from arbex.models.head import LinearHead, ReliabilityHead
 from arbex.settings import TrainSettings, assign
 
 
-def test_cross_entropy_with_smoothing():
+def test_cross_entropy_with_smoothing() -> None:
     # targets (.9 * 1 + .05, .05): -(.95 ln .8 + .05 ln .2) = .29246
     log_p = torch.tensor([[0.8, 0.2]]).log()
     assert cross_entropy(log_p, torch.tensor([[1.0, 0.0]]), 0.1).item() == pytest.approx(0.29246, abs=1e-4)
 
 
-def test_anchor_loss_as_printed():
+def test_anchor_loss_as_printed() -> None:
     # classes 0: (0,0), (1,0); 1: (0,2), (1,2). Squared distances across: 4, 5, 5, 4; mean 4.5; by D = 2: -2.25
     anchors = torch.tensor([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 2.0]]])
     assert anchor_loss(anchors, bounded=False).item() == pytest.approx(-2.25)
 
 
-def test_bounded_anchor_loss_lies_between_zero_and_one():
+def test_bounded_anchor_loss_lies_between_zero_and_one() -> None:
     together = torch.zeros(3, 2, 4)
     assert anchor_loss(together, bounded=True).item() == 1.0
     apart = torch.stack([torch.full((2, 4), 100.0 * i) for i in range(3)])
@@ -37,19 +37,19 @@ def test_bounded_anchor_loss_lies_between_zero_and_one():
     assert anchor_loss(near, bounded=True).item() == pytest.approx(0.75)
 
 
-def test_the_printed_form_has_no_lower_bound_and_the_other_has():
+def test_the_printed_form_has_no_lower_bound_and_the_other_has() -> None:
     anchors = torch.randn(3, 2, 8)
     assert anchor_loss(100 * anchors, bounded=False) < 100 * anchor_loss(anchors, bounded=False)
     assert anchor_loss(100 * anchors, bounded=True) >= 0
 
 
-def test_center_loss_takes_the_nearest_anchor_of_the_own_class():
+def test_center_loss_takes_the_nearest_anchor_of_the_own_class() -> None:
     distances = torch.tensor([[[3.0, 2.0], [1.0, 1.0]], [[1.0, 1.0], [5.0, 4.0]]])  # [B=2, N=2, K=2]
     targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert center_loss(distances, targets).item() == pytest.approx((4 + 16) / 2)
 
 
-def test_losses_are_weighted_and_named():
+def test_losses_are_weighted_and_named() -> None:
     torch.manual_seed(0)
     head = ReliabilityHead(8, 3, anchors=2)
     balance = head(torch.randn(4, 8))
@@ -64,7 +64,7 @@ def test_losses_are_weighted_and_named():
     assert two["anchor"].item() == pytest.approx(2 * one["anchor"].item())
 
 
-def test_without_anchors_attention_alone_corrects():
+def test_without_anchors_attention_alone_corrects() -> None:
     torch.manual_seed(0)
     method = load_method("arbex")
     head = method.build_head(8, 3, anchors=0)
@@ -79,7 +79,7 @@ def test_without_anchors_attention_alone_corrects():
     assert torch.isclose(losses["parts"], torch.as_tensor(each))
 
 
-def test_the_encoder_can_be_trained_through_the_anchors_alone():
+def test_the_encoder_can_be_trained_through_the_anchors_alone() -> None:
     method = load_method("arbex")
     head = method.build_head(8, 3, anchors=2)
     features = torch.randn(4, 8, requires_grad=True)
@@ -90,7 +90,7 @@ def test_the_encoder_can_be_trained_through_the_anchors_alone():
     assert torch.autograd.grad(head(features).geometric[:, 0].sum(), features)[0].abs().sum() > 0
 
 
-def test_without_anchors_the_other_parts_train_the_encoder():
+def test_without_anchors_the_other_parts_train_the_encoder() -> None:
     method = load_method("arbex")
     head = method.build_head(8, 3, anchors=0)
     method.set_up(head, TrainSettings(encoder_gradient="anchors"))
@@ -98,16 +98,17 @@ def test_without_anchors_the_other_parts_train_the_encoder():
     assert torch.autograd.grad(head(features).primary[:, 0].sum(), features)[0].abs().sum() > 0
 
 
-def test_dropout_follows_the_settings():
+def test_dropout_follows_the_settings() -> None:
     method = load_method("arbex")
     head = method.build_head(8, 3, anchors=2)
     method.set_up(head, TrainSettings(dropout=0.25))
     assert {m.p for m in head.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
 
 
-def test_poster_is_plain_cross_entropy():
+def test_poster_is_plain_cross_entropy() -> None:
     method = load_method("poster")
     head = method.build_head(8, 4, anchors=10)
+    assert isinstance(head, LinearHead)
     torch.nn.init.zeros_(head.classify.weight)
     torch.nn.init.zeros_(head.classify.bias)
     balance = head(torch.ones(2, 8))
@@ -117,17 +118,18 @@ def test_poster_is_plain_cross_entropy():
     assert torch.equal(balance.corrected, balance.primary)
 
 
-def test_every_method_in_the_table_loads_and_others_are_refused():
+def test_every_method_in_the_table_loads_and_others_are_refused() -> None:
     for name in METHODS:
         assert load_method(name).name == name
     with pytest.raises(UnsupportedError, match="Allowed: arbex, poster"):
         load_method("magic")
 
 
-def test_what_the_paper_leaves_open_are_options():
+def test_what_the_paper_leaves_open_are_options() -> None:
     options, others = assign(ReliabilityOptions(), ["tokens=16", "delta=2.5", "radius=3", "epochs=4"])
     assert others == ["epochs=4"]
     head = Reliability(options).build_head(8, 3, anchors=2)
+    assert isinstance(head, ReliabilityHead)
     assert (head.tokens, head.attention_heads, head.delta) == (16, 4, 2.5)
     assert torch.allclose(head.anchors.norm(dim=-1), torch.full((3, 2), 3.0))
     assert head.query_key_value.in_features == 128 // 16
@@ -142,6 +144,6 @@ def test_what_the_paper_leaves_open_are_options():
         ({"radius": -1.0}, "radius is -1.0, outside of 0.001 to 1000."),
     ],
 )
-def test_options_out_of_range_are_refused(wrong: dict[str, float], message: str):
+def test_options_out_of_range_are_refused(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_options("arbex", wrong)

@@ -26,7 +26,7 @@ class Toy(nn.Module):
         return self.conv(images).mean((2, 3))  # type: ignore[no-any-return]
 
 
-def test_a_convolution_and_a_linear_layer_by_hand():
+def test_a_convolution_and_a_linear_layer_by_hand() -> None:
     model = ExpressionClassifier(Toy(), LinearHead(4, 2), ("a", "b"), Preprocessing(8))
     cost = measure_cost(model)
     by_part = {part.part: (part.parameters, part.macs) for part in cost.parts}
@@ -35,7 +35,7 @@ def test_a_convolution_and_a_linear_layer_by_hand():
     assert cost.activation_bytes >= 4 * 4 * 64
 
 
-def test_memory_counts_what_lives_at_once():
+def test_memory_counts_what_lives_at_once() -> None:
     with PeakMemory() as memory:
         x = torch.ones(1000)  # 4,000 bytes
         for _ in range(5):
@@ -45,7 +45,7 @@ def test_memory_counts_what_lives_at_once():
     assert sum(memory.live.values()) == 0
 
 
-def test_base_costs_what_the_public_network_does_without_what_nothing_reads():
+def test_base_costs_what_the_public_network_does_without_what_nothing_reads() -> None:
     config = PRESETS["base"]
     model = ExpressionClassifier(Encoder(config), LinearHead(768, 7), tuple("abcdefg"), Preprocessing(224))
     cost = measure_cost(model)
@@ -59,7 +59,7 @@ def test_base_costs_what_the_public_network_does_without_what_nothing_reads():
     assert macs.get("other", 0) == 0
 
 
-def test_inspect_shows_the_cost_of_a_run(run: Path, capfd: pytest.CaptureFixture[str]):
+def test_inspect_shows_the_cost_of_a_run(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert invoke(["inspect", str(run)], "arbex") == 0
     shown = capfd.readouterr().out
     for word in ("encoder.image", "encoder.landmarks", "head", "MMAC", "memory at batch 1"):

@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_module_of_the_working_folder_is_imported_without_a_trace_in_the_path(
     folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     before = list(sys.path)
     factory = import_backbone("its_nets:Nets.small")
     assert sys.path == before
@@ -58,7 +58,7 @@ def test_a_module_of_the_working_folder_is_imported_without_a_trace_in_the_path(
         ("its_nets:value", "is of type int, not a callable"),
     ],
 )
-def test_a_backbone_that_cannot_be_called_is_refused(folder: Path, name: str, message: str):
+def test_a_backbone_that_cannot_be_called_is_refused(folder: Path, name: str, message: str) -> None:
     before = list(sys.path)
     with pytest.raises(InputError, match=message):
         import_backbone(name)
@@ -74,6 +74,6 @@ def test_a_backbone_that_cannot_be_called_is_refused(folder: Path, name: str, me
         (nn.Identity, r"returned \[2, 3, 8, 8\]"),
     ],
 )
-def test_what_does_not_map_images_to_vectors_is_refused(factory: object, message: str):
+def test_what_does_not_map_images_to_vectors_is_refused(factory: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         measure("theirs", factory, 8)  # type: ignore[arg-type]

@@ -24,18 +24,18 @@ def build(preset: str) -> ExpressionClassifier:
     return ExpressionClassifier(Encoder(config), head, EXPRESSIONS, Preprocessing(config.image_size)).eval()
 
 
-def test_base_has_the_size_of_poster():
+def test_base_has_the_size_of_poster() -> None:
     config = PRESETS["base"]
     total = count(Encoder(config)) + count(LinearHead(config.embed_dim, 7))
     assert total == pytest.approx(43.75e6, rel=1e-3)
 
 
 @pytest.mark.parametrize(("preset", "limit"), [("tiny", 0.4e6), ("mobile", 2.5e6)])
-def test_small_presets_keep_their_budget_of_parameters(preset: str, limit: float):
+def test_small_presets_keep_their_budget_of_parameters(preset: str, limit: float) -> None:
     assert count(build(preset)) <= limit
 
 
-def test_mobile_keeps_its_budget_of_operations():
+def test_mobile_keeps_its_budget_of_operations() -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -47,7 +47,7 @@ def test_mobile_keeps_its_budget_of_operations():
 
 
 @pytest.mark.parametrize("preset", ["tiny", "mobile"])
-def test_an_image_alone_and_in_a_batch_of_eight_give_the_same(preset: str):
+def test_an_image_alone_and_in_a_batch_of_eight_give_the_same(preset: str) -> None:
     model = build(preset)
     side = model.preprocessing.image_size
     images = torch.randn(8, 3, side, side)
@@ -57,21 +57,21 @@ def test_an_image_alone_and_in_a_batch_of_eight_give_the_same(preset: str):
     assert (together - alone).abs().max() <= 1e-6
 
 
-def test_base_gives_a_vector_of_768():
+def test_base_gives_a_vector_of_768() -> None:
     model = build("base")
     with torch.no_grad():
         vector = model.encode(torch.zeros(1, 3, 224, 224))
     assert vector.shape == (1, 768)
 
 
-def test_every_parameter_is_used():
+def test_every_parameter_is_used() -> None:
     model = build("tiny").train()
     model(torch.randn(2, 3, 64, 64)).corrected.log().sum().backward()
     unused = [name for name, p in model.named_parameters() if p.grad is None]
     assert unused == []
 
 
-def test_position_bias_depends_on_the_offset_alone():
+def test_position_bias_depends_on_the_offset_alone() -> None:
     bias = RelativePositionBias(window=3, heads=2)()  # cells 0..8, row by row
     assert bias.shape == (1, 2, 9, 9)
     assert torch.equal(bias[0, :, 0, 1], bias[0, :, 4, 5])  # both one cell to the right
@@ -79,7 +79,7 @@ def test_position_bias_depends_on_the_offset_alone():
     assert not torch.equal(bias[0, :, 0, 1], bias[0, :, 1, 0])
 
 
-def test_windows_smaller_than_the_map_equal_a_loop_over_windows():
+def test_windows_smaller_than_the_map_equal_a_loop_over_windows() -> None:
     torch.manual_seed(0)
     config = replace(PRESETS["tiny"], windows=(4, 4, 2))
     level = CrossFusionLevel(config, 0).eval()
@@ -99,8 +99,9 @@ def test_windows_smaller_than_the_map_equal_a_loop_over_windows():
     assert torch.allclose(out, expected, atol=1e-6)
 
 
-def test_the_last_block_computes_the_class_token_as_it_would_among_all():
+def test_the_last_block_computes_the_class_token_as_it_would_among_all() -> None:
     encoder = build("tiny").encoder
+    assert isinstance(encoder, Encoder)
     tokens = [torch.randn(2, encoder.num_tokens // 3, encoder.out_features) for _ in range(3)]
     with torch.no_grad():
         sequence = torch.cat([encoder.class_token.expand(2, -1, -1), *tokens], dim=1) + encoder.position
@@ -111,7 +112,7 @@ def test_the_last_block_computes_the_class_token_as_it_would_among_all():
         torch.testing.assert_close(encoder.fuse(tokens), expected, rtol=0, atol=1e-6)
 
 
-def test_a_frozen_landmark_backbone_does_not_move():
+def test_a_frozen_landmark_backbone_does_not_move() -> None:
     encoder = Encoder(replace(PRESETS["tiny"], freeze_landmarks=True)).train()
     before = {k: v.clone() for k, v in encoder.landmarks.state_dict().items()}
     encoder(torch.randn(4, 3, 64, 64)).sum().backward()

@@ -25,7 +25,7 @@ def rows(root: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_layout_and_table_agree(faces: Path):
+def test_layout_and_table_agree(faces: Path) -> None:
     table = rows(faces)
     assert len(table) == 210
     for row in table:
@@ -38,7 +38,7 @@ def test_layout_and_table_agree(faces: Path):
     assert (faces / "classes.txt").read_text().split() == list(EXPRESSIONS)
 
 
-def test_subjects_are_in_one_split_only(faces: Path):
+def test_subjects_are_in_one_split_only(faces: Path) -> None:
     splits: dict[str, set[str]] = {}
     for row in rows(faces):
         splits.setdefault(row["subject"], set()).add(row["split"])
@@ -47,13 +47,13 @@ def test_subjects_are_in_one_split_only(faces: Path):
     assert {next(iter(s)) for s in splits.values()} == {"train", "val", "test"}
 
 
-def test_the_majority_of_votes_is_the_label(faces: Path):
+def test_the_majority_of_votes_is_the_label(faces: Path) -> None:
     for row in rows(faces):
         votes = [int(v) for v in row["votes"].split()]
         assert votes[EXPRESSIONS.index(row["label"])] == max(votes)
 
 
-def test_pixels_depend_on_the_seed_alone():
+def test_pixels_depend_on_the_seed_alone() -> None:
     config = SynthConfig(images=70, subjects=5, seed=11, image_size=48)
     digest = hashlib.sha256()
     for face in plan(config)[:6]:
@@ -67,7 +67,7 @@ def test_pixels_depend_on_the_seed_alone():
 DIGEST = "384b4c61e58a9e17"
 
 
-def test_workers_do_not_change_the_bytes(tmp_path: Path):
+def test_workers_do_not_change_the_bytes(tmp_path: Path) -> None:
     config = SynthConfig(images=63, subjects=3, seed=5, image_size=32)
     write_dataset(config, tmp_path / "one", workers=1)
     write_dataset(config, tmp_path / "two", workers=2)
@@ -76,13 +76,13 @@ def test_workers_do_not_change_the_bytes(tmp_path: Path):
     assert (tmp_path / "one/labels.csv").read_text() == (tmp_path / "two/labels.csv").read_text()
 
 
-def test_imbalance_is_the_ratio_of_classes():
+def test_imbalance_is_the_ratio_of_classes() -> None:
     faces = plan(SynthConfig(images=7000, subjects=10, imbalance=20.0))
     counts = Counter(EXPRESSIONS[f.truth] for f in faces)
     assert counts["happiness"] / counts["fear"] == pytest.approx(20, rel=0.15)
 
 
-def test_label_noise_is_the_share_of_wrong_labels():
+def test_label_noise_is_the_share_of_wrong_labels() -> None:
     clean = SynthConfig(images=700, subjects=10, image_size=32, ambiguity=0.0, label_noise=0.0)
     noisy = SynthConfig(images=700, subjects=10, image_size=32, ambiguity=0.0, label_noise=0.4)
     training = [face for face in plan(clean) if face.split == "train"]
@@ -90,7 +90,7 @@ def test_label_noise_is_the_share_of_wrong_labels():
     assert np.mean(changed) == pytest.approx(0.4, abs=0.1)
 
 
-def test_label_noise_spares_the_pixels_and_the_splits_that_measure():
+def test_label_noise_spares_the_pixels_and_the_splits_that_measure() -> None:
     clean = SynthConfig(images=70, subjects=5, image_size=32, label_noise=0.0)
     noisy = SynthConfig(images=70, subjects=5, image_size=32, label_noise=1.0)
     for face in plan(clean):
@@ -99,7 +99,7 @@ def test_label_noise_spares_the_pixels_and_the_splits_that_measure():
         assert (right.label != wrong.label) == (face.split == "train")
 
 
-def test_ambiguous_faces_divide_the_annotators():
+def test_ambiguous_faces_divide_the_annotators() -> None:
     p = perceived({"anger": 0.52, "disgust": 0.48}, 0.9, EXPRESSIONS)
     assert 0.3 < p[EXPRESSIONS.index("disgust")] < p[EXPRESSIONS.index("anger")] < 0.6
     clear = perceived({"anger": 1.0}, 1.0, EXPRESSIONS)
@@ -107,12 +107,12 @@ def test_ambiguous_faces_divide_the_annotators():
     assert clear.max() >= 0.85
 
 
-def test_a_weak_expression_looks_neutral():
+def test_a_weak_expression_looks_neutral() -> None:
     p = perceived({"sadness": 1.0}, 0.05, EXPRESSIONS)
     assert p.argmax() == EXPRESSIONS.index("neutral")
 
 
-def test_votes_majority_and_mislabeling():
+def test_votes_majority_and_mislabeling() -> None:
     rng = np.random.default_rng(0)
     assert vote(perceived({"fear": 1.0}, 1.0, EXPRESSIONS), rng).sum() == 10
     assert majority(np.array([4, 4, 2]), truth=1) == 1
@@ -123,7 +123,7 @@ def test_votes_majority_and_mislabeling():
         assert sorted(wrong) == [1, 3, 6]
 
 
-def test_prototypes_use_known_action_units():
+def test_prototypes_use_known_action_units() -> None:
     for units in PROTOTYPES.values():
         assert set(units) <= set(NAMES)
     half = blend({"happiness": 0.5, "anger": 0.5}, 1.0)
@@ -144,19 +144,19 @@ def test_prototypes_use_known_action_units():
         ({"classes": ("neutral", "boredom")}, "The class 'boredom' is not known. Allowed: neutral, anger, "),
     ],
 )
-def test_values_that_cannot_be_drawn_are_refused(change: dict[str, object], message: str):
+def test_values_that_cannot_be_drawn_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SynthConfig(**{"images": 700, "subjects": 10, **change})  # type: ignore[arg-type]
 
 
-def test_an_existing_folder_is_not_touched(tmp_path: Path):
+def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="already holds"):
         write_dataset(SynthConfig(images=63, subjects=3, image_size=32), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
@@ -166,20 +166,20 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_eighth_class_can_be_drawn():
+def test_an_eighth_class_can_be_drawn() -> None:
     config = SynthConfig(images=80, subjects=5, image_size=32, ambiguity=0.0, classes=(*EXPRESSIONS, "contempt"))
     assert {f.truth for f in plan(config)} == set(range(8))
     drawn = [draw_face(config, face) for face in plan(config) if face.truth == 7]
     assert np.mean([one.label == 7 for one in drawn]) > 0.8  # the annotators see it
 
 
-def test_a_split_without_a_class_is_refused(tmp_path: Path):
+def test_a_split_without_a_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The class 'fear' has none of the 140 images"):
         write_dataset(SynthConfig(images=140, subjects=4, image_size=32, imbalance=50.0), tmp_path / "out", workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_drawing_and_writing_did_not_become_much_slower(tmp_path: Path):
+def test_drawing_and_writing_did_not_become_much_slower(tmp_path: Path) -> None:
     config = SynthConfig(images=700, subjects=10, image_size=128)
     faces = plan(config)[:120]
     for split in ("train", "val", "test"):

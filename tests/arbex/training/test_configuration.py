@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import InputError, RunError
 from arbex.models import PRESETS, Encoder
+from arbex.models.encoder import CrossFusionLevel
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, encoder_config
@@ -24,34 +25,34 @@ def request(faces: Path, out: Path, **change: object) -> TrainRequest:
     return TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=UNTRAINED, **change)  # type: ignore[arg-type]
 
 
-def test_a_run_starts_from_another(faces: Path, run: Path, tmp_path: Path):
+def test_a_run_starts_from_another(faces: Path, run: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "new", init=(run,)))
     old, new = load_run(run).state_dict(), load_run(tmp_path / "new").state_dict()
     assert all(torch.equal(old[name], new[name]) for name in old)
     assert open_run(tmp_path / "new").config.data["init"] == digest_file(run / "best.safetensors")
 
 
-def test_another_method_takes_over_the_encoder_alone(faces: Path, run: Path, tmp_path: Path):
+def test_another_method_takes_over_the_encoder_alone(faces: Path, run: Path, tmp_path: Path) -> None:
     train(replace(request(faces, tmp_path / "new", init=(run,)), method="poster"))
     old, new = load_run(run).state_dict(), load_run(tmp_path / "new").state_dict()
     assert all(torch.equal(old[name], new[name]) for name in new if name.startswith("encoder."))
     assert "head.classify.weight" in new
 
 
-def test_weights_of_another_width_are_refused_and_nothing_is_written(faces: Path, run: Path, tmp_path: Path):
+def test_weights_of_another_width_are_refused_and_nothing_is_written(faces: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="fills only"):
         train(replace(request(faces, tmp_path / "new", init=(run,)), preset="mobile"))
     assert not (tmp_path / "new").exists()
 
 
-def test_given_landmark_weights_stay_frozen_in_base_and_fresh_ones_learn(faces: Path, tmp_path: Path):
+def test_given_landmark_weights_stay_frozen_in_base_and_fresh_ones_learn(faces: Path, tmp_path: Path) -> None:
     base = replace(request(faces, tmp_path), preset="base")
     assert encoder_config(base, landmarks=True).freeze_landmarks
     assert not encoder_config(base, landmarks=False).freeze_landmarks
     assert not encoder_config(replace(base, preset="mobile"), landmarks=True).freeze_landmarks
 
 
-def test_a_later_file_wins(faces: Path, run: Path, tmp_path: Path):
+def test_a_later_file_wins(faces: Path, run: Path, tmp_path: Path) -> None:
     tensors = {name: tensor.clone() for name, tensor in load_run(run).state_dict().items()}
     tensors["encoder.class_token"].fill_(7)
     save_file(tensors, tmp_path / "other.safetensors")
@@ -59,19 +60,22 @@ def test_a_later_file_wins(faces: Path, run: Path, tmp_path: Path):
     assert (load_run(tmp_path / "new").state_dict()["encoder.class_token"] == 7).all()
 
 
-def test_windows_are_configuration(faces: Path, tmp_path: Path):
+def test_windows_are_configuration(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "run", windows=(4, 2, 4)))
     model = load_run(tmp_path / "run")
+    assert isinstance(model.encoder, Encoder)
     assert model.encoder.config.windows == (4, 2, 4)
     assert model(torch.zeros(1, 3, 64, 64)).corrected.shape == (1, 7)
     with pytest.raises(InputError, match="do not fit maps of"):
         encoder_config(request(faces, tmp_path, windows=(5, 8, 4)), landmarks=False)
 
 
-def test_windows_of_the_paper_are_smaller_than_the_map():
+def test_windows_of_the_paper_are_smaller_than_the_map() -> None:
     """Section 3.2: several windows a map, each with M tokens; the landmark map is pooled to one window."""
     config = replace(PRESETS["base"], windows=(7, 7, 7))
     encoder = Encoder(config).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, 3, 224, 224)).shape == (1, 768)
-    assert encoder.levels[0].attention.position.table.shape == (13**2, 2)
+    level = encoder.levels[0]
+    assert isinstance(level, CrossFusionLevel)
+    assert level.attention.position.table.shape == (13**2, 2)

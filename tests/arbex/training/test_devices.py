@@ -25,7 +25,7 @@ def train(faces: Path, out: Path, *arguments: str, processes: int = 1) -> list[d
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_have_the_losses_of_one_at_the_same_global_batch(faces: Path, tmp_path: Path):
+def test_two_processes_have_the_losses_of_one_at_the_same_global_batch(faces: Path, tmp_path: Path) -> None:
     # From trained weights: random ones have gradients near rounding error, which Adam blows up to full steps.
     train(faces, tmp_path / "start", "--epochs", "24", "--set", "images_per_class=32")
     arguments = ["--epochs", "2", "--init", str(tmp_path / "start"), "--set", "learning_rate=1e-4"]
@@ -37,7 +37,7 @@ def test_two_processes_have_the_losses_of_one_at_the_same_global_batch(faces: Pa
             assert shared[name] == pytest.approx(alone[name], abs=1e-4), name
 
 
-def test_processes_share_a_batch_evenly():
+def test_processes_share_a_batch_evenly() -> None:
     assert share_of_batch(64, 4) == 16
     with pytest.raises(InputError, match="cannot be divided among 3 processes.*batch_size=63"):
         share_of_batch(64, 3)

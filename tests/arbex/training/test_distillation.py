@@ -23,19 +23,19 @@ from arbex.training.loop import train
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8"])
 
 
-def test_divergence_of_two_coins():
+def test_divergence_of_two_coins() -> None:
     teacher, student = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
     assert divergence(teacher, student).item() == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
     assert divergence(teacher, teacher).item() == 0
 
 
-def test_a_temperature_of_two_takes_square_roots():
+def test_a_temperature_of_two_takes_square_roots() -> None:
     p = torch.tensor([[0.64, 0.36]])
     assert soften(p.log(), 2.0).exp().squeeze().tolist() == pytest.approx([0.8 / 1.4, 0.6 / 1.4])
 
 
 @given(st.floats(0.2, 10), st.lists(st.floats(-5, 5), min_size=2, max_size=8))
-def test_softened_probabilities_sum_to_one_and_keep_their_order(temperature: float, logits: list[float]):
+def test_softened_probabilities_sum_to_one_and_keep_their_order(temperature: float, logits: list[float]) -> None:
     log_p = log_softmax(torch.tensor([logits], dtype=torch.float64))
     softened = soften(log_p, temperature)
     assert softened.exp().sum().item() == pytest.approx(1)
@@ -43,7 +43,7 @@ def test_softened_probabilities_sum_to_one_and_keep_their_order(temperature: flo
     assert ((softened[..., None] - softened[..., None, :]) * difference >= -1e-9).all()
 
 
-def test_neighbors_depend_on_angles_alone():
+def test_neighbors_depend_on_angles_alone() -> None:
     embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     log_p = neighbors(embedding)
     assert log_p.shape == (3, 2)
@@ -54,7 +54,7 @@ def test_neighbors_depend_on_angles_alone():
     assert torch.allclose(neighbors(wider), log_p, atol=1e-5)
 
 
-def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path):
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path) -> None:
     teacher = Teacher(load_run(run), temperature=3.0, embedding=1.0)
     images = torch.rand(4, 3, 64, 64) * 255
     student = load_run(run)
@@ -64,7 +64,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path):
     assert all(abs(value.item()) < 1e-5 for value in losses.values())
 
 
-def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path):
+def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path) -> None:
     teacher = Teacher(load_run(run), temperature=1.0, embedding=0.5)
     images = torch.rand(4, 3, 64, 64) * 255
     balance = teacher.balance(images)
@@ -78,7 +78,7 @@ def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path):
     assert losses["distil_embedding"].item() == pytest.approx(0.5 * apart, rel=1e-4)
 
 
-def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Path, tmp_path: Path):
+def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Path, tmp_path: Path) -> None:
     """The first epoch's losses are those of the labels alone times what is left of them."""
 
     def first(name: str, *assignments: str, teacher: Path | None = None) -> dict[str, float]:
@@ -99,14 +99,14 @@ def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Pat
     assert min(shared["distil"], shared["distil_embedding"]) > 0
 
 
-def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path):
+def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path) -> None:
     teacher = Teacher(load_run(run), temperature=3.0, embedding=1.0).train()
     assert not teacher.model.training
     assert teacher.balance(torch.rand(2, 3, 96, 96) * 255).corrected.shape == (2, 7)
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_a_student_moves_toward_its_teacher(faces: Path, run: Path, tmp_path: Path):
+def test_a_student_moves_toward_its_teacher(faces: Path, run: Path, tmp_path: Path) -> None:
     """Trained on nothing but the teacher's answers, a student of another seed comes closer to them."""
     only = ["distil_share=1", "encoder_gradient=all", "seed=5"]
     settings = override(QUICK, ["epochs=6", "images_per_class=32", "batch_size=16", *only])
@@ -121,7 +121,7 @@ def test_a_student_moves_toward_its_teacher(faces: Path, run: Path, tmp_path: Pa
     assert open_run(tmp_path / "student").config.data["teacher"] == open_run(run).digest
 
 
-def test_a_teacher_of_other_classes_is_refused(faces: Path, run: Path, tmp_path: Path):
+def test_a_teacher_of_other_classes_is_refused(faces: Path, run: Path, tmp_path: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     config["labels"] = config["labels"][::-1]
     other = tmp_path / "other"

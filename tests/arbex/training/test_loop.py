@@ -27,7 +27,7 @@ def metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_holds_what_the_interface_says(faces: Path, tmp_path: Path):
+def test_a_run_holds_what_the_interface_says(faces: Path, tmp_path: Path) -> None:
     state = train(request(faces, tmp_path / "run"))
     run = tmp_path / "run"
     assert state.epoch == 2
@@ -41,7 +41,7 @@ def test_a_run_holds_what_the_interface_says(faces: Path, tmp_path: Path):
     assert json.loads((run / "config.json").read_text())["data"]["path"] == str(faces.resolve())
 
 
-def test_resuming_continues_as_if_never_interrupted(faces: Path, tmp_path: Path):
+def test_resuming_continues_as_if_never_interrupted(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "whole", epochs=2))
     train(request(faces, tmp_path / "parts", epochs=1))
     # An interrupted epoch left a line behind, but no resume file.
@@ -54,7 +54,7 @@ def test_resuming_continues_as_if_never_interrupted(faces: Path, tmp_path: Path)
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_the_callers_random_numbers_go_on(faces: Path, tmp_path: Path):
+def test_the_callers_random_numbers_go_on(faces: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -62,19 +62,19 @@ def test_the_callers_random_numbers_go_on(faces: Path, tmp_path: Path):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_zero_epochs_write_an_untrained_run(faces: Path, tmp_path: Path):
+def test_zero_epochs_write_an_untrained_run(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "run", epochs=0))
     assert open_run(tmp_path / "run").epoch == 0
 
 
-def test_poster_trains_without_correction(faces: Path, tmp_path: Path):
+def test_poster_trains_without_correction(faces: Path, tmp_path: Path) -> None:
     settings = override(QUICK, ["epochs=1"])
     train(TrainRequest(data=str(faces), out=tmp_path / "run", preset="tiny", method="poster", settings=settings))
     output = load_run(tmp_path / "run")(torch.zeros(1, 3, 64, 64))
     assert torch.equal(output.corrected, output.primary)
 
 
-def test_another_image_size_scales_the_windows(faces: Path, tmp_path: Path):
+def test_another_image_size_scales_the_windows(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "run", epochs=0, image_size=32))
     assert load_run(tmp_path / "run").preprocessing.image_size == 32
     with pytest.raises(InputError, match="image_size is 40, which does not fit the preset 'tiny'. Allowed: 64, and"):
@@ -82,7 +82,7 @@ def test_another_image_size_scales_the_windows(faces: Path, tmp_path: Path):
     assert not (tmp_path / "bad").exists()
 
 
-def test_an_unknown_preset_or_method_is_refused(faces: Path, tmp_path: Path):
+def test_an_unknown_preset_or_method_is_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="The preset 'huge' is not known. Allowed: tiny, mobile, base"):
         replace(request(faces, tmp_path / "run"), preset="huge")
     with pytest.raises(UnsupportedError, match="The method 'magic' is not known. Allowed: arbex, poster, "):
@@ -92,12 +92,12 @@ def test_an_unknown_preset_or_method_is_refused(faces: Path, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_used_folder_is_not_overwritten(run: Path, faces: Path):
+def test_a_used_folder_is_not_overwritten(run: Path, faces: Path) -> None:
     with pytest.raises(InputError, match="already holds something.*--resume"):
         train(request(faces, run))
 
 
-def test_resuming_with_other_settings_is_refused(faces: Path, tmp_path: Path):
+def test_resuming_with_other_settings_is_refused(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "run", epochs=0))
     with pytest.raises(RunError, match="'anchors'"):
         train(request(faces, tmp_path / "run", resume=True, anchors=3))
@@ -105,7 +105,7 @@ def test_resuming_with_other_settings_is_refused(faces: Path, tmp_path: Path):
         train(request(faces, tmp_path / "nowhere", resume=True))
 
 
-def test_unusable_data_leaves_no_run_behind(faces: Path, tmp_path: Path):
+def test_unusable_data_leaves_no_run_behind(faces: Path, tmp_path: Path) -> None:
     broken = tmp_path / "data"
     for name in ("train/a", "train/b"):
         (broken / name).mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_unusable_data_leaves_no_run_behind(faces: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_schedules():
+def test_schedules() -> None:
     paper = TrainSettings()
     assert learning_rate(paper, 0.5) == 3e-4
     assert learning_rate(paper, 2.0) == pytest.approx(3e-4 * 0.995**2)
@@ -127,7 +127,7 @@ def test_schedules():
     assert learning_rate(cosine, 10.0) == pytest.approx(0.01)
 
 
-def test_the_token_classifier_is_not_part_of_the_model(faces: Path, tmp_path: Path):
+def test_the_token_classifier_is_not_part_of_the_model(faces: Path, tmp_path: Path) -> None:
     train(request(faces, tmp_path / "run", epochs=1))
     names = load_run(tmp_path / "run").state_dict()
     assert not [n for n in names if "classify_tokens" in n]

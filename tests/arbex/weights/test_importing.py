@@ -37,6 +37,9 @@ def public() -> PlainPoster:
             nn.init.normal_(parameter, 0.5, 0.2)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            assert module.num_batches_tracked is not None
             nn.init.normal_(module.running_mean, std=0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             module.num_batches_tracked.fill_(7)
@@ -77,7 +80,7 @@ def script_class() -> Iterator[Any]:
     main = sys.modules["__main__"]
     main.RecorderMeter = RecorderMeter  # type: ignore[attr-defined]
     yield RecorderMeter
-    del main.RecorderMeter  # type: ignore[attr-defined]
+    del main.RecorderMeter
 
 
 def landmark_weights(public: PlainPoster) -> dict[str, Tensor]:
@@ -103,7 +106,7 @@ def image_weights(public: PlainPoster, form: str) -> dict[str, Tensor]:
     return flat
 
 
-def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster):
+def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster) -> None:
     with (Path(__file__).parent / "poster_keys.tsv").open() as stream:
         published = {row["key"]: (row["shape"], row["dtype"]) for row in csv.DictReader(stream, delimiter="\t")}
     ours = {
@@ -114,7 +117,7 @@ def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster
     assert ours == published
 
 
-def test_the_numbers_stay(public: PlainPoster, imported: Path):
+def test_the_numbers_stay(public: PlainPoster, imported: Path) -> None:
     model = load_run(imported)
     images = torch.randn(2, 3, 224, 224)
     with torch.inference_mode():
@@ -124,7 +127,7 @@ def test_the_numbers_stay(public: PlainPoster, imported: Path):
         assert (model(images).logits - logits).abs().max() < 1e-5
 
 
-def test_every_tensor_has_its_place(whole: Path, imported: Path):
+def test_every_tensor_has_its_place(whole: Path, imported: Path) -> None:
     file, model = read_weights_file(whole), load_run(imported)
     matching, ours = match(file, model), model.state_dict()
     with (Path(__file__).parent / "poster_keys.tsv").open() as stream:
@@ -139,7 +142,7 @@ def test_every_tensor_has_its_place(whole: Path, imported: Path):
     assert (matching.unknown, matching.missing, matching.conflicts, matching.coverage) == ((), (), (), 1.0)
 
 
-def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path):
+def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path) -> None:
     model = load_run(imported).requires_grad_(True)
     parameters = sum(p.numel() for p in model.parameters())
     assert abs(parameters / 43.75e6 - 1) < 1e-3
@@ -148,6 +151,7 @@ def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path):
     without = [n for n, p in model.named_parameters() if p.grad is None and not n.startswith("encoder.landmarks.")]
     assert without == []
     called: set[str] = set()
+    assert isinstance(model.encoder, Encoder)
     for name, module in model.encoder.landmarks.named_modules():
         module.register_forward_hook(lambda *_, name=name: called.add(name))
     model(torch.randn(1, 3, 224, 224))
@@ -155,7 +159,7 @@ def test_the_size_is_that_of_the_paper_and_all_of_it_is_used(imported: Path):
     assert owners <= called
 
 
-def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path):
+def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path) -> None:
     run = open_run(imported)
     assert run.epoch == 42
     assert run.config.method == "poster"
@@ -166,7 +170,7 @@ def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path):
 
 @pytest.mark.parametrize("form", ["three", "four", "flat"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp_path: Path):
+def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp_path: Path) -> None:
     path = tmp_path / "ir50.pth"
     torch.save(image_weights(public, form), path, _use_new_zipfile_serialization=not legacy)
     imported = import_weights(path, tmp_path / "run")
@@ -175,18 +179,20 @@ def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp
     assert not imported.trained
     assert open_run(tmp_path / "run").epoch == 0
     model, images = load_run(tmp_path / "run"), torch.randn(1, 3, 224, 224)
+    assert isinstance(model.encoder, Encoder)
     with torch.inference_mode():
         for ours, theirs in zip(model.encoder.image(images[:, :, ::2, ::2]), public.ir_back(images), strict=True):
             assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max()))
 
 
-def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path):
+def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path) -> None:
     path = tmp_path / "mobilefacenet_model_best.pth.tar"
     content = {"state_dict": landmark_weights(public), "epoch": 7, "optimizer": {"state": {}, "param_groups": []}}
     torch.save(content, path, _use_new_zipfile_serialization=False)
     imported = import_weights(path, tmp_path / "run")
     assert imported.matching.coverage == 1.0
     model, images = load_run(tmp_path / "run"), torch.randn(1, 3, 112, 112)
+    assert isinstance(model.encoder, Encoder)
     with torch.inference_mode():
         for ours, theirs in zip(model.encoder.landmarks(images), public.face_landback(images), strict=True):
             assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max()))
@@ -195,7 +201,7 @@ def test_mobilefacenet_as_published(public: PlainPoster, tmp_path: Path):
 @pytest.mark.parametrize("legacy", [False, True])
 def test_objects_of_a_training_script_are_passed_over(
     legacy: bool, public: PlainPoster, tmp_path: Path, script_class: Any
-):
+) -> None:
     path = tmp_path / "checkpoint.pth"
     content = {"state_dict": landmark_weights(public), "recorder": script_class(), "best": np.float32(0.5)}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
@@ -214,7 +220,9 @@ class Payload:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(("function", "name"), [(os.system, "system"), (exec, "exec"), (os.mkdir, "mkdir")])
-def test_code_in_a_file_does_not_run(function: Any, name: str, legacy: bool, public: PlainPoster, tmp_path: Path):
+def test_code_in_a_file_does_not_run(
+    function: Any, name: str, legacy: bool, public: PlainPoster, tmp_path: Path
+) -> None:
     written = tmp_path / "written"
     argument = {
         "system": f"touch {written}",
@@ -232,27 +240,27 @@ def test_code_in_a_file_does_not_run(function: Any, name: str, legacy: bool, pub
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x80\x02}q\x00.", b"PK\x03\x04broken"])
-def test_what_is_no_torch_file_is_refused(content: bytes, tmp_path: Path):
+def test_what_is_no_torch_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(RunError, match=r"a\.pth (cannot be read|holds no weights)") as caught:
         read_weights_file(tmp_path / "a.pth")
     assert "weights_only" not in str(caught.value)  # torch's message advises to run the file's code
 
 
-def test_an_optimizer_is_not_a_model(tmp_path: Path):
+def test_an_optimizer_is_not_a_model(tmp_path: Path) -> None:
     """POSTER++ saves the optimizer alone as its best model."""
     torch.save(torch.optim.Adam([nn.Parameter(torch.zeros(2))]).state_dict(), tmp_path / "model_best.pth")
     with pytest.raises(RunError, match="state of an optimizer, but no weights"):
         read_weights_file(tmp_path / "model_best.pth")
 
 
-def test_an_unknown_network_is_refused(tmp_path: Path):
+def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
     with pytest.raises(RunError, match="none of the known checkpoints"):
         import_weights(tmp_path / "linear.pth", tmp_path / "run")
 
 
-def test_a_file_that_fills_too_little_is_refused(public: PlainPoster, tmp_path: Path):
+def test_a_file_that_fills_too_little_is_refused(public: PlainPoster, tmp_path: Path) -> None:
     weights = {n: t for n, t in public.state_dict().items() if n.startswith(("ir_back.", "face_landback."))}
     torch.save({**weights, "pyramid_fuse.norm.weight": torch.ones(512)}, tmp_path / "poster_v1.pth")
     with pytest.raises(RunError, match=r"fills only \d+% of encoder: .* is missing"):
@@ -260,7 +268,7 @@ def test_a_file_that_fills_too_little_is_refused(public: PlainPoster, tmp_path: 
     assert [p.name for p in tmp_path.iterdir()] == ["poster_v1.pth"]
 
 
-def test_other_shapes_half_precision_and_missing_counters(public: PlainPoster, tmp_path: Path):
+def test_other_shapes_half_precision_and_missing_counters(public: PlainPoster, tmp_path: Path) -> None:
     weights = {n: t.half() if t.is_floating_point() else t for n, t in landmark_weights(public).items()}
     weights = {n: t for n, t in weights.items() if not n.endswith("num_batches_tracked")}
     weights["conv1.prelu.weight"] = torch.zeros(3)
@@ -280,7 +288,7 @@ def wrapped(encoder: Encoder) -> nn.Module:
     return module
 
 
-def test_values_that_are_not_finite_are_refused(public: PlainPoster, tmp_path: Path):
+def test_values_that_are_not_finite_are_refused(public: PlainPoster, tmp_path: Path) -> None:
     weights = {n: t.clone() for n, t in landmark_weights(public).items()}
     weights["conv1.prelu.weight"][0] = torch.nan
     torch.save(weights, tmp_path / "nan.pth")
@@ -288,7 +296,7 @@ def test_values_that_are_not_finite_are_refused(public: PlainPoster, tmp_path: P
         import_weights(tmp_path / "nan.pth", tmp_path / "run")
 
 
-def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LabelsWantedError, match="has 7 classes"):
         import_weights(whole, tmp_path / "run")
     with pytest.raises(InputError, match="has 2 names; the classifier"):
@@ -302,7 +310,7 @@ def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: p
 
 def test_the_command_says_what_it_did(
     whole: Path, public: PlainPoster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
+) -> None:
     arguments = ["import-weights", str(whole), "--out", str(tmp_path / "run"), "--labels", LABELS]
     assert invoke([*arguments, "--json"], "arbex") == 0
     outcome = json.loads(capfd.readouterr().out)

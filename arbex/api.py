@@ -1,0 +1,365 @@
+"""The toolkit as a library: a function for each command, with the same name and the same defaults.
+
+``import arbex`` exposes these functions and imports them on first use. This module depends on all others; only the
+command line depends on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from arbex.errors import InputError
+from arbex.progress import SILENT, Reporter
+from runtimes.benchmark import Timing
+from runtimes.benchmark import benchmark as time_bundle
+from runtimes.bundle import Bundle, open_bundle
+from runtimes.classification import FaceAnswer
+from runtimes.classification import classify as classify_faces
+from runtimes.preprocessing import Detector
+from runtimes.vendor_output import hidden_output
+from runtimes.verification import BundleReport, Verification
+
+__all__ = ["bench", "calibrate", "classify", "evaluate", "export", "load_run", "open_bundle", "train", "verify"]
+
+if TYPE_CHECKING:
+    from arbex.evaluation import Evaluation
+    from arbex.models import ExpressionClassifier
+    from arbex.models.custom import Backbone
+    from calibration import CalibrationTable
+
+AnyPath: TypeAlias = "str | Path"
+
+SAMPLES = 256
+"""Default number of calibration images."""
+
+
+def train(
+    data: str,
+    *,
+    out: AnyPath | None = None,
+    preset: str | None = None,
+    method: str = "arbex",
+    epochs: int | None = None,
+    anchors: int = 10,
+    image_size: int | None = None,
+    seed: int = 0,
+    windows: tuple[int, int, int] | None = None,
+    init: Sequence[AnyPath] = (),
+    new_head: bool = False,
+    teacher: AnyPath | None = None,
+    teacher_backbone: str | None = None,
+    backbone: str | None = None,
+    devices: int | None = None,
+    resume: bool = False,
+    settings: Mapping[str, object] | Sequence[str] = (),
+    report: Reporter = SILENT,
+) -> Path:
+    """Trains a model and writes its run, as ``arbex train`` does.
+
+    Args:
+        data: ``PATH`` or ``LAYOUT:PATH``.
+        out: Folder of the run; by default a new one under ``runs/``.
+        preset: ``tiny``, ``mobile`` or ``base``; ``tiny`` by default.
+        method: Name of the method.
+        epochs: Number of epochs; the preset's by default. 0 writes the untrained model.
+        anchors: Anchors per class.
+        image_size: Side of the input in pixels; the preset's by default.
+        seed: Seed of the initial weights, the choice of images and the augmentation.
+        windows: Side of the attention window at each level; the preset's by default.
+        init: Runs, or files of published weights, to start from.
+        new_head: Whether to take only the encoder from ``init``.
+        teacher: Run whose answers the model learns as well.
+        teacher_backbone: Custom backbone of the teacher, ``package.module:callable``, if it has one.
+        backbone: ``package.module:callable`` in place of the preset's encoder.
+        devices: Number of processes on this machine; by default as many as ``torchrun`` started, or one.
+        resume: Whether to continue the run in ``out``.
+        settings: Further settings and options of the method, by name or as ``name=value`` strings.
+        report: Receives progress.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        InputError: If data, folders or settings cannot be used; nothing is written then.
+    """
+    from arbex.methods import method_class
+    from arbex.settings import PRESET_SETTINGS, assign, override
+    from arbex.training.configuration import TrainRequest
+    from arbex.training.loop import train as run_training
+
+    if preset and backbone:
+        raise InputError(
+            "A preset and a backbone exclude each other.", remedy="Give one of them: a preset is a backbone."
+        )
+    if new_head and not init:
+        raise InputError("--new-head was given without --init.", remedy="Add --init, or leave --new-head out.")
+    preset = preset or ("custom" if backbone else "tiny")
+    texts = [f"{name}={value}" for name, value in settings.items()] if isinstance(settings, Mapping) else settings
+    options, others = assign(method_class(method).options_type(), texts)
+    chosen = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options.to_json())
+    if out is None:
+        out = Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}")
+        report.line(f"writing to {out} (--out)")
+    request = TrainRequest(
+        data=data,
+        out=Path(out),
+        preset=preset,
+        method=method,
+        settings=chosen if epochs is None else replace(chosen, epochs=epochs),
+        anchors=anchors,
+        image_size=image_size,
+        resume=resume,
+        windows=windows,
+        init=tuple(map(Path, init)),
+        new_head=new_head,
+        teacher=Path(teacher) if teacher else None,
+        backbone=backbone,
+        teacher_backbone=teacher_backbone,
+        devices=devices,
+        method_options=options,
+    )
+    run_training(request, report=report)
+    return Path(out)
+
+
+def load_run(path: AnyPath, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:
+    """Returns the model of a run in eval mode; see ``arbex.checkpoint.load_run``."""
+    from arbex.checkpoint import load_run as load
+
+    return load(path, backbone=backbone)
+
+
+def evaluate(
+    run: AnyPath,
+    data: str,
+    *,
+    split: str = "test",
+    max_unreadable: float = 0.01,
+    backbone: Backbone | str | None = None,
+    report: Reporter = SILENT,
+) -> Evaluation:
+    """Measures a run on labeled images, as ``arbex evaluate`` does.
+
+    Args:
+        run: Folder of the run.
+        data: ``PATH`` or ``LAYOUT:PATH``.
+        split: ``train``, ``val`` or ``test``.
+        max_unreadable: Share of images that may be left out because they cannot be read, in [0, 1].
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
+
+    Raises:
+        RunError, DataError: If run or data cannot be used or do not belong together.
+    """
+    from arbex.evaluation import evaluate as measure
+
+    return measure(str(run), data, split, backbone=backbone, most_unreadable=max_unreadable, report=report)
+
+
+def calibrate(
+    run: AnyPath,
+    data: str,
+    out: AnyPath,
+    *,
+    samples: int = SAMPLES,
+    calibrator: str = "mse",
+    shard: tuple[int, int] = (1, 1),
+    merge: Sequence[AnyPath] = (),
+    backbone: Backbone | str | None = None,
+    report: Reporter = SILENT,
+) -> CalibrationTable:
+    """Calibrates a run and writes the table, as ``arbex calibrate`` does.
+
+    Args:
+        run: Folder of the run.
+        data: Data set; its validation split is used.
+        out: Table to write, a ``.json`` file; the histograms are written next to it.
+        samples: Number of images over all shards.
+        calibrator: ``minmax``, ``moving-average``, ``percentile``, ``mse`` or ``entropy``.
+        shard: Part ``(i, n)`` of the images to use, counted from 1.
+        merge: Tables of other shards or data sets to add.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
+
+    Raises:
+        InputError: If an argument cannot be used; nothing is written then.
+    """
+    from calibration.table_files import check_place
+
+    check_place(Path(out))
+    report.line("loading torch")
+    with hidden_output():
+        from export.int8_calibration import CalibrationRequest, write_calibration
+    request = CalibrationRequest(source=data, calibrator=calibrator, samples=samples, shard=shard)
+    return write_calibration(
+        Path(run), request, Path(out), merge=tuple(map(Path, merge)), backbone=backbone, report=report
+    )
+
+
+def export(
+    run: AnyPath | None = None,
+    targets: Iterable[str] = ("all",),
+    *,
+    out: AnyPath | None = None,
+    precisions: Sequence[str] = (),
+    calibration: str | None = None,
+    calibrator: str | None = None,
+    samples: int = SAMPLES,
+    max_kl: float | None = None,
+    min_agreement: float | None = None,
+    builder: str = "onnx",
+    allow_untrained: bool = False,
+    archive: bool = False,
+    backbone: Backbone | str | None = None,
+    report: Reporter = SILENT,
+) -> list[BundleReport]:
+    """Turns a run into a bundle per target, each checked against PyTorch, as ``arbex export`` does.
+
+    Args:
+        run: Folder of the run; by default the newest one under ``runs/``.
+        targets: Names of targets, or ``all``.
+        out: Folder of the bundles; ``bundles`` by default.
+        precisions: ``fp32``, ``fp16`` or ``int8``; by default each target's usual ones.
+        calibration: Images or a table for int8; by default the run's own validation images.
+        calibrator: Observer; by default the table's, or ``mse``.
+        samples: Number of calibration images.
+        max_kl: Gate: operators are restored to float until the mean KL of int8 to PyTorch is at most this, in nats.
+        min_agreement: Gate: the same until the top-1 agreement is at least this, in [0, 1].
+        builder: ``torch-tensorrt`` also compiles jetson's engines on this machine's GPU.
+        allow_untrained: Whether to export untrained weights.
+        archive: Whether to write each bundle as one ``.zip`` file too.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress, and each default that was chosen.
+
+    Raises:
+        InputError: If an argument cannot be used; nothing is written then.
+        BackendError: If a vendor's package is missing or fails.
+        CheckFailed: If a bundle does not pass its checks; it is not kept.
+    """
+    from export.registry import choose_precisions, choose_targets
+    from export.replacement import check_replaceable
+
+    chosen = choose_targets(tuple(targets))
+    if out is None:
+        out = Path("bundles")
+        report.line(f"writing to {out}/ (--out)")
+    for target in chosen:
+        taken = choose_precisions(target, precisions)
+        check_replaceable(Path(out) / target.name)
+        if not precisions:
+            report.line(f"{target.name}: {' and '.join(taken)} (--precision)")
+    report.line("loading torch and the converters")
+    with hidden_output():
+        from arbex.checkpoint import newest_run
+        from export.pipeline import export as write_bundles
+        from export.plan import ExportRequest
+    if run is None:
+        run = newest_run()
+        report.line(f"exporting {run} (RUN)")
+    request = ExportRequest(
+        run=Path(run),
+        targets=[target.name for target in chosen],
+        out=Path(out),
+        precisions=precisions,
+        calibration=calibration,
+        calibrator=calibrator,
+        samples=samples,
+        max_kl=max_kl,
+        min_agreement=min_agreement,
+        allow_untrained=allow_untrained,
+        builder=builder,
+        archive=archive,
+        backbone=backbone,
+    )
+    return write_bundles(request, report=report)
+
+
+def verify(
+    bundles: AnyPath | Sequence[AnyPath],
+    *,
+    data: str | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    max_kl: float | None = None,
+    min_agreement: float | None = None,
+    reference: AnyPath | None = None,
+    backbone: Backbone | str | None = None,
+    report: Reporter = SILENT,
+) -> Verification:
+    """Checks bundles, as ``arbex verify`` does: every byte, the golden vectors, the distributions on images.
+
+    Args:
+        bundles: Folders of bundles, or one folder.
+        data: Images to compare on: a data set or any folder of cropped faces. None checks the golden vectors only.
+        split: Split of the data, if it has splits.
+        limit: Largest number of images, chosen evenly; None takes all.
+        max_kl: Largest mean KL on these images, in nats; by default the bundle's limit.
+        min_agreement: Smallest top-1 agreement on these images, in [0, 1]; by default the bundle's limit.
+        reference: Run to compare with; by default the one that was exported.
+        backbone: Custom backbone of the run, as for ``load_run``.
+        report: Receives progress.
+
+    Raises:
+        InputError: If a bundle does not exist, or images or run cannot be used.
+        MissingPackageError: If ``data`` is given and torch is not installed.
+    """
+    from export.verification import VerificationRequest
+    from export.verification import verify as check
+
+    request = VerificationRequest(
+        bundles=[Path(bundles)] if isinstance(bundles, str | Path) else list(map(Path, bundles)),
+        data=data,
+        split=split,
+        limit=limit,
+        max_kl=max_kl,
+        min_agreement=min_agreement,
+        reference=Path(reference) if reference else None,
+        backbone=backbone,
+    )
+    return check(request, report=report)
+
+
+def classify(
+    bundle: AnyPath | Bundle,
+    images: AnyPath | Sequence[AnyPath],
+    *,
+    artifact: str | None = None,
+    detector: AnyPath | None = None,
+    threads: int | None = None,
+) -> list[FaceAnswer]:
+    """Classifies the faces of images, folders or a video, as ``arbex run`` does.
+
+    Args:
+        bundle: Folder of a bundle, or an opened one.
+        images: Image files, folders or video files, or one of them.
+        artifact: File name or precision; by default the most accurate one that runs on this machine.
+        detector: YuNet ONNX file that detects faces; without it, every image is taken as one cropped face.
+        threads: Number of threads of the runtime; by default its own choice.
+
+    Raises:
+        DataError: If an image cannot be read.
+        BundleError: If the bundle is missing, incomplete, altered or damaged.
+        BackendError: If the artifact does not run on this machine.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    finder = Detector(Path(detector)) if detector else None
+    paths = [Path(images)] if isinstance(images, str | Path) else list(map(Path, images))
+    with hidden_output():
+        return list(classify_faces(opened, paths, artifact=artifact, detector=finder, threads=threads))
+
+
+def bench(bundle: AnyPath | Bundle, *, threads: int = 1) -> list[Timing]:
+    """Times every artifact of a bundle that runs on this machine, at batch 1, as ``arbex bench`` does.
+
+    Args:
+        bundle: Folder of a bundle, or an opened one.
+        threads: Number of threads of the runtime.
+
+    Raises:
+        BundleError: If the bundle is missing, incomplete, altered or damaged.
+    """
+    return time_bundle(bundle if isinstance(bundle, Bundle) else open_bundle(bundle), threads=threads)

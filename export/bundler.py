@@ -1,0 +1,109 @@
+"""Writing the bundles of one export: each is made in a folder of its own, checked there, and only then put in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from arbex.errors import CheckFailed
+from arbex.files import staged_folder
+from arbex.progress import Reporter
+from arbex.provenance import Provenance
+from export.bundle_writer import copy_artifact, seal_bundle, write_archive
+from export.lowering import Lowering
+from export.plan import PlannedBundle
+from export.replacement import check_replaceable
+from runtimes.bundle import Golden, open_bundle
+from runtimes.comparison_images import ComparisonImages
+from runtimes.manifest import Artifact, Manifest, Thresholds
+from runtimes.vendor_output import hidden_output
+from runtimes.verification import BundleReport, Known, verify_bundle
+
+
+@dataclass(kw_only=True)
+class Bundler:
+    """Writes and checks the bundles of one export.
+
+    Attributes:
+        lowering: Makes the files.
+        thresholds: What artifacts must show, by precision.
+        golden: Test vectors.
+        provenance: Where all bundles came from.
+        run: Folder of the run.
+        extra: Images to check on, beyond the golden vectors.
+        known: What files that bundles share have answered.
+    """
+
+    lowering: Lowering
+    thresholds: Mapping[str, Thresholds]
+    golden: Golden
+    provenance: Provenance
+    run: Path
+    extra: Sequence[ComparisonImages]
+    known: Known = field(default_factory=dict)
+
+    def write(self, bundle: PlannedBundle, report: Reporter, *, archive: bool = False) -> BundleReport:
+        """Writes one bundle, checks it, and only then puts it in the place of an older one.
+
+        Raises:
+            CheckFailed: If it does not answer like PyTorch; an older bundle stays as it is.
+        """
+        out, traced = bundle.out, self.lowering.programs.traced
+        with staged_folder(out, check=check_replaceable) as folder:
+            manifest = Manifest(
+                target=bundle.target.name,
+                labels=traced.labels,
+                preprocessing=traced.preprocessing,
+                artifacts=tuple(self.artifacts(bundle, folder)),
+                provenance=self.provenance_for(bundle),
+            )
+            seal_bundle(folder, manifest, bundle.target, self.golden)
+            outcome = self.check(folder, out)
+        report.line(f"{bundle.target.name}: {out}")
+        (out.parent / f"{out.name}.zip").unlink(missing_ok=True)  # of an older bundle
+        if archive:
+            report.line(f"{bundle.target.name}: {write_archive(out)}")
+        return outcome
+
+    def artifacts(self, bundle: PlannedBundle, folder: Path) -> Iterator[Artifact]:
+        """Makes the artifacts of a bundle, and yields what the manifest says of each."""
+        for precision in bundle.precisions:
+            variant = self.lowering.programs.variant(bundle.target, precision)
+            for writer in bundle.writers:
+                copy = copy_artifact(self.lowering.file(writer, variant), folder)
+                read = writer.format.read_content
+                yield Artifact(
+                    file=copy.relative_to(folder).as_posix(),
+                    format=writer.format.name,
+                    precision=precision,
+                    thresholds=self.thresholds[precision],
+                    content=read(copy) if read else {},
+                    work=self.lowering.work(writer, variant),
+                )
+
+    def provenance_for(self, bundle: PlannedBundle) -> Provenance:
+        """Returns where one bundle came from."""
+        run = os.path.relpath(self.run.resolve(), bundle.out.resolve())
+        if "int8" not in bundle.precisions:
+            return replace(self.provenance, run=run)
+        recipe = self.lowering.programs.variant(bundle.target, "int8").recipe
+        return replace(self.provenance, run=run, recipe=recipe)
+
+    def check(self, folder: Path, out: Path) -> BundleReport:
+        """Verifies a bundle that lies in ``folder`` and is to become ``out``.
+
+        Raises:
+            CheckFailed: If it does not pass.
+        """
+        with hidden_output():
+            report = replace(verify_bundle(open_bundle(folder), self.extra, self.known), bundle=str(out))
+        if not report.passed:
+            bad = next(a for a in report.artifacts if not a.passed)
+            raise CheckFailed(
+                f"{bad.artifact} for {out.name} does not answer like PyTorch: {bad.why}.",
+                remedy="It was not kept. Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
+                "export a float precision.",
+            )
+        return report

@@ -1,0 +1,193 @@
+"""What INT8 export starts from: a calibration made now, or the table of an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arbex.checkpoint import Run, load_run, open_run
+from arbex.data.augmentation import Normalize
+from arbex.data.layouts import parse_source
+from arbex.errors import DataError
+from arbex.models.custom import Backbone
+from arbex.packages import tool_versions
+from arbex.progress import SILENT, Reporter, Step
+from arbex.spec import Preprocessing
+from calibration import CalibrationTable, Origin
+from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
+from calibration.table import TOOLS, merge_all
+from calibration.table_files import check_place
+from export.channel_equalization import equalize_channels
+from export.trace import TracedModel, trace
+from quantize.program import AGAIN, calibrate, graph_digest
+
+BATCH = 16
+DEFAULT_CALIBRATOR = "mse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRequest:
+    """How to calibrate.
+
+    Attributes:
+        source: A data set, or a calibration table (``.json``); by default the run's own data.
+        calibrator: Observer; by default the table's, or ``mse``.
+        samples: How many images, in all shards.
+        shard: Which part ``(i, n)`` of them, counted from 1.
+    """
+
+    source: str | None = None
+    calibrator: str | None = None
+    samples: int = DEFAULT_SAMPLES
+    shard: tuple[int, int] = (1, 1)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the source is the table of an earlier calibration."""
+        return self.source is not None and Path(self.source).is_file()
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What INT8 export needs.
+
+    Attributes:
+        table: Ranges of all activations.
+        images: What was seen; None where the table was read from a file.
+    """
+
+    table: CalibrationTable
+    images: CalibrationSet | None
+
+
+def normalized(batches: Iterable[Any], preprocessing: Preprocessing) -> Iterator[Tensor]:
+    """Yields uint8 batches ``[B, S, S, 3]`` as normalized float32 ``[B, 3, S, S]``."""
+    normalize = Normalize(preprocessing)
+    for batch in batches:
+        yield normalize(torch.as_tensor(batch).permute(0, 3, 1, 2)).contiguous()
+
+
+def counted(batches: Iterator[Any], step: Step) -> Iterator[Any]:
+    """Yields batches and tells ``step`` how many are done."""
+    for i, batch in enumerate(batches):
+        yield batch
+        step(i + 1)
+
+
+def origin_of(run: Run, traced: TracedModel) -> Origin:
+    """Returns what a calibration of this run belongs to."""
+    return Origin(
+        run.digest, traced.preprocessing.digest, graph_digest(traced.program, traced.equalized), tool_versions(TOOLS)
+    )
+
+
+def calibration_data(source: str | None, run: Run) -> str:
+    """Returns the data set that calibrates.
+
+    Raises:
+        DataError: If none was given and the run's own is gone.
+    """
+    if source:
+        return source
+    data = run.config.data.get("path", "")
+    if not data or not parse_source(data)[2].is_dir():
+        raise DataError(
+            f"INT8 needs calibration images, and the data that {run.path} was trained on "
+            + (f"({data}) is not here." if data else "is not recorded."),
+            remedy="Give images with --calibration DATA.",
+        )
+    return data
+
+
+def load_table(path: Path, origin: Origin, calibrator: str | None = None) -> CalibrationTable:
+    """Reads a calibration table and refuses it where it does not belong.
+
+    Args:
+        path: The table's JSON file.
+        origin: What it must belong to.
+        calibrator: Observer whose ranges are wanted; by default the table's own.
+
+    Raises:
+        DataError: If it was made for another checkpoint, preprocessing or graph, or by other tools.
+    """
+    table = CalibrationTable.load(path)
+    for name, wanted, found in origin.differences(table.origin):
+        raise DataError(
+            f"The calibration table {path} belongs to another {name} ({shorten(found)}; this run has "
+            f"{shorten(wanted)}).",
+            remedy=AGAIN,
+        )
+    return table if calibrator in (None, table.calibrator) else table.with_calibrator(str(calibrator))
+
+
+def shorten(value: str) -> str:
+    """Returns the beginning of a digest; other values whole."""
+    return f"{value[:12]}…" if len(value) == 64 else value
+
+
+def calibrate_run(
+    run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter
+) -> tuple[CalibrationTable, CalibrationSet]:
+    """Chooses images, shows them to the traced program and returns its table."""
+    data = calibration_data(request.source, run)
+    if not request.source:
+        report.line(f"calibrating on the validation split of {data}, the run's own data (--calibration)")
+    chosen = load_samples(data, traced.labels, traced.side, count=request.samples, shard=request.shard, report=report)
+    with report.bar("calibrating", -(-len(chosen.samples) // BATCH)) as step:
+        batches = counted(chosen.batches(BATCH), step)
+        statistics = calibrate(traced.program, normalized(batches, traced.preprocessing))
+    table = CalibrationTable.derive(
+        statistics,
+        origin_of(run, traced),
+        (chosen.digest,),
+        len(chosen.samples),
+        request.calibrator or DEFAULT_CALIBRATOR,
+    )
+    return table, chosen
+
+
+def prepare_int8(run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter) -> Calibrated:
+    """Calibrates, or reads a table."""
+    if request.is_table:
+        table = load_table(Path(str(request.source)), origin_of(run, traced), request.calibrator)
+        return Calibrated(table, None)
+    return Calibrated(*calibrate_run(run, traced, request, report))
+
+
+def write_calibration(
+    run_path: Path,
+    request: CalibrationRequest,
+    out: Path,
+    *,
+    merge: Sequence[Path] = (),
+    backbone: Backbone | str | None = None,
+    report: Reporter = SILENT,
+) -> CalibrationTable:
+    """Calibrates a run and writes its table, for ``export --calibration FILE``.
+
+    Args:
+        run_path: Folder of the run.
+        request: How.
+        out: The JSON file; the histograms go beside it as ``.safetensors``.
+        merge: Tables of other images or shards, whose statistics are added.
+        backbone: For a run on a backbone of its own, as for ``load_run``.
+        report: Takes progress.
+
+    Raises:
+        InputError: If ``out`` would overwrite anything but an earlier table.
+        DataError: If a table belongs to something else, or the images cannot be used; nothing is written then.
+    """
+    check_place(out)
+    run = open_run(run_path)
+    traced = equalize_channels(trace(load_run(run_path, backbone=backbone)))
+    calibrator = request.calibrator or DEFAULT_CALIBRATOR
+    earlier = [load_table(path, origin_of(run, traced), calibrator) for path in merge]
+    table, _ = calibrate_run(run, traced, request, report)
+    merged = merge_all([table, *earlier])
+    merged.save(out)
+    return merged

@@ -1,0 +1,175 @@
+"""What an export is asked for, and what follows from it before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arbex.checkpoint import Run, open_run
+from arbex.errors import DataError, RunError
+from arbex.provenance import Recipe
+from calibration.samples import DEFAULT_SAMPLES
+from export.formats.base import Writer
+from export.int8_calibration import CalibrationRequest
+from export.registry import DEFAULT_BUILDER, choose_precisions, choose_targets, choose_writers
+from export.replacement import check_replaceable
+from export.targets import THRESHOLDS, Target
+from runtimes.manifest import Thresholds
+
+if TYPE_CHECKING:
+    from arbex.models.custom import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        run: Folder of the run.
+        targets: Names of targets, or ``all``.
+        out: Where the bundles go.
+        precisions: Wanted precisions; each target's usual ones by default.
+        calibration: A data set, or a calibration table (``.json``); by default the run's own data.
+        calibrator: Observer; by default the table's, or ``mse``.
+        samples: How many images calibrate.
+        max_kl: Gate: mean KL of int8 to PyTorch on calibration images. Operators are restored until it holds.
+        min_agreement: Gate: top-1 agreement there.
+        allow_untrained: Export weights that were never trained.
+        builder: What compiles engines on this machine; ``onnx`` leaves that to the device.
+        archive: Also write each bundle as one ``.zip`` file.
+        backbone: For a run on a backbone of its own, as for ``load_run``.
+    """
+
+    run: Path
+    targets: Sequence[str]
+    out: Path
+    precisions: Sequence[str] = ()
+    calibration: str | None = None
+    calibrator: str | None = None
+    samples: int = DEFAULT_SAMPLES
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    allow_untrained: bool = False
+    builder: str = DEFAULT_BUILDER
+    archive: bool = False
+    backbone: Backbone | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBundle:
+    """A bundle that is to be written.
+
+    Attributes:
+        target: Its device family.
+        out: Its folder.
+        writers: What makes its artifacts, in order.
+        precisions: Of its artifacts, in order.
+    """
+
+    target: Target
+    out: Path
+    writers: tuple[Writer, ...]
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """What an export is going to do: all that was asked for, looked up and found possible.
+
+    Attributes:
+        run: What is exported.
+        backbone: For a run on a backbone of its own, as for ``load_run``.
+        bundles: What is to be written.
+        calibration: How INT8 is calibrated.
+        gated: Whether INT8 must pass a gate on images.
+        thresholds: What an artifact must show, by precision.
+        archive: Whether each bundle is also written as one ``.zip`` file.
+    """
+
+    run: Run
+    backbone: Backbone | str | None
+    bundles: tuple[PlannedBundle, ...]
+    calibration: CalibrationRequest
+    gated: bool
+    thresholds: Mapping[str, Thresholds]
+    archive: bool
+
+    @property
+    def int8_recipes(self) -> list[Recipe]:
+        """The recipes of the INT8 artifacts, each once; empty where there are none."""
+        return list(dict.fromkeys(b.target.recipe for b in self.bundles if "int8" in b.precisions))
+
+
+def plan_export(request: ExportRequest) -> ExportPlan:
+    """Returns what a request means.
+
+    Raises:
+        UnsupportedError: If a target, precision or builder is unknown.
+        InputError: If the folder of a bundle holds anything but an earlier bundle.
+        RunError: If the run cannot be used, or was never trained and that is not allowed.
+        DataError: If a gate has no images to judge on.
+        MissingPackageError, BackendError: If something is missing that a format needs.
+    """
+    bundles = plan_bundles(request)
+    run = open_run(request.run)
+    refuse_untrained(run, request.allow_untrained)
+    gate = THRESHOLDS["int8"].overridden(mean_kl=request.max_kl, top1_agreement=request.min_agreement)
+    plan = ExportPlan(
+        run=run,
+        backbone=request.backbone,
+        bundles=bundles,
+        calibration=CalibrationRequest(
+            source=request.calibration, calibrator=request.calibrator, samples=request.samples
+        ),
+        gated=request.max_kl is not None or request.min_agreement is not None,
+        thresholds={**THRESHOLDS, "int8": gate},
+        archive=request.archive,
+    )
+    refuse_gate_without_images(plan)
+    return plan
+
+
+def plan_bundles(request: ExportRequest) -> tuple[PlannedBundle, ...]:
+    """Returns the bundles that a request asks for, all of which can be written; see ``plan_export``."""
+    bundles = tuple(
+        PlannedBundle(
+            target=target,
+            out=request.out / target.name,
+            writers=choose_writers(target, request.builder),
+            precisions=choose_precisions(target, request.precisions),
+        )
+        for target in choose_targets(request.targets)
+    )
+    for bundle in bundles:
+        check_replaceable(bundle.out)
+    for writer in dict.fromkeys(writer for bundle in bundles for writer in bundle.writers):
+        writer.require()
+    return bundles
+
+
+def refuse_untrained(run: Run, allowed: bool) -> None:
+    """Refuses weights that were never trained.
+
+    Raises:
+        RunError: If they were not and that is not allowed.
+    """
+    if run.epoch == 0 and not allowed:
+        raise RunError(
+            f"{run.path} was never trained: its weights are random, and so would be every answer on the device.",
+            remedy="Train it with arbex train, or export it all the same with --allow-untrained.",
+        )
+
+
+def refuse_gate_without_images(plan: ExportPlan) -> None:
+    """Refuses a gate that has no images to judge on.
+
+    Raises:
+        DataError: If calibration starts from a table, which holds none.
+    """
+    if plan.gated and plan.calibration.is_table:
+        raise DataError(
+            f"--max-kl and --min-agreement need images to judge on; {plan.calibration.source} is a table.",
+            remedy="Give the images with --calibration DATA, or leave the gates out.",
+        )

@@ -1,0 +1,153 @@
+"""Checking bundles against the runs that they were exported from. Needs torch only where images are compared on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from arbex.errors import BundleError, MissingPackageError, RunError
+from arbex.progress import SILENT, Reporter
+from runtimes.base import Prediction
+from runtimes.bundle import Bundle, open_bundle
+from runtimes.comparison_images import ComparisonImages, list_images
+from runtimes.preprocessing import load
+from runtimes.vendor_output import hidden_output
+from runtimes.verification import BundleReport, Known, Verification, broken_bundle, verify_bundle
+
+if TYPE_CHECKING:
+    from arbex.models import ExpressionClassifier
+    from arbex.models.custom import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationRequest:
+    """What to check.
+
+    Attributes:
+        bundles: Folders of bundles.
+        data: Images to compare on, a data set or any folder of cropped faces; None checks golden vectors only.
+        split: Which split of them, where there are any.
+        limit: Most images, chosen evenly; None takes all.
+        max_kl: Limit of the mean KL on them; None leaves it to the bundle.
+        min_agreement: Limit of the top-1 agreement on them; None leaves it to the bundle.
+        reference: The run to compare with; None takes the one that was exported.
+        backbone: For a run on a backbone of its own, as for ``load_run``.
+    """
+
+    bundles: Sequence[Path]
+    data: str | None = None
+    split: str = "test"
+    limit: int | None = None
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    reference: Path | None = None
+    backbone: Backbone | str | None = None
+
+
+def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verification:
+    """Checks bundles: every byte, the golden vectors, and the distributions on images.
+
+    Returns:
+        A report per bundle; one that is damaged has a report that says so.
+
+    Raises:
+        BundleError: If a bundle does not exist.
+        RunError, DataError: If the reference or the images cannot be used.
+        MissingPackageError: If images are to be compared on without torch.
+    """
+    verifier = Verifier(request, report)
+    return Verification(tuple(verifier.check(path) for path in request.bundles))
+
+
+@dataclass
+class Verifier:
+    """Checks bundle after bundle; those of one run share PyTorch's answers, and what their common files answer.
+
+    Attributes:
+        request: What to check.
+        report: Takes progress.
+        images: Images with PyTorch's answers, by checkpoint and side.
+        known: Reports of files, by checkpoint, side and golden vectors.
+    """
+
+    request: VerificationRequest
+    report: Reporter
+    images: dict[tuple[str, int], ComparisonImages] = field(default_factory=dict)
+    known: dict[tuple[str, int, str], Known] = field(default_factory=dict)
+
+    def check(self, path: Path) -> BundleReport:
+        """Checks one bundle."""
+        try:
+            bundle = open_bundle(path)
+        except BundleError as error:
+            if not path.is_dir():
+                raise
+            return broken_bundle(str(path), error)
+        extra = [self.comparison_images(bundle)] if self.request.data else []
+        golden = bundle.manifest.files["golden.npz"].sha256
+        known = self.known.setdefault((bundle.manifest.provenance.checkpoint, bundle.side, golden), {})
+        with hidden_output():
+            return verify_bundle(bundle, extra, known)
+
+    def comparison_images(self, bundle: Bundle) -> ComparisonImages:
+        """Returns the images to compare on, with the limits of the request."""
+        key = (bundle.manifest.provenance.checkpoint, bundle.side)
+        if key not in self.images:
+            self.images[key] = read_comparison_images(bundle, self.request, self.report)
+        return self.images[key]
+
+
+def read_comparison_images(bundle: Bundle, request: VerificationRequest, report: Reporter) -> ComparisonImages:
+    """Reads images, and asks PyTorch for its answers.
+
+    Any folder will do: images need no classes to be compared on. The other layouts have them.
+    """
+    model = reference_model(bundle, request)
+    from arbex.data.layouts import parse_source
+    from arbex.data.loading import read_pixels
+    from arbex.reference import answer
+
+    data, labels = str(request.data), bundle.labels
+    if parse_source(data)[0] == "folder":
+        files, classes = list_images(data, request.split, labels, request.limit)
+        pixels = np.stack([load(file, bundle.side) for file in files])
+    else:
+        pixels, classes = read_pixels(data, request.split, labels, bundle.side, limit=request.limit)
+    return ComparisonImages(
+        images=pixels,
+        expected=Prediction(*answer(model, pixels, report=report)),
+        labels=classes,
+        max_kl=request.max_kl,
+        min_agreement=request.min_agreement,
+    )
+
+
+def reference_model(bundle: Bundle, request: VerificationRequest) -> ExpressionClassifier:
+    """Returns the PyTorch model that a bundle was exported from.
+
+    Raises:
+        MissingPackageError: If torch is not installed.
+        RunError: If the run is not there, or holds other weights now.
+    """
+    try:
+        from arbex.checkpoint import load_run, open_run
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "torch", "comparing with PyTorch on --data", extra="train") from error
+    origin = bundle.manifest.provenance
+    run = request.reference or Path(os.path.relpath(bundle.path / origin.run))
+    if not request.reference and not run.is_dir():
+        raise RunError(
+            f"{bundle.path} was exported from {run}, which is not here.",
+            remedy="Give the run with --reference RUN, or leave --data out to check the golden vectors only.",
+        )
+    if open_run(run).digest != origin.checkpoint:
+        raise RunError(
+            f"{bundle.path} was not exported from the weights that are in {run} now.",
+            remedy="Give the run it came from with --reference RUN, or export again.",
+        )
+    return load_run(run, backbone=request.backbone)

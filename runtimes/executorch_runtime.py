@@ -1,0 +1,109 @@
+"""ExecuTorch programs, through its Python bindings and XNNPACK. In Python it needs torch; on a phone it does not."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbex.errors import BackendError
+from arbex.packages import Package
+from arbex.spec import OUTPUT_NAMES
+from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.formats import Format
+from runtimes.vendor_output import hidden_output
+
+PACKAGE = Package(module="executorch", distribution="executorch", purpose="running .pte files", extra="executorch")
+TORCH = Package(module="torch", distribution="torch", purpose="running .pte files in Python", extra="executorch")
+
+FORWARD = "forward"
+NAMES_METHOD = "output_names"
+"""Method of a file that returns the names of the outputs in their order: a ``.pte`` has no other place for names."""
+
+
+class ThreadPool:
+    """The one thread pool that all programs of a process share.
+
+    Changing its size frees the pool that loaded programs hold, which then write into freed memory. So the size changes
+    only while no program is loaded.
+    """
+
+    def __init__(self) -> None:
+        """Starts without programs."""
+        self.users = 0
+        self.usual: int | None = None
+
+    def claim(self, bindings: Any, threads: int | None) -> None:
+        """Gives the pool the size that a program asks for, by default its usual one, and counts the program.
+
+        Raises:
+            BackendError: If a program is loaded that has another number of threads.
+        """
+        size = bindings._threadpool_get_thread_count()
+        self.usual = self.usual or size
+        wanted = threads or (size if self.users else self.usual)
+        if wanted != size:
+            if self.users:
+                raise BackendError(
+                    f"ExecuTorch runs another program with {size} threads, and all programs of a process share them.",
+                    remedy=f"Close that runtime first, or ask for {size} threads.",
+                )
+            bindings._unsafe_reset_threadpool(wanted)
+        self.users += 1
+
+    def release(self) -> None:
+        """Counts a program that is gone."""
+        self.users -= 1
+
+
+POOL = ThreadPool()
+
+
+class ExecuTorch(Runtime):
+    """Runs ``.pte`` files, an image at a time."""
+
+    name = "executorch"
+    program: Any = None
+    method: Any = None
+
+    def load(self) -> None:
+        """Loads the program and its method, and makes sure that its outputs are those of this toolkit."""
+        PACKAGE.require()
+        self.torch = TORCH.load()  # the bindings need its libraries to be loaded, and do not say so
+        # The package executorch.runtime wraps the same, but brings the whole exporter: 2.5 seconds to import.
+        bindings = PACKAGE.load("extension.pybindings._C")
+        POOL.claim(bindings, self.threads)
+        self.released = weakref.finalize(self, POOL.release)
+        with hidden_output():  # it describes the processor line by line
+            checks = bindings.Verification.InternalConsistency
+            self.program = bindings._load_program(str(self.path), program_verification=checks)
+            self.method = self.program.load_method(FORWARD)
+            names = self.program.load_method(NAMES_METHOD)([])[0].split(",")
+        if tuple(names) != OUTPUT_NAMES:
+            raise BackendError(
+                f"The outputs of {self.path} are {', '.join(names)}.", allowed=f"Allowed: {', '.join(OUTPUT_NAMES)}."
+            )
+
+    def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs the images one by one."""
+        parts = []
+        for image in images:
+            # A copy, since torch warns about arrays that it may not write to.
+            outputs = self.method([self.torch.from_numpy(np.array(image[None], order="C"))])
+            parts.append(Prediction(*(output.numpy() for output in outputs)))
+        return concatenate(parts)
+
+    def vendor_errors(self) -> tuple[type[Exception], ...]:
+        """Returns what its bindings raise: built-in exceptions only."""
+        return (RuntimeError, ValueError, TypeError)
+
+    def close(self) -> None:
+        """Frees the program, after which the number of threads may change."""
+        if self.program is not None:
+            self.method = self.program = None
+            self.released()
+
+
+PTE = Format(name="pte", suffix="pte", runner=ExecuTorch.name, packages=(PACKAGE,), runtime=ExecuTorch)

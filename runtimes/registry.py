@@ -1,0 +1,49 @@
+"""The formats that bundles may hold. A format is registered here once; everything else asks this table."""
+
+from __future__ import annotations
+
+from arbex.checks import check_name
+from arbex.errors import UnsupportedError
+from arbex.packages import Package
+from runtimes.coreai_runtime import AIMODEL
+from runtimes.coreml_package import MLPACKAGE
+from runtimes.executorch_runtime import PTE
+from runtimes.formats import Format
+from runtimes.litert_runtime import TFLITE
+from runtimes.onnx_runtime import ONNX
+from runtimes.tensorrt_engines import RTX_ENGINE, TENSORRT_ENGINE
+
+FORMATS: dict[str, Format] = {}
+"""By name."""
+
+
+def register_format(added: Format) -> Format:
+    """Adds a format, after which bundles may hold it, and returns it.
+
+    Raises:
+        UnsupportedError: If its name or suffix is taken.
+    """
+    for known in FORMATS.values():
+        if added.name == known.name or added.suffix == known.suffix:
+            raise UnsupportedError(f"The format {added.name!r} (.{added.suffix}) is registered already.")
+    FORMATS[added.name] = added
+    return added
+
+
+def find_format(name: str) -> Format:
+    """Returns the format of that name.
+
+    Raises:
+        UnsupportedError: If there is none.
+    """
+    check_name("format", name, FORMATS)
+    return FORMATS[name]
+
+
+def runtime_packages() -> list[Package]:
+    """Returns the packages with which artifacts run here."""
+    return [package for known in FORMATS.values() for package in known.packages]
+
+
+for builtin in (ONNX, TFLITE, MLPACKAGE, RTX_ENGINE, TENSORRT_ENGINE, PTE, AIMODEL):
+    register_format(builtin)

@@ -1,0 +1,62 @@
+"""Limits that a user gives to ``verify`` apply to the user's images; the golden vectors have those of the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtimes import Prediction, open_bundle
+from runtimes.bundle import Golden, pack_golden
+from runtimes.comparison_images import ComparisonImages
+from runtimes.manifest import Thresholds
+from runtimes.verification import verify_bundle
+from tests.runtimes.miniature import CLOSE, SIDE, answers, seal, write_miniature
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (40, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def turned(prediction: Prediction) -> Prediction:
+    """Returns other answers: every class has the probability of the next one."""
+    corrected = np.roll(prediction.corrected, 1, axis=1)
+    return Prediction(corrected, corrected, prediction.confidence)
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"), [({"min_agreement": 0.5}, "agreement 0.00%"), ({"max_kl": 0.0}, "exceeds 0e")]
+)
+def test_an_explicit_limit_applies_where_the_manifest_has_none(
+    limit: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    bundle = open_bundle(write_miniature(tmp_path / "cpu", Thresholds()))
+    expected = turned(answers(IMAGES))
+    assert verify_bundle(bundle, [ComparisonImages(images=IMAGES, expected=expected)]).passed
+    (row,) = verify_bundle(bundle, [ComparisonImages(images=IMAGES, expected=expected, **limit)]).artifacts
+    assert not row.passed
+    assert words in row.why
+    good = answers(IMAGES)
+    assert verify_bundle(
+        bundle, [ComparisonImages(images=IMAGES, expected=good, max_kl=1e-6, min_agreement=1.0)]
+    ).passed
+
+
+def test_a_float_artifact_has_its_own_limit_beside_an_explicit_one(tmp_path: Path) -> None:
+    bundle = open_bundle(write_miniature(tmp_path / "cpu", CLOSE))
+    expected = Prediction(*(part + np.float32(1e-3) for part in answers(IMAGES)))
+    (row,) = verify_bundle(
+        bundle, [ComparisonImages(images=IMAGES, expected=expected, max_kl=1.0, min_agreement=0.0)]
+    ).artifacts
+    assert row.why == "max error 1.00e-03 exceeds 1e-05"
+
+
+def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path) -> None:
+    folder = write_miniature(tmp_path / "cpu", Thresholds())
+    golden = Golden(IMAGES, turned(answers(IMAGES)))
+    (folder / "golden.npz").write_bytes(pack_golden(golden))
+    seal(folder, Thresholds())
+    test = ComparisonImages(images=IMAGES, expected=answers(IMAGES), max_kl=1e-6, min_agreement=1.0)
+    assert verify_bundle(open_bundle(folder), [test]).passed
+    seal(folder, Thresholds(mean_kl=1e-6))
+    assert not verify_bundle(open_bundle(folder), [test]).passed
