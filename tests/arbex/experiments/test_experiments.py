@@ -98,7 +98,7 @@ def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path) -> None:
     assert [outcome.seed for outcome in first] == [0, 1]
     said.lines.clear()
     both = run_all(settings, TINY, str(faces), tmp_path, 2, said)
-    assert said.lines[0] == "2 of 4 runs are finished already"
+    assert said.lines[0] == "2 of 4 runs are already finished"
     assert len(said.lines) == 3
     assert [o.scores for o in both if o.setting == settings[0].name] == [o.scores for o in first]
 
@@ -133,7 +133,7 @@ def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path) 
 
     outcome = perform(job)
     assert read_outcome(job) == outcome
-    with pytest.raises(RunError, match="was trained with: .*wanted is: .*--data elsewhere.*another --out"):
+    with pytest.raises(RunError, match="was trained with: .*the experiment needs: .*--data elsewhere.*another --out"):
         read_outcome(replace(job, data="elsewhere"))
     (job.run / "result.json").write_text("{}")
     with pytest.raises(RunError, match="is damaged"):

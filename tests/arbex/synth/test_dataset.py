@@ -174,7 +174,7 @@ def test_an_eighth_class_can_be_drawn() -> None:
 
 
 def test_a_split_without_a_class_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="leave no 'fear'"):
+    with pytest.raises(DataError, match="The class 'fear' has none of the 140 images"):
         write_dataset(SynthConfig(images=140, subjects=4, image_size=32, imbalance=50.0), tmp_path / "out", workers=1)
     assert list(tmp_path.iterdir()) == []
 
