@@ -70,7 +70,7 @@ class CoreAi(Runtime):
         with hidden_output():  # it warns about builds of torch that it does not know
             authoring, self.runtime = PACKAGE.load("authoring"), PACKAGE.load("runtime")
             if not authoring.AIModelAsset.is_valid(self.path):  # the interpreter would end the process
-                raise ValueError("it is no asset of Core AI")
+                raise ValueError("it is not an asset of Core AI")
             asset = authoring.AIModelAsset.load(self.path)
             loop, stack = EventLoop(), AsyncExitStack()
             self.loop, self.unloaded = loop, weakref.finalize(self, unload, loop, stack)

@@ -79,7 +79,7 @@ def test_a_damaged_asset_is_refused(bundle: Path, tmp_path: Path) -> None:
     folder.mkdir()
     for file in (bundle / "artifacts/model.fp32.aimodel").iterdir():
         (folder / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(BackendError, match="coreai refuses"):
+    with pytest.raises(BackendError, match="coreai cannot load"):
         CoreAi(folder, 64)
 
 
