@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,21 +79,25 @@ def run_experiment(
     }
     write_atomically(out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
     document = out / f"{name}.md"
-    write_atomically(document, render(found, results, budget, command))
+    write_atomically(document, render(found, results, budget, command, out / f"{name}.json"))
     return document
 
 
-def render(found: Report, results: Results, budget: Budget, command: str) -> str:
-    """Returns the Markdown document of an experiment."""
-    seconds = sum(outcome.seconds for outcome in results.outcomes)
-    parts = [f"# {found.title}", f"    {command}" if command else "", found.body]
+def shell_block(commands: Sequence[str], work: str) -> str:
+    """Returns commands as a block of shell code, marked as too long for the tests of the documentation to run."""
+    return "\n".join([f"<!-- not run: long, {work} -->", "```shell", *commands, "```"])
+
+
+def render(found: Report, results: Results, budget: Budget, command: str, figures: Path) -> str:
+    """Returns the Markdown document of an experiment; ``figures`` is the JSON file next to it."""
+    seconds, runs = sum(outcome.seconds for outcome in results.outcomes), len(results.outcomes)
+    parts = [f"# {found.title}", shell_block([command], f"trains {runs} models") if command else "", found.body]
     parts += [f"![{found.title}]({plot})" for plot in found.plots]
-    one = results.outcomes[0]
     parts += [
-        f"{len(results.outcomes)} runs of preset `{budget.preset}`, {budget.seeds} seeds per setting, "
-        f"{seconds / 60:.0f} minutes of training in all. Figures are those of the test split, at the epoch that was "
-        "best on validation; the number after ± is half of the 95 % interval over seeds (Student's t). These commands "
-        "repeat one of the runs; those of the others are in the JSON file beside this document:",
-        "\n".join(f"    {line}" for line in one.commands),
+        f"{runs} runs of preset `{budget.preset}`, {budget.seeds} seeds per setting, "
+        f"{seconds / 60:.0f} minutes of training in total. Figures are for the test split, at the epoch that was best "
+        "on validation; ± is half of the 95 % interval over seeds (Student's t). The commands of one run follow; those "
+        f"of the others are in `{figures.name}`.",
+        shell_block(results.outcomes[0].commands, "trains a model"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
