@@ -71,6 +71,7 @@ def test_workers_do_not_change_the_bytes(tmp_path: Path) -> None:
     config = SynthConfig(images=63, subjects=3, seed=5, image_size=32)
     write_dataset(config, tmp_path / "one", workers=1)
     write_dataset(config, tmp_path / "two", workers=2)
+    assert len(rows(tmp_path / "one")) == 63
     for row in rows(tmp_path / "one"):
         assert (tmp_path / "one" / row["file"]).read_bytes() == (tmp_path / "two" / row["file"]).read_bytes()
     assert (tmp_path / "one/labels.csv").read_text() == (tmp_path / "two/labels.csv").read_text()
@@ -124,6 +125,7 @@ def test_votes_majority_and_mislabeling() -> None:
 
 
 def test_prototypes_use_known_action_units() -> None:
+    assert set(PROTOTYPES) >= {*EXPRESSIONS, "contempt"} - {"neutral"}
     for units in PROTOTYPES.values():
         assert set(units) <= set(NAMES)
     half = blend({"happiness": 0.5, "anger": 0.5}, 1.0)
