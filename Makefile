@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench docs clean
+.PHONY: setup demo test quick check bench docs clean
 
 setup: $(STAMP)
 
@@ -19,6 +19,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+quick: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
 
 check: setup
 	$(BIN)/ruff check .

@@ -26,11 +26,11 @@ from calibration import CalibrationTable
 from calibration.observers import OBSERVERS
 from export.channel_equalization import equalize_channels
 from export.gate import answers_of
-from export.int8_calibration import BATCH, CalibrationRequest, calibrate_run
+from export.int8_calibration import CalibrationRequest, calibrate_run
 from export.trace import TracedModel, trace
 from quantize.program import Calibrator, prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, WIDEST
-from runtimes.base import Prediction
+from runtimes.base import BATCH, Prediction
 from runtimes.benchmark import peak_memory
 from runtimes.comparison_images import list_images
 from runtimes.parity import compare

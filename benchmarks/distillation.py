@@ -1,9 +1,9 @@
-"""The effect of a teacher: the same small student with and without one, over several seeds.
+"""The gain of distillation: the same small student with and without a teacher, over several seeds.
 
     python -m benchmarks.distillation --data faces --out runs/distillation
 
-Trains a teacher of preset ``tiny`` for long, then students for the preset's own few epochs, and prints the accuracy of
-each on the test split. A teacher or student that is already in ``--out`` is not trained again.
+Trains a teacher of preset ``tiny`` for many epochs, then students for the usual few epochs of the preset, and prints
+the accuracy of each on the test split. A teacher or student that is already in ``--out`` is not trained again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--teacher-epochs", type=int, default=20)
-    parser.add_argument("--set", action="append", default=[], help="Further settings of the students.")
+    parser.add_argument("--set", action="append", default=[], help="Setting of the students, NAME=VALUE; repeatable.")
     arguments = parser.parse_args()
     teacher = arguments.out / "teacher"
     best = trained(arguments.data, teacher, [f"epochs={arguments.teacher_epochs}"])

@@ -59,7 +59,7 @@ def latency(preset: str, threads: int) -> None:
             TrainRequest(data=str(root / "faces"), out=root / "run", preset=preset, method="arbex", settings=settings)
         )
         # Answers of random weights are ties that any rounding decides; they do not matter here.
-        targets, precisions = ("cpu", "android"), ("fp32", "int8")
+        targets, precisions = ("cpu", "android", "executorch"), ("fp32", "int8")
         export(
             ExportRequest(
                 run=root / "run",
@@ -79,7 +79,7 @@ def latency(preset: str, threads: int) -> None:
         print(f"\n{preset}: {parameters:.2f} M parameters, {threads} thread(s)\n")
         print("| runtime | precision | p50 ms | of PyTorch | of its fp32 | MB | of its fp32 |")
         print(f"|---|---|---|---|---|---|---|\n| PyTorch | fp32 | {reference:.2f} | 1.00 | | | |")
-        for name in ("cpu", "android"):
+        for name in targets:
             rows = benchmark(open_bundle(root / name), threads=threads)
             full = next(row for row in rows if row.precision == "fp32")
             for row in rows:

@@ -1,8 +1,8 @@
-"""The cost of the first epoch on a data set, in which images are decoded, and of later ones.
+"""Duration of the first epoch of a data set, which decodes it, and of later ones.
 
     python -m benchmarks.loading --data DATA
 
-An epoch is read in batches of 64 without training: once from the files, then from memory, then from the cache on disk.
+An epoch is read in batches of 64 without training: from the files, then from memory or from the cache on disk.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def first_epoch(faces: FaceSet, side: int, memory_limit: int) -> None:
 
 
 def repeated(images: FaceDataset) -> list[float]:
-    """Returns how long epochs of decoded images take."""
+    """Returns the durations of epochs of decoded images."""
     return [seconds(lambda: epoch(images)) for _ in range(RUNS)]
 
 
 def main() -> None:
-    """Prints the table."""
+    """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--side", type=int, default=128)

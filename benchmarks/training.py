@@ -1,9 +1,9 @@
-"""Speed of preset ``base`` in PyTorch, compared with plain POSTER++ in the same run.
+"""Speed of preset ``base`` in PyTorch compared with a plain implementation of POSTER++, in the same run.
 
-    python -m benchmarks.training                # steps, forward passes and parts
-    python -m benchmarks.training --compile      # torch.compile too; takes minutes to compile
+    python -m benchmarks.training                # training steps, forward passes and parts
+    python -m benchmarks.training --compile      # also with torch.compile, which takes minutes
 
-Medians of interleaved rounds. On a GPU, throughput of ``base`` and ``mobile`` is printed as well.
+Times are medians of interleaved rounds. On a GPU, the throughput of ``base`` and ``mobile`` is printed as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Work = Callable[[], object]
 
 
 def medians(works: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, float]:
-    """Returns the median milliseconds of each, from rounds in which each runs once; the first round warms up."""
+    """Returns the median duration of each work in milliseconds. Each runs once per round; the first round warms up."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds + 1):
         for name, work in works.items():
@@ -39,7 +39,7 @@ def medians(works: Mapping[str, Work], rounds: int, device: torch.device) -> dic
 
 
 def build(preset: str, device: torch.device, *, channels_last: bool = False, compiled: bool = False) -> nn.Module:
-    """Returns a model of method ``poster``, which is what the plain network computes."""
+    """Returns a model of method ``poster``, which computes what the plain network does."""
     config = PRESETS[preset]
     head = LinearHead(config.embed_dim, len(EXPRESSIONS))
     model = ExpressionClassifier(Encoder(config), head, EXPRESSIONS, Preprocessing(config.image_size)).to(device)
@@ -51,7 +51,7 @@ def build(preset: str, device: torch.device, *, channels_last: bool = False, com
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
-    """Returns logits."""
+    """Returns the logits of a forward pass."""
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bf16):
         answer = model(images)
     logits: Tensor = answer if isinstance(answer, Tensor) else answer.logits
@@ -59,14 +59,14 @@ def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
 
 
 def step(model: nn.Module, images: Tensor, bf16: bool = False) -> None:
-    """Runs forward and backward."""
+    """Runs a forward and a backward pass."""
     model.zero_grad(set_to_none=True)
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     F.cross_entropy(forward(model, images, bf16), labels).backward()  # type: ignore[no-untyped-call]
 
 
 def variants(device: torch.device, compiled: bool) -> dict[str, tuple[nn.Module, bool, bool]]:
-    """Returns models by name, with whether they compute in bfloat16 and in channels-last order."""
+    """Returns models by name, each with whether it computes in bfloat16 and in channels-last order."""
     found: dict[str, tuple[nn.Module, bool, bool]] = {
         "plain POSTER++": (PlainPoster().to(device), False, False),
         "base": (build("base", device), False, False),
@@ -86,7 +86,7 @@ def variants(device: torch.device, compiled: bool) -> dict[str, tuple[nn.Module,
 
 
 def compare(title: str, models: dict[str, tuple[nn.Module, bool, bool]], images: Tensor, *, train: bool) -> None:
-    """Prints milliseconds per image and the ratio to the plain network."""
+    """Prints milliseconds per image, and the ratio to the plain network."""
     rounds = 5 if train else 10
     works: dict[str, Work] = {}
     for name, (model, bf16, last) in models.items():
@@ -105,7 +105,7 @@ def compare(title: str, models: dict[str, tuple[nn.Module, bool, bool]], images:
 
 
 def parts(device: torch.device, images: Tensor) -> None:
-    """Prints the forward time of each part of ``base`` and of the same part of the plain network."""
+    """Prints the forward time of each part of ``base`` beside the same part of the plain network."""
     plain, model = PlainPoster().to(device).eval(), build("base", device).eval()
     encoder: Encoder = model.encoder  # type: ignore[assignment]
     small = images[:, :, ::2, ::2]
@@ -135,7 +135,7 @@ def parts(device: torch.device, images: Tensor) -> None:
 
 
 def throughput(device: torch.device, batch: int) -> None:
-    """Prints images per second of two presets on a GPU, in training and inference."""
+    """Prints the images per second of two presets on a GPU, in training and inference."""
     print("\nThroughput, images/s\n\n| | precision | train | infer |\n|---|---|---|---|")
     for preset in ("base", "mobile"):
         side = PRESETS[preset].image_size
@@ -151,7 +151,7 @@ def throughput(device: torch.device, batch: int) -> None:
 
 
 def main() -> None:
-    """Runs the benchmarks."""
+    """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)

@@ -25,8 +25,8 @@ from calibration.table_files import check_place
 from export.channel_equalization import equalize_channels
 from export.trace import TracedModel, trace
 from quantize.program import RECALIBRATE, calibrate, graph_digest
+from runtimes.base import BATCH
 
-BATCH = 16
 DEFAULT_CALIBRATOR = "mse"
 
 

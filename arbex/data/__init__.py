@@ -1,1 +1,1 @@
-"""Data sets of faces: reading folders, choosing each epoch's images, augmentation."""
+"""Data sets of faces: reading them, choosing the images of each epoch, augmentation."""

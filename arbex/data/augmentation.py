@@ -1,4 +1,4 @@
-"""Heavy augmentation (sections 4.2.1 and 4.3) on batches of tensors."""
+"""Normalization, and heavy augmentation (sections 4.2.1 and 4.3), of batches of images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from arbex.spec import Preprocessing
 
 OVERSIZE = 256 / 224
-"""Training images are this much larger than the network's input; a random crop takes the difference."""
+"""Side of training images relative to the network's input, before the random crop."""
 
 
 def training_side(image_size: int) -> int:
-    """Returns the side to which training images are resized before the random crop (224 -> 256)."""
+    """Returns the side in pixels to which training images are resized before the random crop (224 -> 256)."""
     return round(image_size * OVERSIZE)
 
 
@@ -25,7 +25,7 @@ class Normalize(nn.Module):
     std: Tensor
 
     def __init__(self, preprocessing: Preprocessing) -> None:
-        """Keeps mean and standard deviation as buffers."""
+        """Stores mean and standard deviation as buffers."""
         super().__init__()
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
@@ -38,12 +38,12 @@ class Normalize(nn.Module):
 def augmentation(image_size: int, *, heavy: bool = True) -> nn.Module:
     """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]``.
 
-    Random crop, horizontal flip, rotation, color and noise, which may leave [0, 1] a little. Draws from torch's
-    global generator. Unless ``heavy``, it only cuts out the center.
+    Random crop, horizontal flip, rotation, color and noise; values may leave [0, 1] slightly. Random numbers come from
+    torch's global generator. Unless ``heavy``, the module only crops the center.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # kornia's import touches deprecated parts of torch
-        import kornia.augmentation as K  # noqa: N812 - its users' name for it
+        warnings.simplefilter("ignore")  # importing kornia uses deprecated parts of torch
+        import kornia.augmentation as K  # noqa: N812 - the usual name
 
         if not heavy:
             return nn.Sequential(K.CenterCrop((image_size, image_size)))

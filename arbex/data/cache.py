@@ -1,4 +1,4 @@
-"""Decoded images on disk, for sets that do not fit into memory: decoded once, whatever reads them later."""
+"""Decoded images on disk, for sets that do not fit into memory: they are decoded once for all runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from arbex.errors import DataError
 from arbex.files import write_atomically
 
 Unreadable = dict[int, str]
-"""Reasons by position in the set."""
+"""Reasons why images cannot be read, by position in the set."""
 
 
 def cache_folder() -> Path:
-    """Returns where decoded images lie: ``$ARBEX_CACHE``, else below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Returns the folder of decoded images: ``$ARBEX_CACHE``, or ``arbex`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     named = os.environ.get("ARBEX_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "arbex"
 
@@ -28,15 +28,18 @@ def cache_folder() -> Path:
 def open_pixels(
     key: str, shape: tuple[int, int, int, int], decode: Callable[[NDArray[np.uint8]], Unreadable]
 ) -> tuple[NDArray[np.uint8], Unreadable]:
-    """Returns images from disk, after decoding them there if that was not done before.
+    """Returns images from disk, after decoding them if no earlier call did.
 
     Args:
-        key: Identifies the images and their size.
+        key: Name that identifies the images and their size.
         shape: ``(n, 3, side, side)``.
-        decode: Fills uint8 of that shape and returns what could not be read.
+        decode: Function that fills a uint8 array of that shape, and returns which images cannot be read.
+
+    Returns:
+        uint8 images of that shape, mapped from the file, and which of them could not be read.
 
     Raises:
-        DataError: If there is too little space.
+        DataError: If the disk has too little space.
     """
     folder = cache_folder()
     file, notes = folder / f"{key}.npy", folder / f"{key}.json"
@@ -56,19 +59,19 @@ def open_pixels(
         finally:
             part.unlink(missing_ok=True)
     stored = {int(i): str(reason) for i, reason in json.loads(notes.read_text(encoding="utf-8")).items()}
-    # Copy-on-write: a tensor on read-only memory is something that torch warns of.
+    # Copy-on-write, since torch warns about tensors on read-only memory.
     return np.load(file, mmap_mode="c"), stored
 
 
 def check_space(folder: Path, wanted: int) -> None:
-    """Refuses to decode where there is no room.
+    """Checks that there is space for decoded images.
 
     Raises:
-        DataError: If less than ``wanted`` bytes and a tenth are free.
+        DataError: If less than 1.1 times ``wanted`` bytes are free.
     """
     free = shutil.disk_usage(folder).free
     if free < wanted * 1.1:
         raise DataError(
             f"The decoded images need {wanted / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB left.",
-            remedy="Set ARBEX_CACHE to a folder with more room, or train with smaller images.",
+            remedy="Set ARBEX_CACHE to a folder with more space, or train with smaller images.",
         )

@@ -24,28 +24,28 @@ from arbex.settings import MOST_UNREADABLE
 from arbex.spec import digest_json
 
 MEMORY_LIMIT = 2 << 30
-"""Bytes of decoded images that are kept in memory; a larger set is decoded into a file, once for all runs."""
+"""Bytes of decoded images that are kept in memory; a larger set is decoded into a file."""
 
 
 class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
-    """Images uint8 ``[3, side, side]``, targets float32 ``[N]`` and positions of one split.
+    """The images of one split, uint8 ``[3, side, side]``, with targets float32 ``[N]`` and positions.
 
-    Images that cannot be read are left out, of the set too.
+    Images that cannot be read are left out.
 
     Args:
         faces: The split.
-        side: Side to which images are resized.
-        soft: Use the annotators' votes as targets where there are any.
-        most_unreadable: Share of images that may be left out.
-        memory_limit: Bytes up to which decoded images stay in memory; a larger set goes into a file.
-        progress: Called with the number of decoded images.
+        side: Side in pixels to which images are resized.
+        soft: Whether to use the annotators' votes as targets where there are any.
+        most_unreadable: Share of images that may be left out because they cannot be read.
+        memory_limit: Bytes of decoded images that are kept in memory; a larger set is decoded into a file.
+        progress: Function that takes the number of decoded images.
 
     Attributes:
-        faces: The images that could be read.
-        unreadable: The others, with the reason.
+        faces: The split, reduced to the images that can be read.
+        unreadable: The other images, each with the reason.
 
     Raises:
-        DataError: If more cannot be read, or a class has no image that can.
+        DataError: If too many images cannot be read, or a class has none that can.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
         self.labels = torch.tensor([s.label for s in self.faces.samples])
 
     def without(self, faces: FaceSet, unreadable: Unreadable, most: float) -> FaceSet:
-        """Returns the images that could be read.
+        """Returns the split without the images that cannot be read.
 
         Raises:
-            DataError: If too many could not.
+            DataError: If these are too many, or all images of a class.
         """
         share = len(unreadable) / len(faces.samples)
         if share > most:
@@ -89,11 +89,12 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
             raise DataError(
                 f"{len(unreadable)} of the {len(faces.samples)} images of {faces.root} ({faces.split}) cannot be read; "
                 f"the first: {first}",
-                allowed=f"At most {most:.2%} may be left out.",
-                remedy="Get them again, or allow more: --set max_unreadable=SHARE (arbex evaluate: --max-unreadable).",
+                allowed=f"Allowed: 0 to {most:.2%}.",
+                remedy="Download or copy them again, or allow more with --set max_unreadable=SHARE (arbex evaluate: "
+                "--max-unreadable).",
             )
         kept = tuple(s for i, s in enumerate(faces.samples) if i not in unreadable)
-        check_every_class(kept, faces.labels, f"what can be read of {faces.root} ({faces.split})")
+        check_every_class(kept, faces.labels, f"the readable part of {faces.root} ({faces.split})")
         return replace(faces, samples=kept)
 
     def batches(self, size: int) -> Iterator[Tensor]:
@@ -102,7 +103,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
             yield self.pixels[self.rows[start : start + size]]
 
     def arrays(self) -> NDArray[np.uint8]:
-        """Returns all images in order as a device is given them: uint8 RGB ``[n, side, side, 3]``."""
+        """Returns all images in order in the layout of a device, uint8 RGB ``[n, side, side, 3]``."""
         return self.pixels[self.rows].permute(0, 2, 3, 1).numpy()
 
     def __len__(self) -> int:
@@ -117,7 +118,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
 def decode_all(
     samples: tuple[Sample, ...], side: int, out: NDArray[np.uint8], progress: Callable[[int], None] | None
 ) -> Unreadable:
-    """Decodes images into uint8 ``[n, 3, side, side]`` and returns why some cannot be read."""
+    """Decodes images into ``out``, uint8 ``[n, 3, side, side]``, and returns which cannot be read, with reasons."""
     reader = SampleReader(samples, side)
 
     def read(sample: Sample) -> NDArray[np.uint8] | str:
@@ -141,20 +142,20 @@ def decode_all(
 def read_pixels(
     data: str, split: str, labels: tuple[str, ...], side: int, *, limit: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Reads a split as a device would be given it.
+    """Reads a split in the layout of a device.
 
     Args:
         data: ``PATH`` or ``LAYOUT:PATH``.
-        split: Which split.
-        labels: The model's class order.
-        side: Of its input, in pixels.
-        limit: At most so many images, evenly chosen.
+        split: Name of the split.
+        labels: Class names in the order of the model.
+        side: Side of the images in pixels.
+        limit: Largest number of images; they are chosen evenly from the split.
 
     Returns:
-        uint8 RGB ``[n, side, side, 3]`` and classes ``[n]``.
+        uint8 RGB ``[n, side, side, 3]``, and the class of each image ``[n]``.
 
     Raises:
-        DataError: If the data cannot be read or has other classes.
+        DataError: If the data cannot be read, or has other classes.
     """
     faces = read_split(data, split, labels=labels)
     count = min(limit or len(faces.samples), len(faces.samples))
@@ -173,4 +174,4 @@ def log_unreadable(images: FaceDataset, run: Path, report: Reporter) -> None:
         log.unlink(missing_ok=True)
         return
     write_atomically(log, "".join(f"{sample}\t{reason}\n" for sample, reason in images.unreadable))
-    report.line(f"warning: {len(images.unreadable)} images cannot be read and are left out; {log} names them")
+    report.line(f"warning: {len(images.unreadable)} images cannot be read and are left out; {log} lists them")

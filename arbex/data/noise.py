@@ -1,4 +1,4 @@
-"""Wrong labels on purpose (Table 2)."""
+"""Label noise (Table 2)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from arbex.data.samples import FaceSet
 
 
 def with_noise(faces: FaceSet, share: float, seed: int) -> FaceSet:
-    """Returns a set in which a share of the labels is wrong: another class at random, and no votes.
+    """Returns a set in which a share of the labels is replaced by random other classes, without votes.
 
-    The images of a smaller share are among those of a larger one, so that levels of noise compare.
+    Levels of noise are comparable: all images that are wrong at one share are also wrong at any larger one.
 
     Args:
         faces: The set.
-        share: How many, 0 to 1.
-        seed: Of the choice.
+        share: Share of wrong labels, 0 to 1.
+        seed: Seed of the choice.
     """
     rng = np.random.default_rng([seed, len(faces.samples)])
     order = rng.permutation(len(faces.samples))

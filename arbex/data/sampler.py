@@ -1,4 +1,4 @@
-"""Data refinement (section 4.2.2): which images an epoch sees."""
+"""Data refinement (section 4.2.2): the choice of each epoch's images."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 class RefinementSampler:
     """Balances every epoch over people and classes.
 
-    Up to ``per_group`` images of each person or video go into a pool; from the pool, ``per_class`` images of
-    each class are drawn. A class with fewer images in the pool is repeated. The choice depends on seed and
-    epoch alone; with several processes each takes its own share of it, and what cannot be shared out is left.
+    Up to ``per_group`` images of each person or video form a pool, from which ``per_class`` images of each class are
+    drawn. A class with fewer images in the pool is repeated. The choice depends only on seed and epoch. Several
+    processes take equal shares of it; a remainder is left out.
 
     Args:
-        labels: Class of every image [n].
-        groups: Person or video of every image [n]; images of the group "" are on their own.
-        per_group: Quota of a group.
-        per_class: Quota of a class.
-        seed: Of the choice.
+        labels: Class of each image [n].
+        groups: Person or video of each image [n]; the quota does not apply to images of the group "".
+        per_group: Quota of each group.
+        per_class: Quota of each class.
+        seed: Seed of the choice.
         rank: Number of this process.
         world_size: Number of processes.
     """
@@ -36,7 +36,7 @@ class RefinementSampler:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Keeps the index of classes and groups."""
+        """Indexes the images by group."""
         self.labels = np.asarray(labels)
         self.groups: dict[str, NDArray[np.int64]] = {}
         names = np.asarray(groups)
@@ -48,18 +48,18 @@ class RefinementSampler:
         self.epoch = 0
 
     def choose_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose images iteration yields.
+        """Sets the epoch whose images are yielded.
 
-        Not called ``set_epoch``: Fabric's loader would call that with its own count, which a resumed run restarts.
+        The name is not ``set_epoch``, which Fabric's loader would call with its own count; a resumed run restarts that.
         """
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Number of images that this process sees in an epoch: the same for all, so that they keep step."""
+        """Returns the number of images of this process per epoch, which is the same for all processes."""
         return self.per_class * len(self.classes) // self.world_size
 
     def repeats(self) -> dict[int, float]:
-        """Returns how often an epoch shows each image on average, for each class that is smaller than the quota."""
+        """Returns how often an epoch shows each image on average, by class, for classes smaller than the quota."""
         found = {}
         for label in self.classes:
             in_pool = sum(
@@ -71,11 +71,11 @@ class RefinementSampler:
         return found
 
     def kept(self, name: str, members: NDArray[np.int64]) -> int:
-        """Returns how many images of a group go into an epoch's pool."""
+        """Returns how many images of a group the pool of an epoch has."""
         return len(members) if name == "" else min(self.per_group, len(members))
 
     def indices(self) -> NDArray[np.int64]:
-        """Returns the positions of the epoch's images for all processes, in random order."""
+        """Returns the positions of the epoch's images, of all processes, in random order."""
         rng = np.random.default_rng([self.seed, self.epoch])
         pools = []
         for name, members in self.groups.items():
@@ -93,5 +93,5 @@ class RefinementSampler:
         return out
 
     def __iter__(self) -> Iterator[int]:
-        """Yields the positions for this process."""
+        """Yields the positions of this process's images."""
         return iter(self.indices()[self.rank :: self.world_size][: len(self)].tolist())

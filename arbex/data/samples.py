@@ -1,4 +1,4 @@
-"""Labeled images and sets of them, whatever layout they came from."""
+"""Labeled images and sets of them, for every layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arbex.errors import DataError
 from arbex.spec import digest_json
 
 HELD_OUT = 10
-"""Without a validation split, every 10th person is held out for it; without names, every 10th image of a class."""
+"""Without a validation split, every 10th person is held out; if people are unknown, every 10th image of a class."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Sample:
     """One labeled image.
 
     Attributes:
-        file: Path of the image, or of the table that holds its pixels.
-        label: Position of its class.
-        group: Person or video that it belongs to; empty when unknown.
-        votes: Votes of the annotators for each class, or nothing.
-        row: Row of the table that it is, counted from 0; nothing where the file is the image.
+        file: Path of the image, or of the table with its pixels.
+        label: Position of the class.
+        group: Person or video of the image; empty if unknown.
+        votes: Number of annotators' votes for each class; empty if unknown.
+        row: Row in the table, counted from 0; None for an image file.
     """
 
     file: Path
@@ -38,7 +38,7 @@ class Sample:
     row: int | None = None
 
     def __str__(self) -> str:
-        """Says where it is."""
+        """Returns where the image is, for messages."""
         return str(self.file) if self.row is None else f"row {self.row} of {self.file}"
 
 
@@ -50,7 +50,7 @@ class FaceSet:
         root: Folder of the data set.
         split: Name of the split.
         labels: Class names in order.
-        samples: The images.
+        samples: Labeled images of the split.
     """
 
     root: Path
@@ -60,7 +60,7 @@ class FaceSet:
 
     @property
     def digest(self) -> str:
-        """Identifies labels, files (by name and size), rows and votes of this split."""
+        """Identifies the labels, files (by name and size), rows and votes of the split."""
         rows = [
             (s.file.relative_to(self.root).as_posix(), s.file.stat().st_size, s.label, s.votes, s.row)
             for s in self.samples
@@ -68,12 +68,16 @@ class FaceSet:
         return digest_json([self.labels, rows])
 
     def targets(self, *, soft: bool) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Returns float32 ``[n, N]``: shares of votes where there are any and ``soft``, else one-hot."""
+        """Returns target distributions, float32 ``[n, N]``.
+
+        Args:
+            soft: Whether to use the shares of the votes where there are any; all other targets are one-hot.
+        """
         out = np.zeros((len(self.samples), len(self.labels)), dtype=np.float32)
         for row, sample in zip(out, self.samples, strict=True):
             if soft and any(sample.votes):
                 votes = np.asarray(sample.votes, dtype=np.float32)
-                votes[sample.label] += 1e-3  # a tie goes to the label
+                votes[sample.label] += 1e-3  # the label decides ties
                 row[:] = votes / votes.sum()
             else:
                 row[sample.label] = 1
@@ -105,7 +109,7 @@ def read_table_rows(file: Path, wanted: Container[int]) -> dict[int, NDArray[np.
 
 
 def square(text: str | None) -> NDArray[np.uint8] | None:
-    """Reads numbers 0 to 255 with spaces between them as a square image; nothing where they are not one."""
+    """Returns numbers 0 to 255, separated by spaces, as a square image, or None if they do not form one."""
     try:
         values = np.array((text or "").split(), dtype=np.int64)
     except (ValueError, OverflowError):
@@ -117,12 +121,12 @@ def square(text: str | None) -> NDArray[np.uint8] | None:
 
 
 class SampleReader:
-    """Reads samples as the network sees them.
+    """Reads samples at the size of the network's input.
 
-    Those that are rows of a table are read when the reader is made, and kept as long as the reader lives.
+    The rows of tables are read at once, and kept as long as the reader exists.
 
     Args:
-        samples: All samples that will be asked for.
+        samples: All samples that the reader may be asked for.
         side: Side in pixels to which images are resized.
 
     Raises:
@@ -148,12 +152,12 @@ class SampleReader:
             return images.load(sample.file, self.side)
         gray = self.rows[sample.file].get(sample.row)
         if gray is None:
-            raise DataError(f"The pixels in {sample} are not a square image.", remedy="Get the table again.")
+            raise DataError(f"The pixels in {sample} are not a square image.", remedy="Copy the table again.")
         return images.resize(np.repeat(gray[:, :, None], 3, axis=2), self.side)
 
 
 def held_out(samples: Sequence[Sample]) -> Iterator[bool]:
-    """Says of each image whether it is held out for validation."""
+    """Yields for each image whether it is held out for validation."""
     people = set(sorted({s.group for s in samples} - {""})[::HELD_OUT])
     seen: Counter[int] = Counter()
     for sample in samples:
@@ -165,10 +169,15 @@ def held_out(samples: Sequence[Sample]) -> Iterator[bool]:
 
 
 def check_every_class(samples: Sequence[Sample], labels: tuple[str, ...], where: str) -> None:
-    """Refuses images among which a class is missing.
+    """Checks that every class has images.
+
+    Args:
+        samples: The images.
+        labels: Class names in order.
+        where: Where the images are, for the error.
 
     Raises:
-        DataError: If one is.
+        DataError: If a class has none.
     """
     present = {s.label for s in samples}
     for label, name in enumerate(labels):
@@ -180,7 +189,7 @@ def check_every_class(samples: Sequence[Sample], labels: tuple[str, ...], where:
 
 
 def summary(faces: FaceSet) -> str:
-    """Returns one line: how many images, people and images a class."""
+    """Returns one line with the numbers of images, people, and images per class."""
     counts = Counter(s.label for s in faces.samples)
     people = len({s.group for s in faces.samples if s.group})
     by_class = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(faces.labels))

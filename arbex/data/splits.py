@@ -1,4 +1,4 @@
-"""Reading one split of a data set of any layout."""
+"""Reading one split of a data set in any layout."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
 
     Args:
         data: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
-        split: ``train``, ``val`` or ``test``. A data set without splits serves as any. Where only ``val`` is
-            missing, it is every 10th person of the training split (where people are known, whose images must not lie
-            on both sides) or every 10th training image of a class.
-        labels: The model's class order, which the data set must then have.
-        hold_out: For training: where no validation split exists, ``train`` and ``val`` are disjoint.
+        split: ``train``, ``val`` or ``test``. A data set without splits serves as each of them. If only ``val`` is
+            missing, it is made of every 10th person of the training split, or of every 10th training image of a class
+            where people are unknown.
+        labels: Class names in the order of the model. The data set must have the same classes.
+        hold_out: Whether, without a validation split, ``train`` leaves out the images of ``val``; for training.
 
     Raises:
         UnsupportedError: If there is no split of that name, or no such layout or option.
@@ -42,7 +42,7 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
     check_every_class(samples, labels, where)
     if held is not None:
         samples = [s for s, is_held in zip(samples, held_out(samples), strict=True) if is_held == held]
-        check_every_class(samples, labels, f"the {split} part of {where}, which was split by people")
+        check_every_class(samples, labels, f"the {split} part of {where}, which is split by people")
     return FaceSet(layout.root, split, labels, tuple(samples))
 
 
@@ -50,12 +50,16 @@ def locate(layout: Layout, split: str, hold_out: bool) -> tuple[str, bool | None
     """Returns which split of a data set serves as ``split``.
 
     Returns:
-        Its name; and whether only the images held out for validation count, or only the others, or all (nothing).
+        Name of that split, and which of its images to use: those held out for validation (True), the others (False) or
+        all (None).
+
+    Raises:
+        DataError: If the data set lacks the split.
     """
     there = layout.splits()
     whole = ANY in there
     if not whole and split not in there and not (split == "val" and "train" in there):
-        raise DataError(f"{layout.root} has no split {split!r}.", allowed=f"Found: {', '.join(there)}.")
+        raise DataError(f"{layout.root} has no split {split!r}.", allowed=f"Allowed: {', '.join(there)}.")
     train = ANY if whole else "train"
     if split == "val" and (hold_out if whole else "val" not in there):
         return train, True
@@ -65,10 +69,10 @@ def locate(layout: Layout, split: str, hold_out: bool) -> tuple[str, bool | None
 
 
 def check_labels(layout: Layout, found: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """Refuses a data set whose classes are not those of the model.
+    """Checks that a data set has the classes of the model.
 
     Raises:
-        DataError: If there is no class, one is missing or unknown, or it declares another order.
+        DataError: If it has no classes or others, or declares another order of them.
     """
     if not found:
         raise DataError(f"{layout.root} holds no class folders.", allowed="Expected: <split>/<class>/<image>.")

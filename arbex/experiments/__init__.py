@@ -1,8 +1,9 @@
-"""The paper's tables and figures as experiments on any data set."""
+"""The tables and figures of the paper, as experiments on any data set."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +23,17 @@ EXPERIMENTS = {
     "table-5": ("arbex.experiments.tables:Table5", "all methods on one encoder"),
     "fig-5": ("arbex.experiments.figures:Figure5", "distributions before and after correction"),
     "fig-6": ("arbex.experiments.figures:Figure6", "embeddings, with scores of their clusters"),
-    "fig-7": ("arbex.experiments.tables:Figure7", "accuracy over epochs by set-up of the loss"),
+    "fig-7": ("arbex.experiments.tables:Figure7", "accuracy over epochs by setup of the loss"),
     "gain": ("arbex.experiments.gain:Gain", "correction against a linear classifier"),
 }
-"""From the name on the command line to ``module:class`` and what it shows."""
+"""``module:class`` and subject of each experiment by its name on the command line."""
 
 
 def load_experiment(name: str) -> Experiment:
-    """Returns the experiment of that name.
+    """Returns an experiment.
 
     Raises:
-        UnsupportedError: If there is none.
+        UnsupportedError: If there is no experiment of that name.
     """
     found: type[Experiment] = load("experiment", name, {key: where for key, (where, _) in EXPERIMENTS.items()})
     return found()
@@ -41,25 +42,25 @@ def load_experiment(name: str) -> Experiment:
 def run_experiment(
     name: str, data: str, out: Path, budget: Budget, *, jobs: int = 1, command: str = "", report: Reporter = SILENT
 ) -> Path:
-    """Trains what an experiment needs and writes ``NAME.md``, ``NAME.json`` and plots.
+    """Trains the runs of an experiment, and writes ``NAME.md``, ``NAME.json`` and plots.
 
-    Finished runs are kept: called again, it goes on where it was interrupted.
+    Finished runs are kept, so an interrupted experiment continues when it is called again.
 
     Args:
-        name: Of the experiment.
-        data: The data set.
+        name: Name of the experiment.
+        data: Data set, ``PATH`` or ``LAYOUT:PATH``.
         out: Folder of documents and runs.
-        budget: What it may cost.
-        jobs: How many runs at a time.
-        command: What the user called, for the document.
+        budget: Size of the experiment.
+        jobs: Number of runs at a time.
+        command: Command that the user called, for the document.
         report: Takes progress.
 
     Returns:
-        The Markdown document.
+        Path of the Markdown document.
 
     Raises:
         UnsupportedError: If there is no such experiment.
-        DataError, RunError: If data or earlier runs cannot be used.
+        InputError: If data, settings or earlier runs cannot be used.
     """
     from arbex.experiments.plan import Results
     from arbex.experiments.runner import run_all
@@ -78,21 +79,25 @@ def run_experiment(
     }
     write_atomically(out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
     document = out / f"{name}.md"
-    write_atomically(document, render(found, results, budget, command))
+    write_atomically(document, render(found, results, budget, command, out / f"{name}.json"))
     return document
 
 
-def render(found: Report, results: Results, budget: Budget, command: str) -> str:
-    """Returns the document of an experiment."""
-    seconds = sum(outcome.seconds for outcome in results.outcomes)
-    parts = [f"# {found.title}", f"    {command}" if command else "", found.body]
+def shell_block(commands: Sequence[str], work: str) -> str:
+    """Returns commands as a block of shell code, marked as too long for the tests of the documentation to run."""
+    return "\n".join([f"<!-- not run: long, {work} -->", "```shell", *commands, "```"])
+
+
+def render(found: Report, results: Results, budget: Budget, command: str, figures: Path) -> str:
+    """Returns the Markdown document of an experiment; ``figures`` is the JSON file next to it."""
+    seconds, runs = sum(outcome.seconds for outcome in results.outcomes), len(results.outcomes)
+    parts = [f"# {found.title}", shell_block([command], f"trains {runs} models") if command else "", found.body]
     parts += [f"![{found.title}]({plot})" for plot in found.plots]
-    one = results.outcomes[0]
     parts += [
-        f"{len(results.outcomes)} runs of preset `{budget.preset}`, {budget.seeds} seeds a setting, "
-        f"{seconds / 60:.0f} minutes of training in all. Figures are of the test split, for the epoch that was best on "
-        "validation; behind ± is half of the 95 % interval over seeds (Student's t). One run by hand, the others are "
-        "in the JSON file beside this one:",
-        "\n".join(f"    {line}" for line in one.commands),
+        f"{runs} runs of preset `{budget.preset}`, {budget.seeds} seeds per setting, "
+        f"{seconds / 60:.0f} minutes of training in total. Figures are for the test split, at the epoch that was best "
+        "on validation; ± is half of the 95 % interval over seeds (Student's t). The commands of one run follow; those "
+        f"of the others are in `{figures.name}`.",
+        shell_block(results.outcomes[0].commands, "trains a model"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,4 +1,4 @@
-"""Figures 5 and 6: distributions before and after correction, and where embeddings lie."""
+"""Figures 5 and 6: distributions before and after correction, and maps of the embeddings."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from arbex.experiments.tables import markdown_table, percent
 from arbex.prediction import BATCH, predict
 
 SHOWN = 8
+"""Number of faces in the plot of Figure 5."""
+
 EMBEDDED = 1500
-"""Images in the maps; more make them slow and no clearer."""
+"""Number of images in the maps of Figure 6; more take longer and do not make them clearer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a run answers for the test split.
+    """Answers of a run for the n images of the test split.
 
     Attributes:
-        images: uint8 ``[n, S, S, 3]``.
-        labels: ``[n]``.
-        primary: ``[n, N]``.
-        corrected: ``[n, N]``.
-        embedding: ``[n, D]``.
-        names: Class names.
+        images: Images, uint8 RGB ``[n, S, S, 3]``.
+        labels: Classes ``[n]``.
+        primary: Primary distributions ``[n, N]``.
+        corrected: Corrected distributions ``[n, N]``.
+        embedding: Embeddings ``[n, D]``.
+        names: Names of the N classes.
     """
 
     images: NDArray[np.uint8]
@@ -46,7 +48,7 @@ class Answers:
 
 
 def answers_of(run: str, data: str) -> Answers:
-    """Returns what a run answers for the test split of a data set."""
+    """Returns the answers of a run for the test split of a data set."""
     model = load_run(run)
     images = FaceDataset(read_split(data, "test", labels=model.labels), model.preprocessing.image_size)
     found = predict(model, images.batches(BATCH))
@@ -61,16 +63,16 @@ def answers_of(run: str, data: str) -> Answers:
 
 
 class Figure5(Experiment):
-    """What the correction does to distributions."""
+    """The effect of the correction on distributions."""
 
     name = "fig-5"
 
     def settings(self, budget: Budget) -> list[Setting]:
-        """Returns the method of the paper alone."""
+        """Returns one setting: the method of the paper."""
         return [Setting("arbex")]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns standard deviations of both distributions, and what was repaired and what was spoiled."""
+        """Returns the standard deviations of both distributions, and the numbers of answers repaired and spoiled."""
         evaluations = [outcome.scores for outcome in results.of("arbex")]
         spreads = {
             "primary": estimate([evaluation.std_primary for evaluation in evaluations]),
@@ -91,7 +93,7 @@ class Figure5(Experiment):
         both["corrected"] = estimate(results.values("arbex", "accuracy"))
         accuracy = ", ".join(f"{name} {percent(value)} %" for name, value in both.items())
         body = (
-            f"{spread}\n\nAccuracy: {accuracy}.\n\nOf {len(before)} test images of the first seed the correction "
+            f"{spread}\n\nAccuracy: {accuracy}.\n\nFor {len(before)} test images and the first seed, the correction "
             f"repaired {int(repaired.sum())} answers and spoiled {int(spoiled.sum())}. The plot shows repaired ones; a "
             "star marks the true class."
         )
@@ -116,7 +118,7 @@ class Figure6(Experiment):
         return [Setting(name, method=name) for name in self.methods]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns scores of the clusters that classes form, and maps of the first seed."""
+        """Returns scores of the clusters that the classes form, and maps of the first seed."""
         from sklearn.manifold import TSNE
         from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
 
@@ -137,10 +139,10 @@ class Figure6(Experiment):
             theirs = FIGURE_6[method]
             rows.append([method, both[0].text(digits=3), both[1].text(digits=1), f"{theirs[0]:.3f} / {theirs[1]:.1f}"])
             figures[method] = {"davies_bouldin": both[0].to_json(), "calinski_harabasz": both[1].to_json()}
-        head = ("method", "Davies-Bouldin (less is better)", "Calinski-Harabasz (more)", "paper")
+        head = ("method", "Davies-Bouldin (lower is better)", "Calinski-Harabasz (higher is better)", "paper")
         note = (
-            "Scores are of the embeddings themselves, on the test split. Embeddings of arbex are 128 wide, those of "
-            "the others are what the encoder puts out."
+            "The scores are those of the embeddings on the test split, not of the maps. Embeddings of `arbex` have 128 "
+            "dimensions; those of the other methods are the output of the encoder."
         )
         plot = scatter(out / "fig-6.png", maps, classes, names)
         return Report(

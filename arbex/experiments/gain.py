@@ -1,4 +1,4 @@
-"""Whether the reliability head earns its place."""
+"""The gain of the reliability head over a linear classifier."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ HEAD = (
     *("gain over poster", "on validation", "gain over primary", "paper's gain"),
 )
 NOTE = (
-    "Gains are means of differences between runs of the same seed, with their 95 % interval. `poster` is the same "
-    "encoder under a linear classifier, `primary` the same run before the correction. Settings are to be tuned on "
-    "validation: the gain there is of the best epochs. The paper's gain is that of its K = 10 over its K = 0, on "
-    "Aff-Wild2."
+    "Gains are mean differences between runs of the same seed, with their 95 % intervals. `poster` is the same encoder "
+    "with a linear classifier, `primary` the same run before the correction. The gain on validation compares the best "
+    "epochs; settings should be tuned on it. The paper's gain is that of K = 10 over K = 0 on Aff-Wild2 (Table 2)."
 )
 
 
@@ -29,13 +28,13 @@ def setting_name(method: str, noise: int) -> str:
 
 
 def published_gain(noise: int) -> float:
-    """Returns the paper's gain of 10 anchors over none at a level of noise, in percentage points (Table 2)."""
+    """Returns the paper's gain of 10 anchors over none at a level of label noise, in percentage points (Table 2)."""
     column = TABLE_2_NOISE.index(noise)
     return TABLE_2[10][column] - TABLE_2[0][column]
 
 
 def compare(results: Results, noise: int) -> dict[str, Estimate]:
-    """Returns accuracies and gains at a level of noise."""
+    """Returns accuracies and gains at a level of label noise in per cent."""
     ours = setting_name("arbex", noise)
     corrected, primary = (results.values(ours, "accuracy", primary=p) for p in (False, True))
     linear = results.values(setting_name("poster", noise), "accuracy")
@@ -51,13 +50,13 @@ def compare(results: Results, noise: int) -> dict[str, Estimate]:
 
 
 class Gain(Experiment):
-    """The corrected distribution against its primary one, and against a linear classifier, with and without noise."""
+    """The corrected distribution compared with the primary one and with a linear classifier, with and without noise."""
 
     name = "gain"
     noises: Sequence[int] = (0, 20)
 
     def settings(self, budget: Budget) -> list[Setting]:
-        """Returns both methods at both levels of noise."""
+        """Returns a setting for each method and level of noise."""
         return [
             Setting(setting_name(method, noise), method=method, assignments=(f"label_noise={noise / PERCENT:g}",))
             for noise in self.noises
@@ -65,7 +64,7 @@ class Gain(Experiment):
         ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns accuracies, and differences seed by seed."""
+        """Returns accuracies, and differences between runs of the same seed."""
         rows, figures = [], {}
         shown: dict[str, Estimate] = {}
         for noise in self.noises:

@@ -1,4 +1,4 @@
-"""Figures that the ARBEx paper prints, to stand beside ours. Accuracies in per cent."""
+"""Figures as printed in the ARBEx paper, for comparison; accuracies are in per cent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLE_2 = {
     9: (71.24, 70.73, 70.52, 67.01, 60.32, 51.68, 44.50, 38.26, 36.44, 34.29),
     10: (71.25, 70.73, 70.53, 67.02, 60.33, 51.69, 44.51, 38.27, 36.45, 34.30),
 }
-"""Accuracy by the number of anchors, for each share of wrong labels."""
+"""Accuracy by the number of anchors, at each of these shares of wrong labels in per cent."""
 
 TABLE_3_SMOOTHING = (0, 5, 10, 11, 15, 18, 20, 25, 30, 35, 40, 50)
 TABLE_3 = {
@@ -38,7 +38,7 @@ TABLE_3 = {
     9: (71.24, 71.88, 72.44, 72.47, 71.96, 71.18, 71.12, 67.09, 63.57, 61.16, 56.65, 51.70),
     10: (71.25, 71.89, 72.45, 72.48, 71.97, 71.19, 71.13, 67.10, 63.58, 61.17, 56.66, 51.71),
 }
-"""Accuracy by the number of anchors, for each share of smoothing."""
+"""Accuracy by the number of anchors, at each of these amounts of label smoothing in per cent."""
 
 TABLE_4 = {
     "ideal (x1)": (90.7, 89.6, 89.4, 89.1),
@@ -46,7 +46,7 @@ TABLE_4 = {
     "low (x0.01)": (80.5, 82.3, 80.5, 81.1),
     "none (x0)": (87.3, 88.5, 88.4, 90.3),
 }
-"""Precision, accuracy, F1 score and recall by the weight of the anchor loss."""
+"""Precision, accuracy, F1 score and recall, for each weight of the anchor loss."""
 
 TABLE_5: dict[str, tuple[float | None, ...]] = {
     "scn": (60.55, 87.03, 86.33, 85.97, 90.46),
@@ -56,10 +56,13 @@ TABLE_5: dict[str, tuple[float | None, ...]] = {
     "poster": (69.18, 92.21, 96.67, 92.28, 96.36),
     "arbex": (72.48, 92.47, 96.67, 93.09, 98.18),
 }
-"""Accuracy on Aff-Wild2, RAF-DB, JAFFE, FER+ and FERG. Of two methods it prints four; FER+ is taken to be missing."""
+"""Accuracy of each method on Aff-Wild2, RAF-DB, JAFFE, FER+ and FERG.
+
+Two methods have only four figures in the table; FER+ is assumed to be the missing one.
+"""
 
 FIGURE_5 = {"primary": 0.1316, "corrected": 0.0881}
-"""Standard deviations of the distributions."""
+"""Standard deviation of each distribution."""
 
 FIGURE_6 = {"arbex": (1.969, 1227.8), "poster": (1.990, 1199.5), "scn": (2.534, 915.2)}
-"""Davies-Bouldin and Calinski-Harabasz scores."""
+"""Davies-Bouldin and Calinski-Harabasz scores of each method."""

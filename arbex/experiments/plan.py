@@ -1,4 +1,4 @@
-"""What an experiment trains, as frozen data."""
+"""Settings, budget and results of an experiment, as frozen values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from arbex.spec import digest_json
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to train, to be repeated with several seeds.
+    """A way to train, repeated with several seeds.
 
     Attributes:
-        name: Identifies it in tables, and names its folder.
+        name: Name of the setting in tables.
         method: Name of a method.
-        anchors: Anchors a class.
-        assignments: ``name=value`` for settings and the method's options, as ``arbex train --set`` takes them.
-        teacher: Name of the setting that it learns from, which has no teacher itself.
+        anchors: Number of anchors per class.
+        assignments: Settings and options of the method, in the form ``name=value`` of ``arbex train --set``.
+        teacher: Name of the setting whose runs are the teachers, if any; that setting must not have a teacher itself.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much an experiment may cost.
+    """Size of an experiment.
 
     Attributes:
-        preset: Of the model.
-        epochs: Of every run; nothing for the preset's own.
-        seeds: How many runs a setting.
-        grid: Whether tables have all of the paper's rows and columns, or a few that span them.
-        assignments: For every run, before a setting's own.
-        image_size: Side of the input; nothing for the preset's own.
-        init: Runs, or files of published weights, from which every run takes the encoder; heads start anew.
+        preset: Preset of all runs.
+        epochs: Number of epochs per run; None for that of the preset.
+        seeds: Number of runs per setting.
+        grid: Whether tables have all rows and columns of the paper, or a few that span them.
+        assignments: Settings of all runs, which those of a setting override.
+        image_size: Side of the input in pixels; None for that of the preset.
+        init: Runs, or files of published weights, that all runs take the encoder from; heads start from random weights.
     """
 
     preset: str
@@ -67,7 +67,7 @@ class Budget:
 
     @property
     def name(self) -> str:
-        """What all of its runs have in common, as the name of their folder; settings by their digest."""
+        """Name of the folder of its runs; it has a digest of the settings that they share."""
         size = [f"{self.image_size}px"] if self.image_size else []
         epochs = [f"{self.epochs}-epochs"] if self.epochs is not None else []
         start = [f"from-{Path(path).stem}" for path in self.init]
@@ -76,7 +76,7 @@ class Budget:
 
 
 BUDGETS = {
-    # Minutes on two cores: the smallest preset on small images, few of every class an epoch.
+    # Takes minutes on two cores: the smallest preset on small images, with few images per class and epoch.
     "small": Budget(
         preset="tiny", epochs=12, seeds=3, grid=False, assignments=("images_per_class=180",), image_size=48
     ),
@@ -86,17 +86,17 @@ BUDGETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one run showed.
+    """Result of one run.
 
     Attributes:
-        setting: Name of its setting.
-        seed: Its seed.
-        scores: Evaluation on the test split, of the epoch that was best on validation.
-        best_epoch: That epoch.
+        setting: Name of the setting.
+        seed: Seed of the run.
+        scores: Evaluation on the test split, at the epoch that was best on validation.
+        best_epoch: Number of that epoch.
         curve: Accuracy on validation after each epoch.
-        seconds: Duration of training.
-        commands: What trains and measures the same by hand.
-        run: Its folder.
+        seconds: Duration of training and evaluation.
+        commands: Commands that train and evaluate the same run.
+        run: Folder of the run.
     """
 
     setting: str
@@ -138,13 +138,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What an experiment found.
+    """Report of an experiment.
 
     Attributes:
-        title: Of the document.
-        body: Markdown below it: tables and what to know of them.
-        figures: The same as data, for the JSON.
-        plots: Names of the image files that were written.
+        title: Title of the document.
+        body: Tables and notes, as Markdown.
+        figures: The same figures as data, for the JSON file.
+        plots: Names of the image files.
     """
 
     title: str
@@ -154,18 +154,18 @@ class Report:
 
 
 class Results:
-    """The outcomes of an experiment by setting."""
+    """The outcomes of an experiment."""
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
-        """Sorts them by seed."""
+        """Sorts the outcomes by seed."""
         self.outcomes = sorted(outcomes, key=lambda outcome: outcome.seed)
 
     def of(self, setting: str) -> list[Outcome]:
-        """Returns the runs of a setting."""
+        """Returns the outcomes of a setting."""
         return [outcome for outcome in self.outcomes if outcome.setting == setting]
 
     def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
-        """Returns one score of each run of a setting; of the primary distribution if asked for."""
+        """Returns one score of each run of a setting, of its corrected or primary distribution."""
         found = [outcome.scores.primary if primary else outcome.scores.corrected for outcome in self.of(setting)]
         return [float(getattr(scores, name)) for scores in found]
 
@@ -177,25 +177,25 @@ class Experiment(ABC):
 
     @abstractmethod
     def settings(self, budget: Budget) -> list[Setting]:
-        """Returns what has to be trained."""
+        """Returns the settings to train."""
 
     @abstractmethod
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Makes tables and plots of the outcomes.
+        """Returns tables of the outcomes, and writes plots of them.
 
         Args:
-            results: Of all settings.
-            budget: What they cost.
-            data: The data set.
-            out: Folder for plots.
+            results: Outcomes of all settings.
+            budget: Size of the experiment.
+            data: Data set, ``PATH`` or ``LAYOUT:PATH``.
+            out: Folder of the plots.
         """
 
 
 def choose_budget(name: str) -> Budget:
-    """Returns the budget of that name.
+    """Returns a budget.
 
     Raises:
-        UnsupportedError: If there is none.
+        UnsupportedError: If there is no budget of that name.
     """
     check_name("budget", name, BUDGETS)
     return BUDGETS[name]

@@ -1,4 +1,4 @@
-"""Training and measuring all runs of an experiment: several at a time, and never twice."""
+"""Training and evaluating the runs of an experiment: several at a time, and none of them twice."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from arbex.progress import Reporter
 from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
 
 RESULT = "result.json"
+"""File with the outcome of a run, in its folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run. Experiments that need the same one share it.
+    """One run. Experiments that need the same run share it.
 
     Attributes:
-        setting: What to train.
-        seed: With which seed.
-        budget: At what cost.
-        data: On what.
+        setting: Setting of the run.
+        seed: Seed of the run.
+        budget: Size of the experiment.
+        data: Data set, ``PATH`` or ``LAYOUT:PATH``.
         runs: Folder of all runs of the budget.
-        threads: How many it may use.
-        teacher: The run that it learns from.
+        threads: Number of threads that the run may use.
+        teacher: Run of the teacher, if there is one.
     """
 
     setting: Setting
@@ -50,35 +51,35 @@ class Job:
 
     @property
     def options(self) -> MethodOptions:
-        """The method's options."""
+        """Options of the method."""
         return self.split()[0]
 
     @property
     def settings(self) -> TrainSettings:
-        """The settings of its training."""
+        """Settings of the training."""
         epochs = [] if self.budget.epochs is None else [f"epochs={self.budget.epochs}"]
         return override(PRESET_SETTINGS[self.budget.preset], [f"seed={self.seed}", *epochs, *self.split()[1]])
 
     def split(self) -> tuple[MethodOptions, list[str]]:
-        """Returns the method's options, and the texts that are not among them."""
+        """Returns the options of the method, and the texts that name none of them."""
         texts = (*self.budget.assignments, *self.setting.assignments)
         return assign(method_class(self.setting.method).options_type(), texts)
 
     @property
     def own(self) -> list[str]:
-        """What the setting changes against all others of the budget, as ``name=value``."""
+        """Differences from the usual settings and options of the budget, as ``name=value``."""
         plain = replace(self, setting=Setting("", method=self.setting.method))
         return differences(plain.settings, self.settings) + differences(plain.options, self.options)
 
     @property
     def run(self) -> Path:
-        """Its folder, named after what is trained and not after who wants it."""
+        """Folder of the run, named after what is trained and not after the experiment."""
         anchors = [f"K={self.setting.anchors}"] if self.setting.method == "arbex" else []
         return self.runs / "-".join([self.setting.method, *anchors, *self.own, f"seed={self.seed}"])
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What does the same by hand."""
+        """Commands that train and evaluate the same run."""
         run, setting, budget = str(self.run), self.setting, self.budget
         train = ["arbex", "train", "--data", self.data, "--out", run, "--preset", budget.preset]
         train += ["--method", setting.method, "--seed", str(self.seed)]
@@ -92,18 +93,18 @@ class Job:
 
 
 def differences(usual: Any, other: Any) -> list[str]:
-    """Returns the fields of a dataclass that differ from another's as ``name=value``."""
+    """Returns the fields of ``other`` that differ from those of ``usual``, both dataclasses, as ``name=value``."""
     before, after = asdict(usual), asdict(other)
     return [f"{name}={as_text(value)}" for name, value in after.items() if value != before[name]]
 
 
 def as_text(value: Any) -> str:
-    """Returns a value as ``--set`` reads it."""
+    """Returns a value in the form that ``--set`` reads."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def plan_jobs(settings: Sequence[Setting], budget: Budget, data: str, out: Path, jobs: int) -> list[Job]:
-    """Returns all runs, one seed of every setting after the other, so that a part of them spans the table."""
+    """Returns all runs, seed by seed, so that the first runs already span the table."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     named = {setting.name: setting for setting in settings}
 
@@ -123,10 +124,10 @@ def plan_jobs(settings: Sequence[Setting], budget: Budget, data: str, out: Path,
 
 
 def read_outcome(job: Job) -> Outcome | None:
-    """Returns what a finished run showed; nothing where it is not finished.
+    """Returns the outcome of a run, or None if the run is not finished.
 
     Raises:
-        RunError: If the folder holds a run that was trained otherwise.
+        RunError: If the outcome is damaged, or is that of a run with other arguments.
     """
     file = job.run / RESULT
     if not file.is_file():
@@ -134,17 +135,17 @@ def read_outcome(job: Job) -> Outcome | None:
     try:
         outcome = Outcome.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{file} is damaged: {error}.", remedy="Remove its folder; it is trained again.") from error
+        raise RunError(f"{file} is damaged: {error}.", remedy="Remove the folder; the run is trained again.") from error
     if outcome.commands != job.commands:
         raise RunError(
-            f"{job.run} was trained with: {outcome.commands[0]}; wanted is: {job.commands[0]}.",
+            f"{job.run} was trained with: {outcome.commands[0]}; the experiment needs: {job.commands[0]}.",
             remedy="Give another --out, or remove the folder.",
         )
     return replace(outcome, setting=job.setting.name)
 
 
 def perform(job: Job) -> Outcome:
-    """Trains a run, or goes on where it was interrupted, and measures it on the test split."""
+    """Trains a run, or continues an interrupted one, and evaluates it on the test split."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -155,7 +156,7 @@ def perform(job: Job) -> Outcome:
     started = time.monotonic()
     resume = (job.run / RESUME).is_file()
     if job.run.exists() and not resume:
-        shutil.rmtree(job.run)  # interrupted before there was anything to go on from
+        shutil.rmtree(job.run)  # interrupted before there was a state to resume
     request = TrainRequest(
         data=job.data,
         out=job.run,
@@ -183,7 +184,7 @@ def perform(job: Job) -> Outcome:
         run=str(job.run),
     )
     write_atomically(job.run / RESULT, json.dumps(outcome.to_json(), indent=1) + "\n")
-    for name in (RESUME, LAST):  # the best weights are what was measured
+    for name in (RESUME, LAST):  # only the best weights were evaluated
         (job.run / name).unlink(missing_ok=True)
     return outcome
 
@@ -191,32 +192,32 @@ def perform(job: Job) -> Outcome:
 def run_all(
     settings: Sequence[Setting], budget: Budget, data: str, out: Path, jobs: int, report: Reporter
 ) -> list[Outcome]:
-    """Returns the outcomes of all settings and seeds; those of finished runs are read, the others are trained.
+    """Returns the outcomes of all settings and seeds: finished runs are read, the others trained.
 
     Args:
-        settings: What to train.
-        budget: At what cost.
-        data: On what.
-        out: Folder of the documents; runs lie in ``runs/BUDGET``, for all experiments.
-        jobs: How many at a time.
-        report: Takes a line a run.
+        settings: Settings to train.
+        budget: Size of the experiment.
+        data: Data set, ``PATH`` or ``LAYOUT:PATH``.
+        out: Folder of the documents. Its folder ``runs/BUDGET`` holds the runs of all experiments.
+        jobs: Number of runs at a time.
+        report: Takes one line per run.
     """
     planned = plan_jobs(settings, budget, data, out, jobs)
     distinct = list({job.run: job for job in planned}.values())
     waiting = [job for job in distinct if read_outcome(job) is None]
     if len(waiting) < len(distinct):
-        report.line(f"{len(distinct) - len(waiting)} of {len(distinct)} runs are finished already")
+        report.line(f"{len(distinct) - len(waiting)} of {len(distinct)} runs are already finished")
     for taught in (False, True):  # teachers first
         work([job for job in waiting if bool(job.teacher) == taught], jobs, report)
     return [outcome for job in planned if (outcome := read_outcome(job))]
 
 
 def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> None:
-    """Trains and measures runs, and says of each what came out."""
+    """Trains and evaluates runs, and reports the accuracy of each."""
     started = time.monotonic()
     if not waiting:
         return
-    # Not forked: this process may have loaded libraries with threads.
+    # Spawned, not forked: this process may have loaded libraries with threads.
     with ProcessPoolExecutor(min(jobs, len(waiting)), mp_context=get_context("spawn")) as pool:
         pending = [pool.submit(perform, job) for job in waiting]
         try:

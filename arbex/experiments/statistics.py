@@ -1,4 +1,4 @@
-"""Means and intervals over seeds."""
+"""Means over seeds, and their intervals."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 LEVEL = 0.95
+"""Confidence level of the intervals."""
+
 PERCENT = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean and how far the true one may be away.
+    """A mean with its interval.
 
     Attributes:
-        mean: Of the values.
-        margin: Half the width of the 95 % interval (Student's t); nothing for a single value.
-        values: What it was made of.
+        mean: Mean of the values.
+        margin: Half the width of the 95 % interval of the mean (Student's t); None for a single value.
+        values: The values.
     """
 
     mean: float
@@ -27,7 +29,7 @@ class Estimate:
     values: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the estimate as data."""
+        """Returns the estimate as a dictionary."""
         return {"mean": self.mean, "margin": self.margin, "values": list(self.values)}
 
     def text(self, *, scale: float = 1.0, digits: int = 2, sign: bool = False) -> str:
@@ -37,21 +39,21 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside of the interval."""
+        """Whether the interval excludes zero."""
         return self.margin is not None and abs(self.mean) > self.margin
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Returns mean and 95 % interval of the mean of independent values.
+    """Returns the mean of independent values with its 95 % interval.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there are no values.
     """
     from scipy.stats import t
 
     count = len(values)
     if count == 0:
-        raise ValueError("there is nothing to estimate from")
+        raise ValueError("there are no values to estimate from")
     mean = statistics.fmean(values)
     if count == 1:
         return Estimate(mean=mean, margin=None, values=tuple(values))
@@ -61,5 +63,5 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
-    """Returns the mean difference of values that belong together, such as those of one seed."""
+    """Returns the mean difference of paired values, such as those of the same seed."""
     return estimate([one - other for one, other in zip(ours, theirs, strict=True)])

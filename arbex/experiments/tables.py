@@ -1,4 +1,4 @@
-"""Tables 1 to 5 of the paper, with its figures beside ours."""
+"""Tables 1 to 5 and Figure 7, with the figures of the paper beside those of the runs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from arbex.experiments.plots import bars, heat_map, lines
 from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
 from arbex.methods import METHODS, method_class
 
-PUBLISHED = (
-    "The paper's columns are on Aff-Wild2 with the full-size model: they are here to compare the trend, not the level."
-)
+PUBLISHED = "The figures of the paper are those of the full-size model on Aff-Wild2: compare the trend, not the level."
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table."""
-    lines_ = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines_, *("| " + " | ".join(row) + " |" for row in rows)])
+    """Returns a table in Markdown."""
+    written = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*written, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def percent(value: Estimate, *, sign: bool = False) -> str:
@@ -38,13 +36,13 @@ def percent(value: Estimate, *, sign: bool = False) -> str:
 
 
 def macro(results: Results, setting: str, name: str) -> list[float]:
-    """Returns the mean over classes of precision or recall, for each run."""
+    """Returns the mean precision or recall over classes of each run of a setting."""
     by_run = [outcome.scores.corrected.per_class.values() for outcome in results.of(setting)]
     return [fmean(getattr(one, name) for one in classes if one.n) for classes in by_run]
 
 
 class Table1(Experiment):
-    """Accuracy by the number of anchors a class."""
+    """Accuracy by the number of anchors per class."""
 
     name = "table-1"
 
@@ -57,7 +55,7 @@ class Table1(Experiment):
         return [Setting(f"K={k}", anchors=k) for k in self.anchors(budget)]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns accuracies, and their differences to no anchors seed by seed."""
+        """Returns accuracies, and gains over no anchors between runs of the same seed."""
         rows, figures, values = [], {}, []
         none = results.values("K=0", "accuracy")
         for k in self.anchors(budget):
@@ -68,7 +66,7 @@ class Table1(Experiment):
             rows.append([str(k), percent(value), "" if k == 0 else percent(gain, sign=True), published])
             figures[str(k)] = {"accuracy": value.to_json(), "gain": gain.to_json()}
         plot = bars(
-            out / "table-1.png", [str(k) for k in self.anchors(budget)], values, "anchors a class K", "accuracy"
+            out / "table-1.png", [str(k) for k in self.anchors(budget)], values, "anchors per class K", "accuracy"
         )
         head = ("K", "accuracy %", "gain over K = 0", "paper: accuracy, gain")
         return Report(
@@ -80,7 +78,11 @@ class Table1(Experiment):
 
 
 class Grid(Experiment):
-    """Accuracy by the number of anchors and one other number."""
+    """Accuracy by the number of anchors and one other number.
+
+    A subclass gives the title, the values of the other number on the grid of the paper (``columns_all``) and in short
+    (``columns_few``), the accuracies of the paper, the setting that the number belongs to, and its name.
+    """
 
     title: str
     columns_all: Sequence[int]
@@ -91,7 +93,7 @@ class Grid(Experiment):
     rows_few: Sequence[int] = (0, 1, 10)
 
     def axes(self, budget: Budget) -> tuple[Sequence[int], Sequence[int]]:
-        """Returns numbers of anchors and of the other axis."""
+        """Returns the values of both axes: the number of anchors, and the other number."""
         return (tuple(self.published), self.columns_all) if budget.grid else (self.rows_few, self.columns_few)
 
     def settings(self, budget: Budget) -> list[Setting]:
@@ -104,7 +106,7 @@ class Grid(Experiment):
         ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns two tables: accuracies, and gains over no anchors beside the paper's."""
+        """Returns two tables: accuracies, and gains over no anchors beside those of the paper."""
         anchors, columns = self.axes(budget)
         cells = {(k, c): results.values(f"K={k}-{c}", "accuracy") for k in anchors for c in columns}
         means = {place: estimate(values) for place, values in cells.items()}
@@ -126,10 +128,11 @@ class Grid(Experiment):
             [[means[k, c].mean * PERCENT for c in columns] for k in anchors],
             [str(k) for k in anchors],
             [str(c) for c in columns],
-            ("anchors a class K", f"{self.column_name} %", "accuracy %"),
+            ("anchors per class K", f"{self.column_name} %", "accuracy %"),
         )
         body = (
-            f"Accuracy in per cent\n\n{first}\n\nGain over K = 0 seed by seed, and the paper's in brackets\n\n{second}"
+            f"Accuracy in per cent\n\n{first}\n\n"
+            f"Gain over K = 0 between runs of the same seed, with that of the paper in parentheses\n\n{second}"
         )
         figures = {f"K={k}, {c} %": value.to_json() for (k, c), value in means.items()}
         return Report(title=self.title, body=f"{body}\n\n{PUBLISHED}", figures=figures, plots=(plot,))
@@ -156,7 +159,7 @@ class Table3(Grid):
 
 
 class Table4(Experiment):
-    """The weight of the anchor loss, in both of its forms."""
+    """Scores by the weight of the anchor loss, in both forms of the loss."""
 
     name = "table-4"
     factors = {"ideal (x1)": 1.0, "high (x100)": 100.0, "low (x0.01)": 0.01, "none (x0)": 0.0}
@@ -195,7 +198,7 @@ class Table4(Experiment):
                 values.append(found["accuracy"])
         head = ("weight", "form", "precision %", "accuracy %", "F1 %", "recall %", "paper: the same four")
         plot = bars(out / "table-4.png", labels, values, "weight of the anchor loss", "accuracy")
-        note = "Precision, F1 and recall are means over classes. The paper names neither its data set nor its weight."
+        note = "Precision, F1 and recall are means over classes. The paper gives neither the data set nor the weight."
         return Report(
             title="Table 4: weight of the anchor loss",
             body=f"{markdown_table(head, rows)}\n\n{note}",
@@ -205,11 +208,11 @@ class Table4(Experiment):
 
 
 class Table5(Experiment):
-    """All methods on one encoder."""
+    """All methods on the same encoder."""
 
     name = "table-5"
     teacher = "poster"
-    """Generates label distributions for the method that learns from them."""
+    """Method of the teacher that generates label distributions for methods that need one."""
     columns = {"accuracy": "accuracy %", "balanced_accuracy": "balanced %", "macro_f1": "macro-F1 %", "ece": "ECE %"}
 
     def settings(self, budget: Budget) -> list[Setting]:
@@ -220,7 +223,7 @@ class Table5(Experiment):
         ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns a row a method."""
+        """Returns one row per method."""
         rows, figures, values = [], {}, []
         for name in METHODS:
             found = {key: estimate(results.values(name, key)) for key in self.columns}
@@ -232,8 +235,8 @@ class Table5(Experiment):
             values.append(found["accuracy"])
         head = ("method", *self.columns.values(), "NLL", "paper: Aff-Wild2 / RAF-DB / JAFFE / FER+ / FERG")
         note = (
-            "All methods train the same encoder from the same start; the paper's figures are of the published systems, "
-            "each with its own backbone and pretraining. Its row `poster` is POSTER++."
+            "All methods train the same encoder from the same weights; the figures of the paper are those of the "
+            "published systems, each with its own backbone and pretraining. Those for `poster` are of POSTER++."
         )
         plot = bars(out / "table-5.png", list(METHODS), values, "method", "accuracy")
         return Report(
@@ -245,7 +248,7 @@ class Table5(Experiment):
 
 
 class Figure7(Experiment):
-    """Accuracy over epochs for set-ups of the loss."""
+    """Accuracy over epochs for several setups of the loss."""
 
     name = "fig-7"
     setups = {
@@ -263,7 +266,7 @@ class Figure7(Experiment):
         return list(self.setups.values())
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns the curves of validation accuracy, and the accuracy on test of the best epochs."""
+        """Returns the curves of the accuracy on validation, and the accuracy on test at the best epochs."""
         curves, rows, figures = {}, [], {}
         for name in self.setups:
             each = [outcome.curve for outcome in results.of(name)]
@@ -276,9 +279,9 @@ class Figure7(Experiment):
                 "best_epochs": [outcome.best_epoch for outcome in results.of(name)],
             }
         plot = lines(out / "fig-7.png", curves, "epoch", "accuracy on validation")
-        head = ("set-up", "accuracy % on test", "best epoch on validation, by seed")
+        head = ("setup", "accuracy % on test", "best epoch on validation, by seed")
         return Report(
-            title="Figure 7: set-ups of the loss",
+            title="Figure 7: setups of the loss",
             body=markdown_table(head, rows),
             figures=figures,
             plots=(plot,),

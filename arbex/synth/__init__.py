@@ -1,4 +1,4 @@
-"""Procedural faces: a labeled data set that needs no download and no license."""
+"""Procedural faces: a labeled data set without a download or a license."""
 
 from arbex.synth.dataset import SynthConfig, draw_face, write_dataset
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 ActionUnits: TypeAlias = dict[str, float]
-"""Intensity by name, 0 (absent) to 1 (maximal); ``lip_corner_puller_left`` and such act on one side only."""
+"""Intensity of each action unit, 0 (absent) to 1 (maximal); those ending in ``_left`` act on one side only."""
 
 NAMES = (
     "inner_brow_raiser",  # AU1
@@ -76,7 +76,7 @@ PROTOTYPES: dict[str, ActionUnits] = {
         "jaw_drop": 1.0,
     },
     "contempt": {"lip_corner_puller_left": 1.0, "dimpler_left": 0.9},
-    # Faces that fit no class: a wink-like grimace that no annotator would call one of the seven.
+    # A grimace with one corner of the mouth raised, which no annotator would call one of the seven.
     "other": {
         "lip_corner_puller_left": 0.5,
         "chin_raiser": 0.9,
@@ -90,7 +90,7 @@ def blend(shares: dict[str, float], intensity: float) -> ActionUnits:
     """Returns the action units of a mixture of expressions.
 
     Args:
-        shares: Share of each expression, summing to 1.
+        shares: Share of each expression; the shares sum to 1.
         intensity: Overall intensity, 0 to 1.
     """
     units: ActionUnits = {}
@@ -101,7 +101,7 @@ def blend(shares: dict[str, float], intensity: float) -> ActionUnits:
 
 
 def vary(units: ActionUnits, rng: np.random.Generator) -> ActionUnits:
-    """Returns the units as a real person shows them: each a little weaker or stronger, and some twitching."""
+    """Returns the units with random variations: each somewhat weaker or stronger, and small involuntary ones."""
     strength = rng.uniform(0.8, 1.15, len(NAMES))
     twitch = np.clip(rng.uniform(-0.5, 0.12, len(NAMES)), 0.0, None)
     return {name: float(min(1.0, units.get(name, 0.0) * strength[i] + twitch[i])) for i, name in enumerate(NAMES)}

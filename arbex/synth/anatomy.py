@@ -1,7 +1,7 @@
 """Contours of a face from an identity and its action units.
 
-Face coordinates: x to the viewer's right, y down, origin between the eyes, unit half the face's width. Every
-function returns contours ``[P, 2]``; ``side`` is -1 for the viewer's left and +1 for the viewer's right.
+In face coordinates, x points to the viewer's right and y down, the origin is between the eyes, and the unit is half the
+face's width. Contours are ``[P, 2]``; ``side`` is -1 for the viewer's left and +1 for the viewer's right.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CIRCLE: Points = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
 """A circle of radius 1."""
 
 FAINTEST_FOLD = 0.06
-"""Strength below which a skin fold does not show."""
+"""Strength below which a skin fold is not drawn."""
 
 LIP = np.linspace(-1, 1, 29)
-"""Places along a lip of four segments, from corner to corner."""
+"""Positions along a lip of four segments, from corner to corner."""
 LIP_RAMP = np.sqrt(np.clip(1 - LIP**2, 0, None))[:, None]  # 0 at the corners
 CUPID = 1 - 0.22 * np.exp(-((LIP / 0.16) ** 2))[:, None]  # the dent in the middle of the upper lip
 EYE_X = np.linspace(-1, 1, 13)
@@ -35,13 +35,13 @@ EYE_ARCH = np.sqrt(np.clip(1 - np.abs(EYE_X) ** 2.2, 0, None))
 
 @cache
 def basis(samples: int) -> tuple[Points, Points, Points, Points]:
-    """Returns the four Catmull-Rom weights at ``samples`` places of a segment, ``[samples, 1]`` each."""
+    """Returns the four Catmull-Rom weights at ``samples`` points of a segment, ``[samples, 1]`` each."""
     t = (np.arange(samples) / samples)[:, None]
     return (2 * t**2 - t - t**3) / 2, (2 - 5 * t**2 + 3 * t**3) / 2, (t + 4 * t**2 - 3 * t**3) / 2, (t**3 - t**2) / 2
 
 
 def curve(*knots: tuple[float, float], samples: int = 7, closed: bool = False) -> Points:
-    """Returns a Catmull-Rom curve through the knots, with ``samples`` points a segment."""
+    """Returns a Catmull-Rom curve through the knots, with ``samples`` points per segment."""
     if closed:
         padded = np.array((knots[-1], *knots, knots[0], knots[1]))[:, None]  # [K + 3, 1, 2]
     else:
@@ -54,7 +54,15 @@ def curve(*knots: tuple[float, float], samples: int = 7, closed: bool = False) -
 
 @dataclass(frozen=True, kw_only=True)
 class Mouth:
-    """Contours of the mouth: lips, and the opening between them (empty when closed)."""
+    """Contours of the mouth.
+
+    Attributes:
+        outer: Closed contour of both lips.
+        opening: Closed contour of the opening between them, flat if the mouth is closed.
+        line: Lower edge of the upper lip.
+        gap: Height of the opening at its center.
+        corners: Left and right corner ``[2, 2]``.
+    """
 
     outer: Points
     opening: Points
@@ -65,7 +73,16 @@ class Mouth:
 
 @dataclass(frozen=True, kw_only=True)
 class Eye:
-    """Contours of one eye."""
+    """Contours of one eye.
+
+    Attributes:
+        lids: Closed contour of the opening between the lids.
+        iris: Closed contour of the visible part of the iris.
+        pupil: Closed contour of the visible part of the pupil.
+        upper: Edge of the upper lid.
+        center: Center of the eye.
+        openness: Height of the opening at its center.
+    """
 
     lids: Points
     iris: Points
@@ -109,7 +126,15 @@ def brow(identity: Identity, units: ActionUnits, side: int) -> Points:
 
 
 def eye(identity: Identity, units: ActionUnits, side: int, gaze: tuple[float, float], blink: float) -> Eye:
-    """Returns the contours of one eye; ``gaze`` moves the iris by shares of the eye's width."""
+    """Returns the contours of one eye.
+
+    Args:
+        identity: The person.
+        units: Action units.
+        side: -1 or +1.
+        gaze: Shift of the iris, in shares of the eye's width and opening.
+        blink: 0 (open) to 1 (closed).
+    """
     half, open_ = identity.eye_width, identity.eye_opening
     squeeze = 0.5 * units["lid_tightener"] + 0.45 * units["cheek_raiser"] + 0.35 * units["nose_wrinkler"]
     upper = open_ * (1 + 0.85 * units["upper_lid_raiser"] - 0.35 * squeeze) * (1 - blink)
@@ -144,7 +169,7 @@ def eye(identity: Identity, units: ActionUnits, side: int, gaze: tuple[float, fl
 
 
 def mouth(identity: Identity, units: ActionUnits) -> Mouth:
-    """Returns the contours of lips and mouth opening."""
+    """Returns the contours of the lips and of the opening between them."""
     u = units
     stretch = 0.09 * u["lip_corner_puller"] + 0.13 * u["lip_stretcher"]
     stretch -= 0.07 * u["jaw_drop"] + 0.04 * u["lip_tightener"] + 0.02 * u["upper_lip_raiser"]
@@ -197,7 +222,7 @@ def nose(identity: Identity, units: ActionUnits) -> tuple[list[Points], Points]:
 
 
 def wrinkles(identity: Identity, units: ActionUnits, corners: Points) -> list[tuple[Points, float]]:
-    """Returns the skin folds that show, with their strength in 0..1."""
+    """Returns the visible skin folds, with their strength in 0..1."""
     folds: list[tuple[Points, float]] = []
 
     def fold(strength: float, *knots: tuple[float, float]) -> None:

@@ -1,4 +1,4 @@
-"""Simulated annotators: what a crowd says about an expression that is weak or mixed."""
+"""Simulated annotators, who disagree about weak and mixed expressions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ANNOTATORS = 10
-"""Votes an image, as in FER+."""
+"""Number of votes per image, as in FER+."""
 
 CONFUSIONS = {
     "neutral": {"sadness": 0.04, "anger": 0.02},
@@ -19,18 +19,18 @@ CONFUSIONS = {
     "contempt": {"happiness": 0.06, "neutral": 0.05},
     "other": {"neutral": 0.04, "contempt": 0.03, "disgust": 0.03},
 }
-"""How often people mistake a full expression for another; in the direction that studies of raters report."""
+"""Share of people who mistake a full expression for another, in the directions that studies of raters report."""
 
 
 def perceived(shares: dict[str, float], intensity: float, classes: tuple[str, ...]) -> NDArray[np.float64]:
     """Returns the probability [N] that one annotator names each class.
 
-    A weak expression looks neutral to some, a mixture divides the crowd, similar expressions are confused.
+    Some annotators take a weak expression for neutral, disagree about a mixture, or confuse similar expressions.
 
     Args:
-        shares: Share of each expression in the face, summing to 1.
-        intensity: Of the whole, 0 to 1.
-        classes: The N classes that annotators may name.
+        shares: Share of each expression in the face; the shares sum to 1.
+        intensity: Overall intensity, 0 to 1.
+        classes: Names of the N classes.
     """
     p = np.zeros(len(classes))
     unseen = float(np.clip((0.55 - intensity) / 0.55, 0, 1)) ** 1.5
@@ -55,12 +55,12 @@ def vote(p: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def majority(votes: NDArray[np.int64], truth: int) -> int:
-    """Returns the class with most votes; a tie that includes the truth goes to the truth."""
+    """Returns the class with the most votes; of several, the true one if it is among them."""
     return truth if votes[truth] == votes.max() else int(votes.argmax())
 
 
 def mislabel(votes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Returns votes whose majority is a wrong class: the winner changes places with a random other class."""
+    """Returns votes with a wrong majority: the votes of the winner and of a random other class are swapped."""
     wrong: NDArray[np.int64] = votes.copy()
     winner = int(votes.argmax())
     other = int(rng.integers(len(votes) - 1))

@@ -1,4 +1,4 @@
-"""What happens between a face and its file: background, light, occlusion, blur, sensor noise."""
+"""Conditions of a photograph: pose, background, light, occlusion, blur, sensor noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arbex.synth.drawing import Pose
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
-    """Draws a head pose as cropped faces show it: mostly frontal, up to about 25 degrees of yaw."""
+    """Draws a head pose that is typical of cropped faces: mostly frontal, up to about 25 degrees of yaw."""
     return Pose(
         yaw=float(np.clip(rng.normal(0, 0.16), -0.45, 0.45)),
         pitch=float(np.clip(rng.normal(0, 0.08), -0.2, 0.2)),
@@ -23,7 +23,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
 
 
 def background(side: int, rng: np.random.Generator) -> Image.Image:
-    """Returns a blurred room: a few patches of color, interpolated to ``side`` pixels."""
+    """Returns a background like a blurred room: a few patches of color, interpolated to ``side`` pixels."""
     base = rng.integers(50, 210) + rng.integers(-30, 31, 3)
     patches = np.clip(base + rng.integers(-35, 36, (4, 4, 1)) + rng.integers(-12, 13, (4, 4, 3)), 0, 255).astype(
         np.uint8
@@ -32,7 +32,7 @@ def background(side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def occlude(image: Image.Image, rng: np.random.Generator) -> None:
-    """Lays a hand, a scarf or a strand of hair over part of the face, in place."""
+    """Covers part of the face in place, as a hand, a scarf or a strand of hair does."""
     side = image.width
     draw = ImageDraw.Draw(image, "RGBA")
     color = (*(int(c) for c in rng.integers(30, 200, 3)), 255)
@@ -46,7 +46,13 @@ def occlude(image: Image.Image, rng: np.random.Generator) -> None:
 
 
 def expose(image: NDArray[np.uint8], light: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Lights and photographs an image ``[S, S, 3]``: gradient, exposure, white balance, blur, noise."""
+    """Applies a light gradient, exposure, white balance, blur and sensor noise to an image ``[S, S, 3]``.
+
+    Args:
+        image: The drawn image.
+        light: Direction of the light, -1 (from the left) to 1 (from the right).
+        rng: Source of randomness.
+    """
     side = image.shape[0]
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     strength = np.float32(rng.uniform(0.0, 0.22))

@@ -1,4 +1,4 @@
-"""Plans and writes a whole data set of procedural faces."""
+"""Planning and writing a data set of procedural faces."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from arbex.synth.sheet import write_contact_sheet
 
 SPLIT_SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
 FREQUENCY = ("happiness", "neutral", "sadness", "surprise", "anger", "disgust", "fear", "other", "contempt")
-"""Classes from frequent to rare, as photographs from the wild have them; ``imbalance`` follows this order."""
+"""Classes from frequent to rare, as in photographs from the wild; ``imbalance`` follows this order."""
 
 COLUMNS = ("file", "split", "subject", "label", "true_label", "votes")
 MIN_SIZE, MAX_SIZE = 32, 1024
 HUFFMAN_ONLY = 2
-"""zlib's strategy: sensor noise repeats nothing that a longer search would find."""
+"""Strategy of zlib: sensor noise has no repetitions that a search would find."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynthConfig:
-    """What to draw; two equal configurations give equal pixels.
+    """Configuration of a data set; equal configurations give equal pixels.
 
     Attributes:
-        images: Number of images, at least one a subject and class.
-        subjects: Number of people; every person is in one split only.
-        seed: Of everything random.
+        images: Number of images, at least one per subject and class.
+        subjects: Number of people; each is in one split only.
+        seed: Seed of everything random.
         image_size: Side of the images in pixels, 32 to 1024.
-        imbalance: How many times as frequent the most frequent class is as the rarest, at least 1.
-        label_noise: Probability that an image for training carries a wrong majority label, 0 to 1. Validation and
-            test keep true ones, and the pixels are the same at every level.
+        imbalance: Frequency of the most frequent class relative to that of the rarest, at least 1.
+        label_noise: Probability that a training image has a wrong majority label, 0 to 1. Labels of validation and test
+            images and all pixels are the same at every level.
         ambiguity: Probability that an image mixes two expressions, 0 to 1.
         classes: Class names in order.
     """
@@ -83,7 +83,7 @@ class Face:
     """One planned image.
 
     Attributes:
-        index: Position in the data set; with the seed it determines the pixels.
+        index: Position in the data set; together with the seed, it determines the pixels.
         subject: Number of the person.
         split: ``train``, ``val`` or ``test``.
         truth: Position of the true class.
@@ -97,7 +97,14 @@ class Face:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One finished image: uint8 RGB ``[S, S, 3]``, majority label and votes ``[N]``."""
+    """One finished image.
+
+    Attributes:
+        face: Its entry in the plan.
+        image: uint8 RGB ``[S, S, 3]``.
+        label: Position of the majority class.
+        votes: Number of votes for each class ``[N]``.
+    """
 
     face: Face
     image: NDArray[np.uint8]
@@ -106,7 +113,7 @@ class Drawn:
 
 
 def split_subjects(config: SynthConfig) -> list[str]:
-    """Returns the split of each subject; every split has at least one."""
+    """Returns the split of each subject; every split has at least one subject."""
     order = np.random.default_rng([config.seed, 1]).permutation(config.subjects)
     test = max(1, round(SPLIT_SHARES["test"] * config.subjects))
     val = max(1, round(SPLIT_SHARES["val"] * config.subjects))
@@ -118,20 +125,20 @@ def split_subjects(config: SynthConfig) -> list[str]:
 
 
 def class_counts(config: SynthConfig, images: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Shares out a subject's ``images`` over the classes, long-tailed by the imbalance."""
+    """Returns how many of a subject's ``images`` each class has; the imbalance gives a long tail."""
     rank = np.array([FREQUENCY.index(name) for name in config.classes]).argsort().argsort()
     weights = config.imbalance ** (-rank / (len(config.classes) - 1))
     exact = images * weights / weights.sum()
     counts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     left = images - int(counts.sum())
-    fractions = exact - counts + 1e-9  # the rest goes out by lot, so that no class is rounded away everywhere
+    fractions = exact - counts + 1e-9  # the rest is drawn, so that no class is rounded to 0 for every subject
     extra = rng.choice(len(counts), size=left, replace=False, p=fractions / fractions.sum())
     counts[extra] += 1
     return counts
 
 
 def plan(config: SynthConfig) -> list[Face]:
-    """Returns what each image shows, in the order of their indices."""
+    """Returns all images in the order of their indices."""
     splits = split_subjects(config)
     faces: list[Face] = []
     for subject in range(config.subjects):
@@ -144,7 +151,7 @@ def plan(config: SynthConfig) -> list[Face]:
 
 
 def sample_shares(config: SynthConfig, truth: str, rng: np.random.Generator) -> tuple[dict[str, float], float]:
-    """Draws the mixture and the intensity of one image."""
+    """Draws the shares of expressions and the intensity of one image."""
     intensity = float(rng.uniform(0.5, 1.0))
     if rng.random() >= config.ambiguity:
         return {truth: 1.0}, intensity
@@ -155,7 +162,7 @@ def sample_shares(config: SynthConfig, truth: str, rng: np.random.Generator) -> 
 
 
 def draw_face(config: SynthConfig, face: Face) -> Drawn:
-    """Draws one image; depends on the configuration and the plan's entry only."""
+    """Draws one image, which depends on the configuration and the plan's entry alone."""
     identity = sample_identity(np.random.default_rng([config.seed, 3, face.subject]))
     rng = np.random.default_rng([config.seed, 4, face.index])
     shares, intensity = sample_shares(config, config.classes[face.truth], rng)
@@ -171,7 +178,7 @@ def draw_face(config: SynthConfig, face: Face) -> Drawn:
     label = annotators.majority(votes, face.truth)
     wrong = rng.random() < config.label_noise
     if wrong and face.split == "train":
-        # A generator of its own: what is drawn next must not depend on the noise.
+        # A separate generator, so that later draws do not depend on the noise.
         votes = annotators.mislabel(votes, np.random.default_rng([config.seed, 5, face.index]))
         label = int(votes.argmax())
     return Drawn(face, capture.expose(clean, light, rng), label, votes)
@@ -194,18 +201,18 @@ def write_dataset(
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, int]:
-    """Writes a data set in the layout ``folder``.
+    """Writes a data set in the layout ``folder``: ``OUT/{train,val,test}/<class>/*.png`` and ``labels.csv``.
 
-    That is ``OUT/{train,val,test}/<class>/*.png``, ``labels.csv``, ``classes.txt`` and ``contact_sheet.png``.
+    It also writes ``classes.txt`` and ``contact_sheet.png``.
 
     Args:
-        config: What to draw.
-        out: Folder that does not exist yet, or is empty.
-        workers: Processes; by default one a core.
-        progress: Called with the number of finished images.
+        config: Configuration of the data set.
+        out: Folder that does not exist or is empty.
+        workers: Number of processes; by default one per core.
+        progress: Function that takes the number of finished images.
 
     Returns:
-        Number of images a split.
+        Number of images per split.
 
     Raises:
         DataError: If a split would lack a class; nothing is left behind then.
@@ -231,17 +238,18 @@ def write_dataset(
 
 
 def refuse_empty_classes(config: SynthConfig, root: Path) -> None:
-    """Refuses a data set in which a split lacks a class.
+    """Checks that every split has images of every class.
 
     Raises:
-        DataError: If one does.
+        DataError: If a split lacks a class.
     """
     for split in SPLIT_SHARES:
         for name in config.classes:
             if not any((root / split / name).iterdir()):
                 raise DataError(
-                    f"{config.images} images with imbalance {config.imbalance:g} leave no {name!r} in {split}.",
-                    remedy="Draw more images, or with less imbalance.",
+                    f"The class {name!r} has none of the {config.images} images in {split}, with an imbalance of "
+                    f"{config.imbalance:g}.",
+                    remedy="Draw more images, or reduce the imbalance.",
                 )
 
 
@@ -251,6 +259,6 @@ def rows(config: SynthConfig, root: Path, faces: list[Face], workers: int) -> It
     if workers == 1:
         yield from map(write, faces)
         return
-    # Fresh processes: forking one that has loaded a threaded library can deadlock.
+    # Spawned, not forked: forking a process that has loaded a threaded library can deadlock.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(write, faces, chunksize=32)

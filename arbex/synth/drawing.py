@@ -1,4 +1,4 @@
-"""Draws a face: contours are collected back to front, projected by a pose in one go, and painted."""
+"""Drawing a face: contours are collected from back to front, projected together by a pose, and painted."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from arbex.synth.anatomy import Points
 from arbex.synth.identity import Color, Identity, between, tint
 
 SUPERSAMPLING = 2
+"""Size of a drawing relative to the finished image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """Where the head is: angles in radians, shifts in units of half the face's width.
+    """Pose of the head, gaze and blink.
 
     Attributes:
-        yaw: Turn to the viewer's right.
-        pitch: Nod downwards.
-        roll: Tilt clockwise.
+        yaw: Turn to the viewer's right, in radians.
+        pitch: Nod downward, in radians.
+        roll: Tilt clockwise, in radians.
         scale: Half the face's width relative to the image's side.
-        shift: Of the head's center from the image's center, right and down.
-        gaze: Of the irises, in shares of the eye's width and opening.
-        blink: 0 open, 1 closed.
+        shift: Shift of the head from the image's center to the right and down, in units of half the face's width.
+        gaze: Shift of the irises, in shares of the eye's width and opening.
+        blink: 0 (open) to 1 (closed).
     """
 
     yaw: float = 0.0
@@ -42,7 +43,14 @@ class Pose:
 
 
 class Shape(NamedTuple):
-    """A contour ``[P, 2]`` in face coordinates, waiting to be painted: filled, or a line ``width`` pixels wide."""
+    """A contour that is to be painted.
+
+    Attributes:
+        points: Contour ``[P, 2]`` in face coordinates.
+        raised: Height above the skin, in face units.
+        color: Red, green, blue and opacity in 0..255.
+        width: Width of the line in pixels; None fills the contour.
+    """
 
     points: Points
     raised: float
@@ -51,12 +59,12 @@ class Shape(NamedTuple):
 
 
 class Canvas:
-    """Collects contours in face coordinates, back to front, for an RGB image."""
+    """Collects contours in face coordinates, from back to front, and paints them on an RGB image."""
 
     def __init__(self, image: Image.Image, pose: Pose) -> None:
-        """Will paint over ``image``, in place."""
+        """Prepares to paint on ``image``, in place."""
         self.image = image
-        self.unit = pose.scale * image.width  # pixels a face unit
+        self.unit = pose.scale * image.width  # pixels per face unit
         self.pose = pose
         self.shapes: list[Shape] = []
 
@@ -73,7 +81,7 @@ class Canvas:
         self.fill(anatomy.CIRCLE * radius + center, color, opacity)
 
     def project(self, points: Points, raised: NDArray[np.float64]) -> list[int]:
-        """Turns face coordinates ``[P, 2]`` at heights ``[P]`` above the skin into whole pixels, x and y in turn."""
+        """Maps face coordinates ``[P, 2]`` at heights ``[P]`` above the skin to whole pixels, x and y in turn."""
         pose = self.pose
         cos_yaw, sin_yaw, sin_pitch = math.cos(pose.yaw), math.sin(pose.yaw), math.sin(pose.pitch)
         cos_roll, sin_roll = math.cos(pose.roll), math.sin(pose.roll)
@@ -88,7 +96,7 @@ class Canvas:
         return flat
 
     def paint(self) -> None:
-        """Paints every shape; all are projected at once, since a call costs more than its points."""
+        """Paints all shapes. They are projected in one call, since a call costs more than its points."""
         lengths = [len(shape.points) for shape in self.shapes]
         heights = np.repeat([shape.raised for shape in self.shapes], lengths)
         pixels = self.project(np.concatenate([shape.points for shape in self.shapes]), heights)
@@ -103,13 +111,13 @@ class Canvas:
 
 
 def rgba(color: Color, opacity: float) -> tuple[int, int, int, int]:
-    """Returns a color with opacity 0..1 as four bytes."""
+    """Returns a color with an opacity in 0..1 as four bytes."""
     red, green, blue = (min(255, max(0, round(c))) for c in color)
     return red, green, blue, min(255, max(0, round(255 * opacity)))
 
 
 def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: float) -> None:
-    """Draws neck, ears, skin and the hair behind the face; ``light`` in -1..1 comes from the left or right."""
+    """Draws neck, ears, skin and the hair behind the face; ``light`` is -1 (from the left) to 1 (from the right)."""
     i, skin, dark = identity, identity.skin, tint(identity.skin, 0.72)
     if i.hair_length > 0:
         length = i.hair_length
@@ -124,7 +132,7 @@ def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: flo
         canvas.disc((side * 1.0, 0.16), (0.14 * i.ears, 0.26 * i.ears), tint(skin, 0.84), 1.0)
     face = anatomy.outline(i, units)
     center = np.array([0.16 * light, 0.05])
-    for step in range(6):  # nested copies round the face toward the light
+    for step in range(6):  # nested copies, shifted toward the light, make the face look round
         share = step / 5
         canvas.fill(center * share + face * (1 - 0.42 * share**1.3), tint(skin, 0.80 + 0.24 * share))
     if i.beard:
@@ -137,7 +145,7 @@ def draw_head(canvas: Canvas, identity: Identity, units: ActionUnits, light: flo
 def draw_hair(canvas: Canvas, identity: Identity) -> None:
     """Draws the hair above the face."""
     i = identity
-    if i.hair_length < 0:  # cropped: a cap only
+    if i.hair_length < 0:  # short hair: a cap only
         rim = [(0.95, -0.55), (0.72, -i.hairline - 0.12), (0, -i.hairline - 0.2), (-0.72, -i.hairline - 0.12)]
     else:
         rim = [
@@ -221,7 +229,14 @@ def draw_skin(canvas: Canvas, identity: Identity, units: ActionUnits, corners: P
 def draw(
     identity: Identity, units: ActionUnits, pose: Pose, light: float, background: Image.Image
 ) -> NDArray[np.uint8]:
-    """Draws a face over ``background``, a square of ``SUPERSAMPLING`` times the wanted side.
+    """Draws a face.
+
+    Args:
+        identity: The person.
+        units: Action units.
+        pose: Pose of the head.
+        light: Direction of the light, -1 (from the left) to 1 (from the right).
+        background: Square of ``SUPERSAMPLING`` times the side of the result, which is painted on in place.
 
     Returns:
         uint8 RGB ``[S, S, 3]``.

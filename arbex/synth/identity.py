@@ -1,4 +1,4 @@
-"""Who a face belongs to: proportions, skin, hair, glasses. Stays the same in all images of a subject."""
+"""Identity of a face, the same in all images of a person: proportions, skin, hair, glasses."""
 
 from __future__ import annotations
 

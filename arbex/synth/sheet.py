@@ -1,4 +1,4 @@
-"""A contact sheet: a data set at one glance."""
+"""A contact sheet: an overview of a data set in one image."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 COLUMNS, CELL, MARGIN = 10, 96, 92
-"""Images a class, side of an image and width of the class names, in pixels."""
+"""Number of images per class; side of an image and width of the class names, in pixels."""
 
 
 def write_contact_sheet(root: Path, classes: tuple[str, ...], path: Path) -> None:
-    """Writes a PNG with a row of training images for every class.
+    """Writes a PNG with one row of training images per class.
 
     Args:
         root: Folder of the data set, ``<split>/<class>/<image>``.
         classes: Class names in order.
-        path: The file to write.
+        path: File to write.
     """
     sheet = Image.new("RGB", (MARGIN + COLUMNS * CELL, len(classes) * CELL), "white")
     draw = ImageDraw.Draw(sheet)

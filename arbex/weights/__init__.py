@@ -1,1 +1,1 @@
-"""Published weights: reading their files without running code in them, and finding their place in the encoder."""
+"""Published weights: reading their files without running code, and matching them with the model."""

@@ -1,4 +1,4 @@
-"""A published checkpoint becomes a run."""
+"""Making a run of a published checkpoint."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 CLASSIFIER = "VIT.head.linear.weight"
 RAF_DB = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
-"""Order of RAF-DB's folders 1 to 7, on which the best-known POSTER++ checkpoint was trained."""
+"""Classes in the order of RAF-DB's folders 1 to 7, on which the best-known POSTER++ checkpoint was trained."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did.
+    """Result of an import.
 
     Attributes:
-        run: The folder that was written.
-        matching: Which tensors went where.
+        run: Folder of the new run.
+        matching: Assignment of the file's tensors to those of the model.
         labels: Class names of the run.
         trained: Whether encoder and classifier are both trained; a backbone alone gives an untrained run.
     """
@@ -42,15 +42,20 @@ class Imported:
 
 
 class LabelsWantedError(InputError):
-    """A checkpoint does not name its classes."""
+    """A checkpoint has a classifier, and the names of its classes were not given."""
 
     def __init__(self, file: Path, classes: int) -> None:
-        """Asks for as many names as the classifier has outputs."""
+        """Asks for as many names as the classifier has outputs.
+
+        Args:
+            file: The checkpoint.
+            classes: Number of outputs of its classifier.
+        """
         self.classes = classes
         super().__init__(
-            f"{file} has {classes} classes and does not say in which order.",
-            allowed=f"RAF-DB's order, the likely one for 7 classes, is: --labels {','.join(RAF_DB)}.",
-            remedy="Give --labels with the names in the order of the folders it was trained on.",
+            f"{file} has {classes} classes, and does not say in which order.",
+            allowed=f"The usual order for 7 classes, that of RAF-DB, is: --labels {','.join(RAF_DB)}.",
+            remedy="Give the names with --labels, in the order of the folders that it was trained on.",
         )
 
 
@@ -58,16 +63,16 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
     """Writes a run with the weights of POSTER++, IR50 or MobileFaceNet, in preset ``base``.
 
     A whole POSTER++ checkpoint gives a trained run of method ``poster``. A backbone gives an untrained run of method
-    ``arbex`` to train on.
+    ``arbex``, to start a training from.
 
     Args:
-        path: The file.
-        out: Folder of the run; must not hold anything.
+        path: The checkpoint.
+        out: Folder of the run, which must be empty or not exist.
         labels: Class names in the order of the classifier's outputs.
 
     Raises:
-        LabelsWantedError: If the file has a classifier and ``labels`` are missing.
-        RunError: If the file cannot be read or does not fit.
+        LabelsWantedError: If the checkpoint has a classifier and ``labels`` are missing.
+        RunError: If the checkpoint cannot be read, or does not fit.
         InputError: If ``labels`` or ``out`` cannot be used.
     """
     file = read_weights_file(path)
@@ -101,7 +106,12 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
 
 
 def choose_labels(file: WeightsFile, labels: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Returns the class names of the run, checked against the file's classifier where it has one."""
+    """Returns the class names of the run, checked against the classifier of the checkpoint if it has one.
+
+    Raises:
+        LabelsWantedError: If it has one and ``labels`` are missing.
+        InputError: If ``labels`` cannot be used.
+    """
     if labels is not None and (len(labels) < 2 or len(set(labels)) != len(labels) or not all(labels)):
         raise InputError(f"--labels is {','.join(labels)}.", allowed="Allowed: 2 or more different names.")
     if CLASSIFIER not in file.tensors:

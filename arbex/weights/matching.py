@@ -1,4 +1,4 @@
-"""Finding what a published file is, and matching its tensors with a model's."""
+"""Recognizing published checkpoints, and matching their tensors with those of a model."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from arbex.weights.public_names import ENCODER, IMAGE, LANDMARKS, UNUSED, below,
 from arbex.weights.torch_file import WeightsFile
 
 LEAST_COVERAGE = 0.9
-"""Share of a part, by tensors and by values, that a file must fill."""
+"""Smallest share of a part of the model, by tensors and by values, that a checkpoint must fill."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of file.
+    """A kind of checkpoint.
 
     Attributes:
-        name: For people.
-        marks: Beginnings of names by which it is known; all must occur.
-        covers: Beginning of the names in the model that the file fills.
-        rename: From a name in the file to one in the model, to ``UNUSED``, or to nothing.
+        name: Name for messages.
+        marks: Prefixes of tensor names that identify it; all of them must occur.
+        covers: Prefix of the model's names that it fills.
+        rename: Function from a name in the checkpoint to the name in the model, ``UNUSED``, or None if it is unknown.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Source:
 
     @property
     def brings_landmarks(self) -> bool:
-        """Whether the file fills the landmark backbone."""
+        """Whether the checkpoint fills the landmark backbone."""
         return LANDMARKS.startswith(self.covers)
 
 
@@ -47,7 +47,7 @@ SOURCES = (
 
 
 def recognize(file: WeightsFile) -> Source:
-    """Returns what a file is, by the names in it.
+    """Returns the kind of a checkpoint, by the names of its tensors.
 
     Raises:
         RunError: If it is none of ``SOURCES``.
@@ -57,36 +57,42 @@ def recognize(file: WeightsFile) -> Source:
             return source
     some = ", ".join(list(file.tensors)[:3])
     raise RunError(
-        f"{file.path} is none of the known checkpoints: its {len(file.tensors)} tensors begin with {some}.",
+        f"{file.path} is none of the known checkpoints: the first of its {len(file.tensors)} tensors are {some}.",
         allowed=f"Allowed: {', '.join(source.name for source in SOURCES)}.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conflict:
-    """A tensor whose shape is not the model's."""
+    """A tensor whose shape differs from the model's.
+
+    Attributes:
+        name: Name in the checkpoint.
+        found: Shape in the checkpoint.
+        expected: Shape in the model.
+    """
 
     name: str
     found: tuple[int, ...]
     expected: tuple[int, ...]
 
     def __str__(self) -> str:
-        """Shows both shapes."""
-        return f"{self.name} is {list(self.found)}, expected {list(self.expected)}"
+        """Returns the name and both shapes, for messages."""
+        return f"{self.name} is {list(self.found)}, not {list(self.expected)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matching:
-    """Which tensors of a file go where.
+    """Assignment of a checkpoint's tensors to those of a model.
 
     Attributes:
-        source: What the file is.
-        tensors: float32 or int64 tensors by their name in the model.
-        renamed: The same names by those in the file.
-        unused: Tensors of the file that have no use here, as expected of this kind of file.
-        unknown: Tensors of the file that nobody expects.
-        missing: Names in the model that the file should fill and does not.
-        conflicts: Tensors that have a place but another shape.
+        source: Kind of the checkpoint.
+        tensors: Matched tensors, float32 or int64, by name in the model.
+        renamed: Names of the matched tensors in the model, by name in the checkpoint.
+        unused: Tensors that this kind of checkpoint has and the model does not need.
+        unknown: Tensors that this kind of checkpoint usually does not have.
+        missing: Names in the model that the checkpoint should fill and does not.
+        conflicts: Tensors that have a place in the model, but another shape.
         coverage: Share of the covered part that is filled, by tensors or by values, whichever is less.
     """
 
@@ -101,10 +107,10 @@ class Matching:
 
 
 def match(file: WeightsFile, model: nn.Module) -> Matching:
-    """Finds a place in ``model`` for every tensor of a file.
+    """Matches the tensors of a checkpoint with those of a model.
 
     Raises:
-        RunError: If the file is of no known kind, or a value in it is not finite.
+        RunError: If the checkpoint is of an unknown kind, or a value in it is not finite.
     """
     source = recognize(file)
     wanted = model.state_dict()
@@ -125,7 +131,7 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
             renamed[name] = ours
             tensors[ours] = converted(file, name, tensor, wanted[ours])
     expected = {name: t for name, t in wanted.items() if name.startswith(source.covers)}
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}  # of no use outside training
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}  # not needed outside of training
     missing = tuple(name for name in expected if name not in tensors and name not in counters)
     return Matching(
         source=source,
@@ -140,14 +146,18 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
 
 
 def converted(file: WeightsFile, name: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """Returns a tensor in the model's type; half precision becomes single."""
+    """Returns a tensor in the type of ``like``, its counterpart in the model.
+
+    Raises:
+        RunError: If a value is not finite.
+    """
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
         raise RunError(f"{name} in {file.path} holds values that are not finite.", remedy="Use another checkpoint.")
     return tensor.to(like.dtype).contiguous()
 
 
 def coverage(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], counters: set[str]) -> float:
-    """Returns the share of ``expected`` that ``tensors`` fill, by number or by values, whichever is less."""
+    """Returns the share of ``expected`` that ``tensors`` fill, by tensors or by values, whichever is less."""
     names = [name for name in expected if name not in counters]
     filled = [name for name in names if name in tensors]
     values = sum(expected[name].numel() for name in filled) / sum(expected[name].numel() for name in names)
@@ -155,12 +165,12 @@ def coverage(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], coun
 
 
 def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
-    """Loads a file into the part of ``model`` that it fits.
+    """Loads a checkpoint into the part of a model that it covers.
 
     Args:
-        model: Where to.
-        file: What.
-        head: Take over tensors of the head too, where they fit.
+        model: The model, which is changed in place.
+        file: The checkpoint.
+        head: Whether to load tensors of the head as well, where they fit.
 
     Raises:
         RunError: If it fills less than ``LEAST_COVERAGE`` of that part; the model is unchanged then.
@@ -171,10 +181,10 @@ def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
     if matching.coverage < LEAST_COVERAGE:
         first = next(iter(matching.conflicts), None) or f"{matching.missing[0]} is missing"
         raise RunError(
-            f"{file.path} looks like {matching.source.name} and fills only {matching.coverage:.0%} of "
+            f"{file.path} looks like {matching.source.name}, but fills only {matching.coverage:.0%} of "
             f"{matching.source.covers.rstrip('.')}: {len(matching.missing)} tensors are not filled, {first}.",
-            allowed=f"At least {LEAST_COVERAGE:.0%} must fit.",
-            remedy="The published checkpoints fit preset base; other widths or another architecture do not.",
+            allowed=f"Allowed: {LEAST_COVERAGE:.0%} or more.",
+            remedy="The published checkpoints fit preset base only.",
         )
     model.load_state_dict({**model.state_dict(), **matching.tensors})
     return matching

@@ -1,7 +1,7 @@
-"""Where the tensors of published checkpoints belong in an :class:`~arbex.models.ExpressionClassifier`.
+"""Names of the tensors of published checkpoints in an :class:`~arbex.models.ExpressionClassifier`.
 
-Names as the public repositories save them: POSTER++ (``Talented-Q/POSTER_V2``), IR50 of face.evoLVe in two forms (a
-body for each stage, or one flat body), MobileFaceNet of ``cunjian/pytorch_face_landmark``.
+The checkpoints are those of POSTER++ (``Talented-Q/POSTER_V2``), IR50 of face.evoLVe in two forms (one body per stage,
+or one flat body) and MobileFaceNet of ``cunjian/pytorch_face_landmark``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ ENCODER, IMAGE, LANDMARKS = "encoder.", "encoder.image.", "encoder.landmarks."
 """Prefixes of the model's names: the encoder, and its two backbones."""
 
 IR50_DEPTHS = (3, 4, 14, 3)
-"""Blocks of each stage; the fourth is not part of the encoder."""
+"""Number of blocks of each stage; the encoder has no fourth stage."""
 
 UNUSED = ""
-"""In place of a name: the tensor is known and has no use here."""
+"""Stands for the name of a tensor that is known and not needed."""
 
 PARTS = {"expand": "conv", "depthwise": "conv_dw", "project": "project"}
 LAYERS = {"conv": 0, "bn": 1, "prelu": 2}
@@ -54,11 +54,11 @@ SINGLE = {
     "VIT.se_block.linear2": "gate.excite",
 }
 DEAD = re.compile(r"VIT\.(patch_embed|CON1|IRLinear\d|eca_block|blocks\.\d+\.conv)\.|attn\d\.relative_position_index$")
-"""In every POSTER++ checkpoint, never in its forward pass; or, the last, computed again here."""
+"""Tensors of every POSTER++ checkpoint that its forward pass does not use; the index is computed from the window."""
 
 
 def image_name(name: str) -> str | None:
-    """Returns the name below ``encoder.image`` of a tensor of IR50, ``UNUSED``, or nothing if it is unknown."""
+    """Returns the name below ``encoder.image`` of a tensor of IR50, ``UNUSED``, or None if it is unknown."""
     if name.startswith("output_layer."):
         return UNUSED
     if found := re.fullmatch(r"input_layer\.([0-2])\.(\w+)", name):
@@ -73,7 +73,7 @@ def image_name(name: str) -> str | None:
 
 
 def stage_of(block: int) -> tuple[int, int]:
-    """Returns stage and position in it of a block of one flat body."""
+    """Returns the stage of a block in a flat body, and the position of the block in the stage."""
     for stage, depth in enumerate(IR50_DEPTHS):
         if block < depth:
             return stage, block
@@ -82,7 +82,7 @@ def stage_of(block: int) -> tuple[int, int]:
 
 
 def landmark_name(name: str) -> str | None:
-    """Returns the name below ``encoder.landmarks`` of a tensor of MobileFaceNet, ``UNUSED``, or nothing."""
+    """Returns the name below ``encoder.landmarks`` of a MobileFaceNet tensor, ``UNUSED``, or None if it is unknown."""
     if name.startswith("output_layer."):
         return UNUSED
     if found := re.fullmatch(r"(conv1|conv2_dw|conv_6_sep)\.(conv|bn|prelu)\.(\w+)", name):
@@ -99,7 +99,7 @@ def landmark_name(name: str) -> str | None:
 
 
 def poster_name(name: str) -> str | None:
-    """Returns the name in the classifier of a tensor of a whole POSTER++ checkpoint, ``UNUSED``, or nothing."""
+    """Returns the name of a tensor of a whole POSTER++ checkpoint, ``UNUSED``, or None if it is unknown."""
     for prefix, ours, inner in (
         ("ir_back.", IMAGE, image_name),
         ("face_landback.", LANDMARKS, landmark_name),
@@ -114,7 +114,7 @@ def poster_name(name: str) -> str | None:
 
 
 def fusion_name(name: str) -> str | None:
-    """Returns the name below ``encoder`` of what lies behind the backbones of POSTER++, or nothing."""
+    """Returns the name below ``encoder`` of a tensor of POSTER++ outside of its backbones, or None if it is unknown."""
     stem, _, leaf = name.rpartition(".")
     if name in SINGLE:
         return SINGLE[name]
@@ -136,7 +136,7 @@ def fusion_name(name: str) -> str | None:
 
 
 def below(prefix: str, rename: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    """Returns a rule whose answers lie below ``prefix``."""
+    """Returns a function that puts ``prefix`` in front of the names that ``rename`` returns."""
 
     def renamed(name: str) -> str | None:
         answer = rename(name)

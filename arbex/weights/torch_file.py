@@ -1,7 +1,7 @@
-"""Reading weights files that strangers wrote. A torch file is a pickle: nothing of it is ever run here.
+"""Reading weights files from untrusted sources without running their code, though a torch file is a pickle.
 
-``torch.load(weights_only=True)`` builds tensors and containers and looks every other name up in a table instead of
-importing it. Training scripts leave objects of their own beside the weights; the table maps their names to
+``torch.load(weights_only=True)`` builds tensors and containers, and looks every other name up in a table instead of
+importing it. Training scripts store objects of their own beside the weights; the table maps their names to
 :class:`Inert`. Any other name is refused.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from arbex.errors import RunError
 
 SCRIPT_MODULES = ("__main__", "main", "main_8")
-"""Modules of training scripts, whose classes hold logs: POSTER++ pickles its recorders of accuracy."""
+"""Modules of training scripts, whose classes are read as :class:`Inert`: POSTER++ pickles its log of accuracies."""
 
 STAND_INS = (
     "argparse.Namespace",
@@ -32,35 +32,37 @@ STAND_INS = (
     "numpy.dtype",
     "numpy.ndarray",
 )
-"""Harmless names beside weights, read as :class:`Inert` too: their values are of no use here."""
+"""Names that may occur beside weights, and are read as :class:`Inert` since their values are not needed."""
 
 MOST_NAMES = 32
+"""Largest number of names that are read as :class:`Inert`."""
+
 NESTED = ("state_dict", "model_state_dict", "model", "net")
-"""Under which keys training scripts put the weights."""
+"""Keys under which training scripts store the weights."""
 
 
 class Inert:
-    """Takes the place of a pickled object; keeps nothing and does nothing."""
+    """Stands for a pickled object, whose content it ignores."""
 
     def __new__(cls, *_: object, **__: object) -> Inert:
-        """Accepts whatever the object was made from."""
+        """Ignores the arguments."""
         return super().__new__(cls)
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Forgets it."""
+        """Ignores the arguments."""
 
     def __setstate__(self, _: object) -> None:
-        """Forgets what the object held."""
+        """Ignores the state."""
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file holds.
+    """Content of a weights file.
 
     Attributes:
-        path: The file.
-        tensors: Weights by name, on the CPU, without the prefix ``module.`` of data-parallel training.
-        epoch: Finished epochs, if the file says so.
+        path: Path of the file.
+        tensors: Weights by name, on the CPU; the names lack the prefix ``module.`` of data-parallel training.
+        epoch: Number of finished epochs, or None if the file does not hold it.
     """
 
     path: Path
@@ -72,7 +74,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     """Reads a torch file (of any age) or a safetensors file.
 
     Raises:
-        RunError: If it is missing, damaged, holds no weights, or names what only running its code could make.
+        RunError: If the file is missing or damaged, holds no weights, or could only be read by running its code.
     """
     if not path.is_file():
         raise RunError(f"The weights file {path} does not exist.", remedy="Check the path.")
@@ -81,8 +83,8 @@ def read_weights_file(path: Path) -> WeightsFile:
     content = load_without_code(path)
     if isinstance(content, Mapping) and {"state", "param_groups"} <= set(content):
         raise RunError(
-            f"{path} holds the state of an optimizer and no weights.",
-            remedy="POSTER++ writes that into its model_best.pth; the weights are in the file without 'best'.",
+            f"{path} holds the state of an optimizer, but no weights.",
+            remedy="POSTER++ saves it as model_best.pth; the weights are in the file without 'best' in its name.",
         )
     epoch = content.get("epoch") if isinstance(content, Mapping) else None
     tensors = find_tensors(path, content)
@@ -90,7 +92,11 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 
 def load_without_code(path: Path) -> Any:
-    """Unpickles a torch file with stand-ins for all but tensors and containers."""
+    """Unpickles a torch file; objects other than tensors and containers become :class:`Inert`.
+
+    Raises:
+        RunError: If the file is damaged, or names anything else.
+    """
     names = list(STAND_INS)
     while True:
         try:
@@ -102,12 +108,12 @@ def load_without_code(path: Path) -> Any:
                 names.append(name)
                 continue
             raise refusal(path, name, error) from error
-        except Exception as error:  # a hostile file can provoke any
+        except Exception as error:  # a hostile file may raise anything
             raise refusal(path, None, error) from error
 
 
 def foreign_name(error: UnpicklingError) -> str | None:
-    """Returns the name that the unpickler refused, if that was the reason."""
+    """Returns the name that the unpickler refused, or None if the error has another reason."""
     found = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
     return found[1] if found else None
 
@@ -116,11 +122,11 @@ def refusal(path: Path, name: str | None, error: Exception) -> RunError:
     """Returns the error for a file that cannot be read as weights."""
     if name:
         return RunError(
-            f"{path} is refused: it holds {name}, which only running code of the file could make.",
+            f"{path} is refused: it holds {name}, which only running code in the file could build.",
             allowed="Allowed: tensors, containers, NumPy values and classes of a training script.",
             remedy="If you trust it, save the weights alone where it was made: torch.save(model.state_dict(), …).",
         )
-    # Not torch's own message: it advises to read the file in the way that runs its code.
+    # The message of torch itself is not shown: it advises to read the file in a way that runs its code.
     return RunError(
         f"{path} cannot be read as a torch file ({type(error).__name__}).",
         allowed="Expected: a file of torch.save, or .safetensors.",
@@ -129,7 +135,11 @@ def refusal(path: Path, name: str | None, error: Exception) -> RunError:
 
 
 def find_tensors(path: Path, content: Any) -> dict[str, Tensor]:
-    """Returns the weights in what a torch file held."""
+    """Returns the weights in the content of a torch file.
+
+    Raises:
+        RunError: If there are none.
+    """
     for key in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -137,14 +147,18 @@ def find_tensors(path: Path, content: Any) -> dict[str, Tensor]:
     tensors = {str(name).removeprefix("module."): value.detach() for name, value in items if isinstance(value, Tensor)}
     if not tensors:
         raise RunError(
-            f"{path} holds no weights, but {type(content).__name__}.",
+            f"{path} holds no weights, but an object of type {type(content).__name__}.",
             allowed=f"Expected: tensors by name, at the top or under one of the keys {', '.join(NESTED)}.",
         )
     return tensors
 
 
 def read_safetensors(path: Path) -> WeightsFile:
-    """Reads a safetensors file; ``epoch`` comes from its metadata."""
+    """Reads a safetensors file, whose metadata may hold the epoch.
+
+    Raises:
+        RunError: If it is damaged.
+    """
     try:
         with safe_open(str(path), framework="pt") as stream:
             tensors = {name.removeprefix("module."): stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118

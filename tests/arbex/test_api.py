@@ -52,6 +52,7 @@ def test_all_names_are_there_and_others_are_not() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_functions_have_the_defaults_of_the_commands(name: str) -> None:
     ours = inspect.signature(getattr(arbex, name)).parameters
+    compared = []
     for parameter in COMMANDS[name].params:
         if not isinstance(parameter, click.Option) or not parameter.expose_value:
             continue
@@ -61,6 +62,8 @@ def test_functions_have_the_defaults_of_the_commands(name: str) -> None:
             continue
         here = ours[OTHERWISE.get(str(parameter.name), str(parameter.name))].default
         assert readable(parameter, here) == readable(parameter, parameter.get_default(click.Context(COMMANDS[name])))
+        compared.append(parameter.name)
+    assert compared
 
 
 def readable(parameter: click.Option, value: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from arbex.errors import DataError, UnsupportedError
 from calibration import TensorStatistics
 from calibration.collector import COUNTED, Collector
-from calibration.observers import OBSERVERS, STEPS, observe, rounding_error
+from calibration.histogram import Histogram, fitting_exponent
+from calibration.observers import OBSERVERS, magnitudes, observe, rounding_error
 
 
 def collect(*batches: torch.Tensor) -> TensorStatistics:
@@ -59,20 +63,58 @@ def test_percentile_drops_one_outlier_of_many() -> None:
     assert observe("percentile", collect(values)).high < 1.1
 
 
-def test_mse_is_as_good_as_the_best_range_of_a_plain_search() -> None:
-    p = torch.linspace(1e-5, 1 - 1e-5, 20_000)
-    values = torch.where(p < 0.5, (2 * p).log(), -(2 - 2 * p).log()).reshape(10, -1)  # of Laplace's distribution
+def test_percentile_of_few_values_cuts_nothing() -> None:
+    """A ten-thousandth of ten values is none: the outermost bins are part of the range, but not beyond the values."""
+    found = observe("percentile", collect(torch.tensor([[-3.3, -1.0, 0.1, 0.7, 9.9]])))
+    assert found == observe("minmax", collect(torch.tensor([[-3.3, 9.9]])))
+
+
+def test_ranges_of_values_that_are_all_positive_do_not_reach_to_zero() -> None:
+    seen = collect(torch.linspace(5.0, 6.0, 1000).reshape(1, -1))
+    for name in OBSERVERS:
+        assert observe(name, seen).low == 5.0, name
+        assert observe(name, seen).high == pytest.approx(6.0, abs=0.01), name
+
+
+def mean_square(values: torch.Tensor, low: float, high: float) -> float:
+    """Returns what 256 values from low to high, zero among them, cost."""
+    step = (high - low) / 255
+    zero = round(-low / step)
+    level = (values / step).round().add(zero).clamp(0, 255)
+    return float((((level - zero) * step - values) ** 2).mean())
+
+
+P = torch.linspace(1e-5, 1 - 1e-5, 20_000)
+LAPLACE = torch.where(P < 0.5, (2 * P).log(), -(2 - 2 * P).log()).reshape(10, -1)
+"""Evenly spaced quantiles of that distribution, from -10.8 to 10.8."""
+
+
+def with_outlier(values: torch.Tensor, outlier: float) -> torch.Tensor:
+    changed = values.clone()
+    changed[0, 0] = outlier
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("values", "lows", "highs"),
+    [
+        (LAPLACE, -np.linspace(3, 11, 17), np.linspace(3, 11, 17)),
+        (with_outlier(LAPLACE.abs(), 40.0), [0.0], np.linspace(8, 40, 33)),
+        (with_outlier(-LAPLACE.abs(), -40.0), -np.linspace(8, 40, 33), [0.0]),
+        (with_outlier(20 + LAPLACE.abs().repeat(10, 1) / 8, 22.5), [0.0], np.linspace(21, 23, 41)),
+    ],
+    ids=["two tails", "a far outlier", "a far negative outlier", "far from zero"],
+)
+def test_mse_is_as_good_as_the_best_range_of_a_plain_search(
+    values: torch.Tensor, lows: Sequence[float], highs: Sequence[float]
+) -> None:
     found = observe("mse", collect(values))
+    best = min(mean_square(values, low, high) for low in lows for high in highs)
+    assert mean_square(values, min(found.low, 0.0), max(found.high, 0.0)) <= 1.03 * best
 
-    def error(low: float, high: float) -> float:
-        step = (high - low) / STEPS
-        zero = round(-low / step)
-        level = (values / step).round().add(zero).clamp(0, STEPS)
-        return float((((level - zero) * step - values) ** 2).mean())
 
-    ends = np.linspace(3, 11, 41)
-    assert found.high < 0.97 * float(values.max())
-    assert error(found.low, found.high) <= 1.02 * min(error(-end, end) for end in ends)
+def test_mse_cuts_what_is_rare() -> None:
+    assert observe("mse", collect(LAPLACE)).high < 0.97 * float(LAPLACE.max())
 
 
 def test_rounding_error_by_hand() -> None:
@@ -80,6 +122,69 @@ def test_rounding_error_by_hand() -> None:
     seen = collect(torch.tensor([[0.2, 1.9, 255.0]]))
     histogram = seen.histogram.coarsened(0)
     assert rounding_error(histogram, np.array([0.0]), np.array([255.0]))[0] == pytest.approx(0.25 * 2 + 0.25)
+    # In bins of 1/2, the centers are .25, 1.75 and 255.25: a quarter of a step off, and the last one by being cut.
+    # Two of the first and three of the second count so often.
+    often = collect(torch.tensor([[0.2, 0.2, 1.9, 1.9, 1.9, 255.0]])).histogram.coarsened(-1)
+    assert rounding_error(often, np.array([0.0]), np.array([255.0]))[0] == pytest.approx(6 * 0.0625)
+    # A range from -51 to 204 has zero as its 51st step: -60 is cut to -51, 209 to 204.
+    wide = Histogram(1, -30, np.array([1] + [0] * 133 + [1]))  # centers -59 and 209
+    assert rounding_error(wide, np.array([-51.0]), np.array([204.0]))[0] == pytest.approx(8**2 + 5**2)
+
+
+def test_magnitudes_by_hand() -> None:
+    # Bins from -3 to 1: -3 joins 2, -2 joins 1, -1 joins 0, which then counts as much as 1.
+    assert magnitudes(Histogram(0, -3, np.array([1, 2, 4, 8, 16]))).tolist() == [18, 18, 1]
+
+
+def plain_threshold(counts: Sequence[int], levels: int) -> int:
+    """Returns how many bins of magnitudes are kept, as published, in plain loops.
+
+    S. Migacz, 8-bit inference with TensorRT, GTC 2017.
+    """
+    best, least = 0, math.inf
+    for kept in sorted({int(k) for k in np.linspace(levels, len(counts), 128)}):
+        p = [float(n) for n in counts[:kept]]
+        p[-1] += sum(counts[kept:])
+        q = [0.0] * kept
+        for step in range(levels):
+            inside = range(step * kept // levels, (step + 1) * kept // levels)
+            held = [i for i in inside if counts[i]]
+            for i in held:
+                q[i] = sum(counts[j] for j in inside) / len(held)
+        smallest = min(value for value in q if value)
+        q = [smallest if one and not other else other for one, other in zip(p, q)]
+        whole_p, whole_q = sum(p), sum(q)
+        kl = sum(a / whole_p * math.log(a / whole_p / (b / whole_q)) for a, b in zip(p, q) if a)
+        if kl < least - 1e-12:
+            best, least = kept, kl
+    return best
+
+
+def heavy_tailed() -> torch.Tensor:
+    quantiles = torch.linspace(1e-4, 1 - 1e-4, 20_000)
+    return ((2 * quantiles - 1) / (2 * quantiles * (1 - quantiles)).sqrt()).reshape(10, -1)  # of Student's t, 2 degrees
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        (heavy_tailed(), 128),
+        (heavy_tailed().relu(), 256),
+        (-heavy_tailed().relu(), 256),
+        (heavy_tailed().abs() + 1, 256),
+        (with_outlier(LAPLACE, 13.0), 128),
+    ],
+    ids=["two tails", "behind a ReLU", "negative", "positive", "an outlier"],
+)
+def test_entropy_is_the_published_threshold(values: torch.Tensor, levels: int) -> None:
+    seen = collect(values)
+    low, high = min(seen.low, 0.0), max(seen.high, 0.0)
+    histogram = seen.histogram.coarsened(fitting_exponent(low, high))
+    kept = plain_threshold(magnitudes(histogram).tolist(), levels)
+    threshold = kept * histogram.width
+    assert threshold < 0.9 * max(-low, high)
+    found = observe("entropy", seen)
+    assert (found.low, found.high) == (max(seen.low, -threshold), min(seen.high, threshold))
 
 
 def test_entropy_keeps_a_flat_distribution_and_cuts_a_long_tail() -> None:

@@ -72,6 +72,8 @@ def test_files_and_modules_exist(page: str) -> None:
 
 
 def test_what_does_not_exist_is_found() -> None:
+    assert FILE.findall("in `runtimes/none.py`") == ["runtimes/none.py"]
+    assert NAME.findall("`export.none(run)` and `runtimes.none`") == ["export.none", "runtimes.none"]
     assert list(
         dead_links("docs/data.md", "[a](weights.md#no-code-in-a-file-is-run) [b](none.md) [c](weights.md#x)")
     ) == [
@@ -112,4 +114,5 @@ def test_the_reference_names_every_key(
     assert invoke(command.format(bundles=bundles, faces=faces).split(), "arbex") == 0
     text = rendered["reference/json"] + rendered["reference/bundle"]
     found = set(keys(json.loads(capfd.readouterr().out)))
+    assert len(found) > 5
     assert [key for key in sorted(found) if f"<code>{key}</code>" not in text] == []

@@ -60,7 +60,7 @@ def test_every_target_computes_its_layers_in_integers(bundles: Path, target: str
     reasons = {i.reason: i for i in work.islands}
     assert set(reasons) == {IN_HEAD, STEM, PRODUCT}
     assert reasons[STEM].operators == 2
-    assert all(path.startswith("head") for path in reasons[IN_HEAD].modules)
+    assert {path.partition(".")[0] for path in reasons[IN_HEAD].modules} == {"head"}
 
 
 def test_floats_carry_no_such_record(bundles: Path) -> None:

@@ -74,7 +74,9 @@ def test_no_number_changes_and_the_original_stays(rewrite, fold, programs, image
 
 def test_linear_layers_see_matrices(programs: dict[bool, GraphModule]) -> None:
     flat = flatten_linear_layers(programs[True])
-    for node in [n for n in flat.graph.nodes if calls(n, (LINEAR,))]:
+    layers = [n for n in flat.graph.nodes if calls(n, (LINEAR,))]
+    assert len(layers) == 2
+    for node in layers:
         rows = node.args[0].args[0]
         assert calls(rows, ("aten.reshape.default",))
         assert rows.args[1] == [-1, 8]

@@ -63,8 +63,8 @@ def test_the_input_stage_normalizes_pixels(model: ExpressionClassifier, traced: 
 def test_half_precision_stops_at_the_head(traced: TracedModel) -> None:
     half = to_half(traced.program)
     parameters = dict(half.named_parameters())
-    assert all(v.dtype == torch.float16 for k, v in parameters.items() if k.startswith("encoder."))
-    assert all(v.dtype == torch.float32 for k, v in parameters.items() if k.startswith("head."))
+    assert {v.dtype for k, v in parameters.items() if k.startswith("encoder.")} == {torch.float16}
+    assert {v.dtype for k, v in parameters.items() if k.startswith("head.")} == {torch.float32}
     x = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
         exact, rough = traced.program(x)[0], half(x)[0]

@@ -45,7 +45,8 @@ def test_a_layer_by_hand() -> None:
     # Sums with the bias as 3: 127 + 3 + 3 = 133, 254 + 0 + 3 = 257, 255 x 127 + 3, 3; halved and rounded to even:
     # 66.5 to 66, 128.5 to 128, cut at 255, 1.5 to 2.
     assert exact(values).flatten().tolist() == [132.0, 256.0, 510.0, 4.0]
-    assert not any(is_dequantized(n.args[0]) for n in exact.graph.nodes if calls(n, (LINEAR,)))
+    layers = [n for n in exact.graph.nodes if calls(n, (LINEAR,))]
+    assert [is_dequantized(n.args[0]) for n in layers] == [False]
 
 
 def test_sums_beyond_float32_are_computed_in_float64() -> None:

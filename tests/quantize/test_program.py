@@ -82,10 +82,12 @@ def activation_quantizers(program: GraphModule) -> list[Node]:
 
 
 def test_convolutions_and_linears_of_the_encoder_are_quantized_and_none_of_the_head(quantized: GraphModule) -> None:
-    for node in quantized.graph.nodes:
-        if str(node.target) in WEIGHTED:
-            is_float = in_head(node) or module_path(node) in STEMS
-            assert all(map(is_int8, node.args[:2])) != is_float, module_path(node)
+    layers = [n for n in quantized.graph.nodes if str(n.target) in WEIGHTED]
+    assert len([n for n in layers if in_head(n)]) == 6
+    assert len(layers) > 50
+    for node in layers:
+        is_float = in_head(node) or module_path(node) in STEMS
+        assert all(map(is_int8, node.args[:2])) != is_float, module_path(node)
 
 
 def test_on_a_cpu_convolutions_pass_int8_on(for_cpu: GraphModule) -> None:
@@ -150,9 +152,13 @@ def test_a_cpu_gets_all_eight_bits_after_a_relu(for_cpu: GraphModule) -> None:
     assert {(n.args[2], n.args[3], n.args[4]) for n in after} == {(-128, -128, 127)}
 
 
-def test_batch_norms_of_the_encoder_are_folded(quantized: GraphModule) -> None:
-    norms = [n for n in quantized.graph.nodes if "batch_norm" in str(n.target)]
-    assert {in_head(n) for n in norms} <= {True}
+def batch_norms(program: GraphModule) -> list[Node]:
+    return [n for n in program.graph.nodes if "batch_norm" in str(n.target)]
+
+
+def test_batch_norms_of_the_encoder_are_folded(traced: TracedModel, quantized: GraphModule) -> None:
+    assert len(batch_norms(traced.program)) > 30
+    assert [in_head(n) for n in batch_norms(quantized)] == [True, True]
 
 
 @pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])

@@ -77,8 +77,9 @@ def test_a_path_out_of_the_bundle_is_refused(cpu: Path, name: str) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", "not json", '{"schema": 99}'])
 def test_a_damaged_manifest_is_one_paragraph(cpu: Path, content: str) -> None:
     (cpu / "manifest.json").write_text(content)
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="manifest") as told:
         open_bundle(cpu)
+    assert "\n" not in str(told.value)
 
 
 def test_a_pickle_among_the_golden_vectors_is_not_run(cpu: Path, tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchmetrics.functional.classification import multiclass_calibration_error
+from numpy.typing import NDArray
 
 from runtimes.base import Prediction
 from runtimes.manifest import Thresholds
@@ -56,11 +55,54 @@ def test_rank_correlation_agrees_with_scipy_and_knows_constants() -> None:
 
 
 def test_calibration_error_agrees_with_torchmetrics() -> None:
+    import torch  # here, since all other tests do without it
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(5), 400)
     labels = rng.integers(0, 5, 400)
     expected = multiclass_calibration_error(torch.from_numpy(p), torch.from_numpy(labels), 5, n_bins=15)
     assert calibration_error(p, labels) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_probability_of_one_belongs_to_the_last_bin() -> None:
+    # Confidences 1 and .95 share a bin: a gap of 1 for the mistake and of -.05 for the other, .95 over two images.
+    p = np.array([[1.0, 0.0], [0.95, 0.05]])
+    assert calibration_error(p, np.array([1, 0])) == pytest.approx(0.95 / 2)
+
+
+def test_compare_by_hand() -> None:
+    even, coin = [0.5, 0.5], [0.25, 0.75]
+    parity = compare(prediction([even] * 4), prediction([even, coin, even, even]))
+    # .14384 once and 0 three times: a mean of a quarter of it, a deviation of sqrt(3) / 4 of it, by sqrt(4) images
+    assert parity.mean_kl == pytest.approx(0.14384 / 4, abs=1e-5)
+    assert parity.mean_kl_error == pytest.approx(0.14384 * 3**0.5 / 4 / 2, abs=1e-5)
+    assert parity.max_kl == pytest.approx(0.14384, abs=1e-5)
+    swapped = compare(prediction([coin]), prediction([even]))
+    assert swapped.mean_kl == pytest.approx(0.13081, abs=1e-5)  # .25 ln(.25/.5) + .75 ln(.75/.5)
+
+
+def test_agreement_is_of_the_most_probable_class() -> None:
+    a = prediction([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]])
+    b = prediction([[0.3, 0.6, 0.1], [0.6, 0.1, 0.3]])
+    assert compare(a, b).top1_agreement == 0.5
+
+
+def test_each_output_is_compared_with_its_own() -> None:
+    a = prediction([[0.6, 0.4], [0.7, 0.3], [0.8, 0.2]])
+    assert compare(a, replace_output(a, confidence=a.confidence[::-1])).confidence_rank_correlation == pytest.approx(-1)
+    assert compare(a, replace_output(a, confidence=a.confidence + 0.25)).max_abs_error == pytest.approx(0.25)
+    assert compare(a, replace_output(a, primary=a.primary + 0.125)).max_abs_error == pytest.approx(0.125)
+
+
+def replace_output(whole: Prediction, **parts: NDArray[np.float32]) -> Prediction:
+    return whole._replace(**parts)
+
+
+def test_calibration_worsens_by_a_positive_number() -> None:
+    right = np.array([0])
+    parity = compare(prediction([[0.9, 0.1]]), prediction([[0.6, 0.4]]), right)
+    assert parity.ece_delta == pytest.approx(0.3, abs=1e-6)
 
 
 def test_compare_counts_agreement_and_the_largest_error() -> None:
@@ -130,7 +172,18 @@ def kl_of(mean_kl: float, error: float, samples: int) -> list[str]:
 
 def test_few_images_are_allowed_what_chance_makes_of_them_but_never_twice_the_limit() -> None:
     assert kl_of(1.1e-3, 0.0, 32)
-    assert not kl_of(1.1e-3, 1e-4, 32)
+    assert not kl_of(1.19e-3, 1e-4, 32)  # 1.96 times the error
+    assert kl_of(1.2e-3, 1e-4, 32)
+    assert not kl_of(2e-3, 1.0, 32)
     assert kl_of(2.1e-3, 1.0, 32)
     assert kl_of(1.1e-3, 1e-4, 1000)
     assert not kl_of(1e-3, 0.0, 1000)
+
+
+def test_a_limit_that_is_met_exactly_holds_and_one_of_zero_is_a_limit() -> None:
+    a, b = prediction([[0.5, 0.5]]), prediction([[0.625, 0.375]])
+    assert violations(compare(a, b), Thresholds(max_abs_error=0.125)) == []
+    assert violations(compare(a, b), Thresholds(max_abs_error=0.12)) == ["max error 1.25e-01 exceeds 1e-01"]
+    assert violations(compare(a, a), Thresholds(mean_kl=0.0, max_abs_error=0.0)) == []
+    assert len(violations(compare(a, b), Thresholds(mean_kl=0.0, max_abs_error=0.0))) == 2
+    assert violations(compare(a, b), Thresholds()) == []

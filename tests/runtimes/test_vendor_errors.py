@@ -56,6 +56,7 @@ def failing(runtime: type[Runtime], error: Exception) -> Runtime:
 @pytest.mark.parametrize("known", EXECUTED, ids=lambda known: known.name)
 def test_every_exception_of_the_vendor_is_translated_with_its_cause(known: Format) -> None:
     assert known.runtime is not None
+    assert any(package.is_installed for package in known.packages)  # else its exceptions would not be looked at
     for kind in exceptions_of(known):
         error = kind.__new__(kind)
         with failing(known.runtime, error) as runtime, pytest.raises(BackendError, match="cannot run model") as told:

@@ -30,6 +30,7 @@ EXECUTED = {"onnx": "onnxruntime", "tflite": "litert"}
 def test_every_artifact_of_every_target_passes(bundles: Path, target: str) -> None:
     report = verify_bundle(open_bundle(bundles / target))
     assert report.passed, report
+    assert {row.precision for row in report.artifacts} >= {"fp32", "int8"}
     for row in report.artifacts:
         assert row.executed == (row.format in EXECUTED)
         if row.executed:

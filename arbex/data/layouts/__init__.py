@@ -1,4 +1,4 @@
-"""Layouts of data sets on disk: what lies where, and what it means. A layout is one file with one class."""
+"""Layouts of data sets on disk. A layout is one file with one class."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LAYOUTS = {
     "jaffe": "arbex.data.layouts.jaffe:Jaffe",
     "ferg": "arbex.data.layouts.ferg:Ferg",
 }
-"""From the name on the command line to ``module:class``."""
+"""``module:class`` of each layout by its name on the command line."""
 
 
 class DataSource(NamedTuple):
-    """Where a data set is, and how it is laid out.
+    """Location and layout of a data set.
 
     Attributes:
         layout: Name of the layout.
@@ -70,17 +70,18 @@ def parse_source(data: str) -> DataSource:
 
 
 def open_layout(data: str) -> Layout:
-    """Returns the layout of a data set: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
+    """Returns the layout of a data set, which is given as ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
 
     Raises:
-        DataError: If it is unknown, or the folder does not exist, cannot be read, or holds something else.
+        UnsupportedError: If the layout, an option or its value is not known.
+        DataError: If an option has no value, or the folder does not exist or cannot be read.
     """
     name, options, root = parse_source(data)
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(
             f"The data folder {root} {what}.",
-            remedy="Give a folder <split>/<class>/<image>, or draw one with: arbex synth faces.",
+            remedy="Give a folder with the images in <split>/<class>/, or draw one with: arbex synth faces.",
         )
     check_readable(root)
     found: type[Layout] = load("layout", name, LAYOUTS)

@@ -1,4 +1,4 @@
-"""The layout ``affectnet``: AffectNet (Mollahosseini et al. 2017), in either form in which it is given out.
+"""The layout ``affectnet``: AffectNet (Mollahosseini et al. 2017), in both forms in which it is distributed.
 
 train_set/images/0.jpg, train_set/annotations/0_exp.npy; val_set likewise
 training.csv, validation.csv and Manually_Annotated_Images/<folder>/<name>.jpg
@@ -18,35 +18,35 @@ from arbex.errors import DataError
 from arbex.images import SUFFIXES, list_folder
 
 OWN = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
-"""Codes 0 to 7; 8 to 10 are none, uncertain and no face, which are left out."""
+"""Classes of the codes 0 to 7. The codes 8 to 10 (none, uncertain, no face) are left out."""
 
 LARGEST_CODE = 10
 ORDER = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "contempt")
 SETS = {"train": "train_set", "test": "val_set"}
 TABLES = {"train": "training.csv", "test": "validation.csv"}
 IMAGES = ("Manually_Annotated_Images", "Manually_Annotated", ".")
-"""Folders below which the tables' paths may start."""
+"""Folders that the paths in the tables may be relative to."""
 
 
 class AffectNet(Layout):
     """Eight classes, or seven without contempt.
 
-    The official validation set, on which the field reports, serves as ``test``; the test set was never given out. For
-    validation a tenth of the training images is held out.
+    The official validation set serves as ``test``, since the test set was never published; the literature reports
+    results on it. A tenth of the training images is held out for validation.
     """
 
     name = "affectnet"
     options = {"classes": ("8", "7")}
 
     def splits(self) -> Sequence[str]:
-        """Returns the splits that are there."""
+        """Returns the splits that exist."""
         found = [s for s in SETS if (self.root / SETS[s] / "images").is_dir() or (self.root / TABLES[s]).is_file()]
         if not found:
             raise self.missing("train_set/images or training.csv", "train_set and val_set, or training.csv")
         return found
 
     def labels(self, split: str) -> tuple[str, ...]:
-        """Returns seven expressions and, for eight classes, contempt."""
+        """Returns the seven expressions and, for eight classes, contempt."""
         return ORDER[: int(self.chosen["classes"])]
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
@@ -58,7 +58,7 @@ class AffectNet(Layout):
         ]
 
     def from_arrays(self, folder: Path) -> Iterator[tuple[Path, int]]:
-        """Yields images and codes of the newer form, whose codes lie each in a file of its own."""
+        """Yields images and codes of the newer form, in which each code has a file of its own."""
         files = [Path(entry.path) for entry in list_folder(folder / "images")]
         for file in sorted(files, key=lambda p: (len(p.stem), p.stem)):
             if file.suffix.lower() not in SUFFIXES:
@@ -69,12 +69,12 @@ class AffectNet(Layout):
             except (OSError, ValueError, TypeError) as error:
                 raise DataError(
                     f"The annotation {code} cannot be read: {error}.",
-                    allowed=f"Expected: one number from 0 to {LARGEST_CODE}.",
-                    remedy="Get the data set again, or remove the image.",
+                    allowed=f"Allowed: 0 to {LARGEST_CODE}.",
+                    remedy="Download the data set again, or remove the image.",
                 ) from error
 
     def from_table(self, table: Path) -> Iterator[tuple[Path, int]]:
-        """Yields images and codes of the older form."""
+        """Yields images and codes of the older form, in which a table holds the codes."""
         base = next(self.root / name for name in IMAGES if (self.root / name).is_dir())
         with table.open(newline="", encoding="utf-8") as stream:
             for number, row in enumerate(csv.DictReader(stream), start=2):
@@ -88,11 +88,11 @@ class AffectNet(Layout):
 
 
 def checked(code: int) -> int:
-    """Returns a code of an expression.
+    """Returns the code of an expression.
 
     Raises:
-        ValueError: If there is no such code.
+        ValueError: If it is out of range.
     """
     if not 0 <= code <= LARGEST_CODE:
-        raise ValueError(f"{code} is no code of an expression")
+        raise ValueError(f"{code} is not the code of an expression")
     return code

@@ -1,7 +1,7 @@
-"""The layout ``affwild2``: Aff-Wild2's expression challenge (Kollias, Zafeiriou 2019): frames by video.
+"""The layout ``affwild2``: frames of videos from Aff-Wild2's expression challenge (Kollias, Zafeiriou 2019).
 
 cropped_aligned/<video>/00001.jpg
-annotations/EXPR_Set/Train_Set/<video>.txt      a header, then a line a frame: 0 to 7, or -1 for unlabeled
+annotations/EXPR_Set/Train_Set/<video>.txt      a header, then one line per frame: 0 to 7, or -1 for unlabeled
 annotations/EXPR_Set/Validation_Set/<video>.txt
 """
 
@@ -25,35 +25,35 @@ UNLABELED = -1
 class AffWild2(Layout):
     """Labeled frames; the groups are the videos.
 
-    The official validation videos serve as ``test``, since the test set's labels are not given out. For validation a
-    tenth of the training videos is held out.
+    The official validation videos serve as ``test``, since the labels of the test set are not published. A tenth of the
+    training videos is held out for validation.
     """
 
     name = "affwild2"
 
     def splits(self) -> Sequence[str]:
-        """Returns the splits that are there."""
+        """Returns the splits that exist."""
         found = [split for split in FOLDERS if self.annotations(split)]
         if not found:
             raise self.missing("Train_Set", "a folder Train_Set with one text file per video, at most two folders deep")
         return found
 
     def annotations(self, split: str) -> Path | None:
-        """Returns the folder with a split's annotations, which challenges put at different depths."""
+        """Returns the folder with the annotations of a split, whose depth differs between challenges, or None."""
         for name in FOLDERS[split]:
             below = [self.root / name, *sorted(self.root.glob(f"*/{name}")), *sorted(self.root.glob(f"*/*/{name}"))]
-            # Other tracks of the challenge, valence and action units, have folders of the same name.
+            # The tracks for valence and action units have folders of the same name.
             for folder in sorted(below, key=lambda p: "EXPR" not in str(p.relative_to(self.root))):
                 if folder.is_dir():
                     return folder
         return None
 
     def labels(self, split: str) -> tuple[str, ...]:
-        """Returns seven expressions and ``other``."""
+        """Returns the seven expressions and ``other``."""
         return ORDER
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
-        """Returns the labeled frames that there are; a frame in which no face was found has none."""
+        """Returns the labeled frames that have an image; frames without a detected face have none."""
         folder = self.annotations(split)
         base = next((self.root / name for name in FRAMES if (self.root / name).is_dir()), None)
         if folder is None or base is None:
@@ -81,7 +81,7 @@ def read_codes(file: Path) -> Iterator[int]:
     """Yields the code of each frame of a video.
 
     Raises:
-        DataError: If a line is no code.
+        DataError: If a line is not a code.
     """
     lines = file.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines[1:], start=2):

@@ -1,4 +1,4 @@
-"""What every layout of a data set on disk offers."""
+"""The interface of every layout of a data set on disk."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from arbex.data.samples import Sample
 from arbex.errors import DataError
 
 ANY = ""
-"""Name of the one split of a data set that has none: it serves as each of them."""
+"""Name of the only split of a data set without splits, which serves as each of them."""
 
 
 class Layout(ABC):
-    """A way in which a data set lies on disk.
+    """The layout of a data set on disk.
 
     Args:
         root: Folder of the data set.
-        options: Values of options; those that are left out have their defaults.
+        options: Values of options by name; the others have their defaults.
 
     Raises:
         UnsupportedError: If an option or its value is not known.
@@ -31,7 +31,7 @@ class Layout(ABC):
     """Allowed values of each option; the first is the default."""
 
     def __init__(self, root: Path, options: Mapping[str, str]) -> None:
-        """Keeps folder and options."""
+        """Checks the options."""
         self.root = root
         for key, value in options.items():
             check_name("option", key, self.options, of=f"the layout {self.name!r}")
@@ -40,7 +40,11 @@ class Layout(ABC):
 
     @abstractmethod
     def splits(self) -> Sequence[str]:
-        """Returns which of ``train``, ``val`` and ``test`` there are, or ``ANY`` where images are not split."""
+        """Returns which of ``train``, ``val`` and ``test`` exist, or ``ANY`` alone if the images are not split.
+
+        Raises:
+            DataError: If the folder does not hold such a data set.
+        """
 
     @abstractmethod
     def labels(self, split: str) -> tuple[str, ...]:
@@ -51,26 +55,29 @@ class Layout(ABC):
         """Returns the images of a split.
 
         Args:
-            split: One that there is.
-            labels: Class order of their labels: a permutation of ``labels(split)``.
-        """
-
-    def check_order(self, found: tuple[str, ...], expected: tuple[str, ...]) -> None:  # noqa: B027 - most have none
-        """Refuses the order of classes that the data set has of its own, where it must be the model's.
+            split: One of ``splits()``.
+            labels: Class names in the order of the model, a permutation of ``labels(split)``.
 
         Raises:
-            DataError: If it is another one.
+            DataError: If the images or their labels cannot be read.
+        """
+
+    def check_order(self, found: tuple[str, ...], expected: tuple[str, ...]) -> None:  # noqa: B027 - most layouts have none
+        """Checks the order of classes that a data set declares, if any.
+
+        Raises:
+            DataError: If it must be the order of the model, and is not.
         """
 
     def missing(self, what: str, expected: str) -> DataError:
-        """Returns the error that says that a file or folder of the data set is not there."""
+        """Returns the error for a file or folder of the data set that does not exist."""
         return DataError(
             f"{self.root} is not in the layout {self.name!r}: {what} is missing.",
             allowed=f"Expected: {expected}.",
-            remedy="See docs/data.md for where to get it and how it lies on disk.",
+            remedy="See docs/data.md for where to get it and for its layout on disk.",
         )
 
 
 def permuted(votes: Sequence[int], own: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]:
-    """Returns votes in another order of classes."""
+    """Returns votes, given for the classes ``own``, in the order of the classes ``wanted``."""
     return tuple(int(votes[own.index(name)]) for name in wanted)

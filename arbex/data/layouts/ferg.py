@@ -8,7 +8,7 @@ from arbex.data.layouts.people import NamedFaces
 
 
 class Ferg(NamedFaces):
-    """55,767 images; the groups are the characters."""
+    """55,767 images. The groups are the characters."""
 
     name = "ferg"
     expected = "aia/aia_anger/aia_anger_1.png"

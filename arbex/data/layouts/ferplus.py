@@ -1,7 +1,7 @@
-"""The layout ``ferplus``: FER+ (Barsoum et al. 2016), ten votes an image for the images of FER2013.
+"""The layout ``ferplus``: FER+ (Barsoum et al. 2016), ten votes per image for the images of FER2013.
 
 fer2013new.csv      Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
-fer2013.csv         emotion,pixels,Usage: row by row the same images; or, in its place,
+fer2013.csv         emotion,pixels,Usage: the same images row by row; or, instead of it,
 FER2013Train/fer0000000.png, FER2013Valid/…, FER2013Test/…
 """
 
@@ -18,7 +18,7 @@ VOTES, PIXELS = "fer2013new.csv", "fer2013.csv"
 USAGES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 FOLDERS = {"train": "FER2013Train", "val": "FER2013Valid", "test": "FER2013Test"}
 OWN = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""Order of the columns."""
+"""Classes in the order of the columns."""
 
 ORDER = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "contempt")
 
@@ -26,9 +26,13 @@ ORDER = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surpris
 class FerPlus(Layout):
     """Majority labels and votes.
 
-    Options: ``outliers`` drops single votes, as the authors do; ``unknown`` and ``nonface`` drop the images that most
-    annotators could not name or found to be no face, or keep them with the strongest expression; ``majority=half``
-    drops those on which no more than half of the annotators agree; ``classes=7`` leaves contempt out.
+    Options:
+        outliers: Whether to ``drop`` single votes, as the authors do, or to ``keep`` them.
+        unknown: Whether to ``drop`` images that most annotators could not name, or to ``keep`` them with the strongest
+            expression.
+        nonface: The same for images that most annotators found not to be a face.
+        majority: ``half`` drops images on which at most half of the annotators agree.
+        classes: ``7`` leaves contempt out.
     """
 
     name = "ferplus"
@@ -41,7 +45,7 @@ class FerPlus(Layout):
     }
 
     def splits(self) -> Sequence[str]:
-        """Returns the splits for which there are images."""
+        """Returns the splits that have images."""
         if not (self.root / VOTES).is_file():
             raise self.missing(VOTES, f"{VOTES} beside {PIXELS} or {', '.join(FOLDERS.values())}")
         there = [s for s in FOLDERS if (self.root / PIXELS).is_file() or (self.root / FOLDERS[s]).is_dir()]
@@ -50,7 +54,7 @@ class FerPlus(Layout):
         return there
 
     def labels(self, split: str) -> tuple[str, ...]:
-        """Returns seven expressions and contempt."""
+        """Returns the seven expressions and, for eight classes, contempt."""
         return ORDER[: int(self.chosen["classes"])]
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
@@ -61,7 +65,7 @@ class FerPlus(Layout):
                 if row.get("Usage") != USAGES[split]:
                     continue
                 kept = self.judge(self.read_votes(row, number + 2))
-                # Images that were taken out of FER+ have no name.
+                # Images that FER+ has removed have no name.
                 if kept is None or not (row.get("Image name") or "").strip():
                     continue
                 label, votes = kept
@@ -70,7 +74,7 @@ class FerPlus(Layout):
         return found
 
     def sample(self, split: str, image: str, row: int, label: int, votes: tuple[int, ...]) -> Sample:
-        """Returns an image of the folder, or a row of the table where there is no folder."""
+        """Returns an image in the folder, or a row of the table if the folder does not exist."""
         folder = self.root / FOLDERS[split]
         if folder.is_dir():
             return Sample(folder / image, label, votes=votes)
@@ -87,7 +91,7 @@ class FerPlus(Layout):
             ) from error
 
     def judge(self, votes: list[int]) -> tuple[str, list[int]] | None:
-        """Returns label and votes for the expressions, or nothing for an image that is left out."""
+        """Returns label and votes for the expressions, or None for an image that is left out."""
         if self.chosen["outliers"] == "drop":
             votes = [vote if vote > 1 else 0 for vote in votes]
         expressions, unknown, nonface = votes[: len(OWN)], votes[-2], votes[-1]

@@ -1,4 +1,4 @@
-"""The layout ``folder``: ``<split>/<class>/<image>``, with an optional table of votes and subjects."""
+"""The layout ``folder``: ``<split>/<class>/<image>``, with an optional table of votes and people."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from arbex.images import find_images, is_there, list_folder
 from arbex.spec import EXPRESSIONS, SPLITS
 
 USUAL = (*EXPRESSIONS, "contempt", "other")
+"""Usual order of expressions."""
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -22,25 +23,25 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 class Folder(Layout):
-    """``<split>/<class>/<image>`` or ``<class>/<image>``; ``classes.txt`` and ``labels.csv`` if there are any."""
+    """``<split>/<class>/<image>`` or ``<class>/<image>``, with optional files ``classes.txt`` and ``labels.csv``."""
 
     name = "folder"
 
     def splits(self) -> Sequence[str]:
-        """Returns the splits that have a folder; without any, the root is all of them."""
+        """Returns the splits that have a folder; without any, the root serves as each of them."""
         found = [split for split in SPLITS if self.folder(split)]
         if found:
             return found
         return [ANY]
 
     def folder(self, split: str) -> Path | None:
-        """Returns the folder of a split, or nothing when it is missing."""
+        """Returns the folder of a split, or None if it does not exist."""
         if split == ANY:
             return self.root
         return next((self.root / name for name in SPLITS[split] if (self.root / name).is_dir()), None)
 
     def declared(self) -> tuple[str, ...] | None:
-        """Returns the class order that ``classes.txt`` declares, if there is one."""
+        """Returns the class order that ``classes.txt`` declares, or None without such a file."""
         file = self.root / "classes.txt"
         if not file.is_file():
             return None
@@ -48,7 +49,7 @@ class Folder(Layout):
         return tuple(line.strip() for line in lines if line.strip())
 
     def labels(self, split: str) -> tuple[str, ...]:
-        """Returns the class order: declared, else the usual one of expressions, else alphabetical."""
+        """Returns the class names in the declared order, else in that of ``USUAL``, else alphabetically."""
         folder = self.folder(split) or self.root
         names = [p.name for p in class_folders(folder)]
         declared = self.declared()
@@ -65,16 +66,16 @@ class Folder(Layout):
         return tuple(usual) if len(usual) == len(names) else tuple(names)
 
     def check_order(self, found: tuple[str, ...], expected: tuple[str, ...]) -> None:
-        """Refuses a declared order that is not the model's, since votes go by position."""
+        """Refuses a declared order other than that of the model, since votes are assigned by position."""
         if self.declared():
             raise DataError(
                 f"{self.root / 'classes.txt'} declares the class order {', '.join(found)}; the model answers in the "
                 f"order {', '.join(expected)}.",
-                remedy="Put classes.txt into the model's order (votes in labels.csv go by position).",
+                remedy="Put classes.txt into the order of the model (votes in labels.csv are assigned by position).",
             )
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
-        """Returns the images below the class folders, with what ``labels.csv`` knows of them."""
+        """Returns the images below the class folders, with people and votes from ``labels.csv``."""
         folder = self.folder(split) or self.root
         table, samples = self.read_table(labels), []
         for label, name in enumerate(labels):
@@ -84,7 +85,7 @@ class Folder(Layout):
         return samples
 
     def read_table(self, labels: tuple[str, ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Reads ``labels.csv``: subject and votes by file name relative to the root."""
+        """Reads person and votes from ``labels.csv``, by file name relative to the root."""
         file = self.root / "labels.csv"
         if not file.is_file():
             return {}

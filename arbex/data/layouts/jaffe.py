@@ -1,4 +1,4 @@
-"""The layout ``jaffe``: JAFFE (Lyons, Kamachi, Gyoba 1998): ``KA.AN1.39.tiff`` is person KA, angry."""
+"""The layout ``jaffe``: JAFFE (Lyons, Kamachi, Gyoba 1998); ``KA.AN1.39.tiff`` is person KA, angry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from arbex.data.layouts.people import NamedFaces
 
 
 class Jaffe(NamedFaces):
-    """213 images of ten people; the label is in the file name."""
+    """213 images of ten people, with the labels in the file names."""
 
     name = "jaffe"
     expected = "KA.AN1.39.tiff"

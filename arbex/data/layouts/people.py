@@ -1,4 +1,4 @@
-"""Data sets that come without splits, of few people: every split has people of its own."""
+"""Data sets of few people that have no splits: each split is given people of its own."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from arbex.images import find_images
 from arbex.spec import EXPRESSIONS
 
 TEST_PEOPLE = 5
-"""Every 5th person, in the order of their names, is for testing."""
+"""Every 5th person in the order of their names is in the test split."""
 
 
 class NamedFaces(Layout):
-    """Images whose names say who shows what."""
+    """Images whose names hold the person and the expression."""
 
     codes: ClassVar[Mapping[str, str]]
-    """From what stands in a name to the expression."""
+    """Expression of each code in a file name."""
 
     pattern: ClassVar[re.Pattern[str]]
-    """Matches a file name, with the groups ``person`` and ``code``."""
+    """Pattern of a file name, with the groups ``person`` and ``code``."""
 
     expected: ClassVar[str]
+    """Example of a file name, for errors."""
 
     def splits(self) -> Sequence[str]:
         """Returns ``train`` and ``test``."""
@@ -38,12 +39,12 @@ class NamedFaces(Layout):
         return EXPRESSIONS
 
     def images(self) -> list[tuple[Path, str, str]]:
-        """Returns each image with its person and the code of its expression; other files are left out."""
+        """Returns each image with its person and the code of its expression; files with other names are left out."""
         matches = ((file, self.pattern.fullmatch(file.name)) for file in find_images(self.root))
         return [(file, match["person"], match["code"]) for file, match in matches if match]
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
-        """Returns the images of a split's people."""
+        """Returns the images of the people in a split."""
         images = self.images()
         testing = set(sorted({person for _, person, _ in images})[::TEST_PEOPLE])
         return [

@@ -1,6 +1,6 @@
-"""The layout ``rafdb``: RAF-DB's basic expressions (Li, Deng, Du 2017).
+"""The layout ``rafdb``: the basic expressions of RAF-DB (Li, Deng, Du 2017).
 
-basic/EmoLabel/list_patition_label.txt      "train_00001.jpg 5", one line an image
+basic/EmoLabel/list_patition_label.txt      one line per image, such as "train_00001.jpg 5"
 basic/Image/aligned/train_00001_aligned.jpg
 """
 
@@ -15,21 +15,21 @@ from arbex.errors import DataError
 from arbex.spec import EXPRESSIONS
 
 CODES = {"1": "surprise", "2": "fear", "3": "disgust", "4": "happiness", "5": "sadness", "6": "anger", "7": "neutral"}
-LIST = Path("EmoLabel/list_patition_label.txt")  # its authors' spelling
+LIST = Path("EmoLabel/list_patition_label.txt")  # spelled so by its authors
 
 
 class RafDb(Layout):
-    """The folder ``basic``, or the one that holds it."""
+    """The folder ``basic``, or its parent."""
 
     name = "rafdb"
 
     @property
     def basic(self) -> Path:
-        """The folder with ``EmoLabel`` and ``Image``."""
+        """Folder with ``EmoLabel`` and ``Image``."""
         return self.root / "basic" if (self.root / "basic").is_dir() else self.root
 
     def splits(self) -> Sequence[str]:
-        """Returns ``train`` and ``test``: RAF-DB has no validation split."""
+        """Returns ``train`` and ``test``; RAF-DB has no validation split."""
         if not (self.basic / LIST).is_file():
             raise self.missing(str(LIST), f"basic/{LIST} beside basic/Image/aligned")
         return "train", "test"
@@ -39,7 +39,7 @@ class RafDb(Layout):
         return EXPRESSIONS
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
-        """Returns the aligned images of a split; their names begin with it."""
+        """Returns the aligned images of a split; their names begin with the name of the split."""
         found = []
         lines = (self.basic / LIST).read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
@@ -56,6 +56,6 @@ class RafDb(Layout):
         return found
 
     def image(self, name: str) -> Path:
-        """Returns the aligned image of a name in the list: ``x.jpg`` is ``x_aligned.jpg``."""
+        """Returns the aligned image for a name in the list, ``x_aligned.jpg`` for ``x.jpg``."""
         stem, _, suffix = name.rpartition(".")
         return self.basic / "Image" / "aligned" / f"{stem}_aligned.{suffix}"

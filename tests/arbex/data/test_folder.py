@@ -63,6 +63,7 @@ def test_people_are_held_out_whole(faces: Path, tmp_path: Path) -> None:
     shutil.copytree(faces, root, ignore=shutil.ignore_patterns("val"))
     train = read_split(str(root), "train", hold_out=True)
     val = read_split(str(root), "val", hold_out=True)
+    assert val.samples
     assert not {s.group for s in train.samples} & {s.group for s in val.samples}
     assert len(train.samples) + len(val.samples) == len(read_split(str(root), "train").samples)
 

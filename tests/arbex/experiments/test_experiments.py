@@ -22,6 +22,12 @@ from arbex.progress import Reporter
 TINY = Budget(preset="tiny", epochs=1, seeds=2, grid=False, assignments=("images_per_class=4", "batch_size=14"))
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes as many threads as there are cores, and torch keeps that number: all later tests would have it."""
+    monkeypatch.setattr("arbex.experiments.runner.os.cpu_count", lambda: 1)
+
+
 class Lines(Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -35,6 +41,7 @@ class Lines(Reporter):
 def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: str, tmp_path: Path) -> None:
     chosen = BUDGETS[budget]
     settings = load_experiment(name).settings(chosen)
+    assert settings
     assert len({setting.name for setting in settings}) == len(settings)
     assert {setting.method for setting in settings} <= set(METHODS)
     jobs = plan_jobs(settings, chosen, "data", tmp_path, 2)
@@ -42,6 +49,14 @@ def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: 
     assert {job.teacher for job in jobs} - {None} <= {job.run for job in jobs if job.teacher is None}
     for job in jobs:
         assert shlex.split(job.commands[0])[:2] == ["arbex", "train"]
+
+
+def test_a_method_that_needs_a_teacher_has_one_that_is_trained_before(tmp_path: Path) -> None:
+    jobs = plan_jobs(load_experiment("table-5").settings(TINY), TINY, "data", tmp_path, 1)
+    taught = [job for job in jobs if job.teacher]
+    assert {job.setting.method for job in taught} == {"efficientface"}
+    runs = [job.run for job in jobs]
+    assert all(job.teacher in runs for job in taught)
 
 
 def test_the_grids_are_the_papers() -> None:
@@ -98,7 +113,7 @@ def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path) -> None:
     assert [outcome.seed for outcome in first] == [0, 1]
     said.lines.clear()
     both = run_all(settings, TINY, str(faces), tmp_path, 2, said)
-    assert said.lines[0] == "2 of 4 runs are finished already"
+    assert said.lines[0] == "2 of 4 runs are already finished"
     assert len(said.lines) == 3
     assert [o.scores for o in both if o.setting == settings[0].name] == [o.scores for o in first]
 
@@ -133,7 +148,7 @@ def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path) 
 
     outcome = perform(job)
     assert read_outcome(job) == outcome
-    with pytest.raises(RunError, match="was trained with: .*wanted is: .*--data elsewhere.*another --out"):
+    with pytest.raises(RunError, match="was trained with: .*the experiment needs: .*--data elsewhere.*another --out"):
         read_outcome(replace(job, data="elsewhere"))
     (job.run / "result.json").write_text("{}")
     with pytest.raises(RunError, match="is damaged"):

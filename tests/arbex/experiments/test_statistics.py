@@ -22,7 +22,7 @@ def test_one_value_has_no_interval() -> None:
     assert value.margin is None
     assert value.text(scale=100) == "50.00"
     assert not value.excludes_zero
-    with pytest.raises(ValueError, match="nothing to estimate"):
+    with pytest.raises(ValueError, match="no values to estimate"):
         estimate([])
 
 

@@ -71,6 +71,7 @@ def test_workers_do_not_change_the_bytes(tmp_path: Path) -> None:
     config = SynthConfig(images=63, subjects=3, seed=5, image_size=32)
     write_dataset(config, tmp_path / "one", workers=1)
     write_dataset(config, tmp_path / "two", workers=2)
+    assert len(rows(tmp_path / "one")) == 63
     for row in rows(tmp_path / "one"):
         assert (tmp_path / "one" / row["file"]).read_bytes() == (tmp_path / "two" / row["file"]).read_bytes()
     assert (tmp_path / "one/labels.csv").read_text() == (tmp_path / "two/labels.csv").read_text()
@@ -124,6 +125,7 @@ def test_votes_majority_and_mislabeling() -> None:
 
 
 def test_prototypes_use_known_action_units() -> None:
+    assert set(PROTOTYPES) >= {*EXPRESSIONS, "contempt"} - {"neutral"}
     for units in PROTOTYPES.values():
         assert set(units) <= set(NAMES)
     half = blend({"happiness": 0.5, "anger": 0.5}, 1.0)
@@ -174,7 +176,7 @@ def test_an_eighth_class_can_be_drawn() -> None:
 
 
 def test_a_split_without_a_class_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="leave no 'fear'"):
+    with pytest.raises(DataError, match="The class 'fear' has none of the 140 images"):
         write_dataset(SynthConfig(images=140, subjects=4, image_size=32, imbalance=50.0), tmp_path / "out", workers=1)
     assert list(tmp_path.iterdir()) == []
 
