@@ -19,7 +19,7 @@ class Package:
     Attributes:
         module: Import name of the package.
         distribution: Name in the package registry.
-        purpose: What needs it, as a phrase: ``running .onnx files``.
+        purpose: What needs it, as a phrase such as ``running .onnx files``.
         extra: Extra of this project that installs it, or an empty string.
         remedy: How to install it, if the extra alone is not enough.
     """

@@ -175,7 +175,7 @@ class CalibrationTable:
         return digest_json(self.to_json())
 
     def save(self, path: str | Path) -> None:
-        """Writes ``path`` as JSON and the counts beside it as ``.safetensors``.
+        """Writes ``path`` as JSON and the counts next to it as ``.safetensors``.
 
         The JSON names the digest of the counts and is written last: a table interrupted between the two is refused
         when read.

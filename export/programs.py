@@ -103,7 +103,7 @@ class Variant:
         return self.programs.traced.side
 
     def program(self, *, folded: bool = True) -> GraphModule:
-        """Returns its program, in float32 where it is not INT8.
+        """Returns its program, which is in float32 if it is not INT8.
 
         Args:
             folded: Whether to store INT8 weights as int8, or as float32 that is quantized in the graph.
@@ -114,7 +114,7 @@ class Variant:
         """Returns a program that begins with the normalization of pixels.
 
         Args:
-            program: From normalized images to the three outputs.
+            program: Program from normalized images to the three outputs.
             nhwc: Whether to take uint8 ``[B, S, S, 3]``, or float32 ``[B, 3, S, S]`` in 0..255.
         """
         return InputStage(program, self.programs.traced.preprocessing, nhwc=nhwc)

@@ -40,7 +40,7 @@ class TracedModel:
     """A traced program with its labels and preprocessing.
 
     Attributes:
-        program: From normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
+        program: Program from normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
         labels: Class names.
         preprocessing: How images become its input.
         equalized: Exponents of 2 by which channels after activations were divided, by the activation's name.
@@ -87,7 +87,7 @@ class InputStage(nn.Module):
     """``(x / 255 - mean) / std`` inside the graph, before a traced program.
 
     Args:
-        program: From normalized images ``[B, 3, S, S]`` to the three outputs.
+        program: Program from normalized images ``[B, 3, S, S]`` to the three outputs.
         preprocessing: Mean and standard deviation.
         nhwc: Whether to take uint8 ``[B, S, S, 3]``, or float32 ``[B, 3, S, S]`` in 0..255, to which Core ML converts
             an image.

@@ -122,7 +122,7 @@ def equalize(program: GraphModule, images: Tensor) -> tuple[GraphModule, dict[st
     """Returns a program with the same outputs, and with channels of similar sizes where layers allow it.
 
     Args:
-        program: From normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
+        program: Program from normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
         images: Images of that form, on which the sizes of channels are measured.
 
     Returns:

@@ -109,8 +109,8 @@ def as_kernels_compute(program: GraphModule) -> GraphModule:
     """Returns a program that computes what integer kernels compute for a quantized one.
 
     Args:
-        program: From normalized float32 images ``[B, 3, S, S]`` to corrected and primary ``[B, N]`` and confidence
-            ``[B]``, all float32, with Q/DQ pairs and weights stored as int8; not changed.
+        program: Program with Q/DQ pairs and weights stored as int8, from normalized float32 images ``[B, 3, S, S]`` to
+            corrected and primary ``[B, N]`` and confidence ``[B]``, all float32; not changed.
 
     Returns:
         A program with the same inputs and outputs.

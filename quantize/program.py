@@ -157,7 +157,7 @@ def quantize(
     than a thousandth so that their sums are exact (``quantize.stems``).
 
     Args:
-        program: From normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
+        program: Program from normalized float32 images ``[B, 3, S, S]`` to the outputs; not changed.
         ranges: Ranges of all activations by the name of the node, as in a calibration table.
         recipe: What to quantize.
         fold: Whether to store weights as int8, or as float32 that is quantized in the graph. Both compute the same.

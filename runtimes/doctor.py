@@ -24,7 +24,7 @@ class Probe:
         package: Import name.
         version: Its version; None if it is not installed.
         works: Whether it can be imported.
-        gives: What needs it.
+        gives: What it is needed for.
         remedy: How to install it.
         why: Why it does not work; empty if it does.
     """

@@ -1,4 +1,4 @@
-"""A format as the device sees it: the runtime that runs it, or what is checked where none does."""
+"""A format as the device sees it: the runtime that runs it, or what is checked if none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines of TensorRT and TensorRT-RTX, which run on NVIDIA GPUs only; there is no runtime for them here."""
+"""Engines of TensorRT and TensorRT-RTX, which run only on NVIDIA GPUs; arbex has no runtime for them."""
 
 from __future__ import annotations
 

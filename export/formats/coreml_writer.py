@@ -28,7 +28,7 @@ IPHONE = Target(
     device="iPhone or iPad with iOS 17 or later",
     recipe=ACCELERATOR,
     half=True,
-    usage="""Drag the `.mlpackage` into Xcode. The input `image` is an RGB picture of {side} x {side} pixels
+    usage="""Drag the `.mlpackage` into Xcode. The input `image` is an RGB image of {side} x {side} pixels
 (`CVPixelBuffer`, `CGImage` through Vision); normalization is inside:
 
     let model = try {identifier}(configuration: MLModelConfiguration())

@@ -128,7 +128,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
     """Writes a program as ONNX.
 
     Args:
-        deployed: From uint8 ``[B, S, S, 3]`` to the three outputs.
+        deployed: Module from uint8 ``[B, S, S, 3]`` to the three outputs.
         side: S.
         path: The file to write.
         unsigned: Whether to store quantized activations as uint8.
@@ -203,7 +203,7 @@ def onnx_operators(path: Path, *, fused: bool = False) -> list[Operator]:
 
 
 def onnx_runtime_operators(path: Path) -> list[Operator]:
-    """Returns the operators to which ONNX Runtime optimizes a file; those that it did not fuse compute in float."""
+    """Returns the operators of a file after ONNX Runtime's optimization; those that it did not fuse are in float."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:

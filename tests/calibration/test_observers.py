@@ -174,7 +174,7 @@ def heavy_tailed() -> torch.Tensor:
         (heavy_tailed().abs() + 1, 256),
         (with_outlier(LAPLACE, 13.0), 128),
     ],
-    ids=["two tails", "behind a ReLU", "negative", "positive", "an outlier"],
+    ids=["two tails", "after a ReLU", "negative", "positive", "an outlier"],
 )
 def test_entropy_is_the_published_threshold(values: torch.Tensor, levels: int) -> None:
     seen = collect(values)
