@@ -12,7 +12,7 @@ from calibration.histogram import Histogram, bin_of, fitting_exponent
 from calibration.statistics import TensorStatistics, to_grid
 
 COUNTED = 2**13
-"""Most values per image in a tensor's histogram, evenly spaced over the tensor; its ends come from all values."""
+"""Largest number of values per image in a histogram, evenly spaced over the tensor; the ends come from all values."""
 
 CHUNK = 2**17
 """Number of values that are counted at a time: they fit in the processor's cache, and no whole map is copied."""
@@ -44,7 +44,7 @@ class Collector:
         """Adds a float tensor that was computed from a batch of images.
 
         Args:
-            values: Any shape; if the first dimension is a multiple of ``images``, each image has an equal part.
+            values: Tensor of any shape; if the first dimension is a multiple of ``images``, each image has an equal part.
             images: Batch size.
 
         Raises:

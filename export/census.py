@@ -49,7 +49,7 @@ class Layer:
 
 
 def list_layers(folded: GraphModule) -> tuple[Layer, ...]:
-    """Returns the operators of a traced program without observers that multiply, in order."""
+    """Returns the operators that multiply in a traced program without observers, in order."""
     macs = count_macs(folded)
     layers = []
     for node in (n for n in folded.graph.nodes if n.name in macs):

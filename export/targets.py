@@ -18,7 +18,7 @@ class Target:
         precisions: Precisions that are exported by default.
         device: The device, as a phrase for people.
         recipe: Recipe of its INT8 graphs.
-        half: Whether the float parts of an INT8 graph compute in float16, which accelerators do best.
+        half: Whether the float parts of an INT8 graph compute in float16, as accelerators prefer.
         in_all: Whether ``all`` includes it.
         usage: How to use the artifacts, as Markdown with ``{artifact}`` (path in the bundle of the most compact
             artifact of the last format), ``{side}`` (of the input, in pixels) and ``{identifier}`` (the artifact's

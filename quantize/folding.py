@@ -1,4 +1,4 @@
-"""Constants: masks that follow from weights alone are computed once, and biases rounded as kernels round them."""
+"""Constants: masks that follow from weights alone are computed once, and biases are rounded as in kernels."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Meter(Interpreter):
         return value
 
     def observe(self, node: Node) -> Tensor:
-        """Records the rounding error of an activation, which is passed on; weights are treated at their operator."""
+        """Records the rounding error of an activation, which is passed on; weights are handled at their operator."""
         source = node.args[0]
         assert isinstance(source, Node)
         value: Tensor = self.env[source]

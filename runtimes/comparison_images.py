@@ -36,7 +36,7 @@ class ComparisonImages:
 def list_images(
     data: str, split: str, labels: tuple[str, ...], limit: int | None
 ) -> tuple[list[Path], NDArray[np.int64] | None]:
-    """Lists image files, with their classes where the folders are the bundle's classes.
+    """Lists image files, with their classes if the folders are named after them.
 
     Args:
         data: Folder with or without splits and classes, ``PATH`` or ``folder:PATH``.

@@ -93,7 +93,7 @@ class Manifest:
         preprocessing: How images become the input.
         artifacts: What can be run.
         provenance: Where they came from.
-        files: All other files of the bundle by path, artifacts included.
+        files: All files of the bundle except the manifest, by path.
     """
 
     target: str

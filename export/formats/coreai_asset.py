@@ -1,4 +1,4 @@
-"""Core AI: assets for iOS 27 and later, where it succeeds Core ML. Experimental, like Apple's packages."""
+"""Core AI: assets for iOS 27 and later, where it follows Core ML. Experimental, like Apple's packages."""
 
 from __future__ import annotations
 
