@@ -44,7 +44,7 @@ class Collector:
         """Adds a float tensor that was computed from a batch of images.
 
         Args:
-            values: Tensor of any shape; if the first dimension is a multiple of ``images``, each image has an equal part.
+            values: Tensor; if its first dimension is a multiple of ``images``, each image has an equal part.
             images: Batch size.
 
         Raises:
