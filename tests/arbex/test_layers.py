@@ -17,6 +17,7 @@ LAYERS = (
     ("reference", "evaluation", "weights"),
     ("training",),
     ("experiments",),
+    ("api",),
     ("cli",),
 )
 """Packages and modules of ``arbex``, from the lowest layer to the highest; others count as part of the lowest."""

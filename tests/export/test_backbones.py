@@ -49,6 +49,7 @@ def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["vit", "convnext", "mobilevit"])
 def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

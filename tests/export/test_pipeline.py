@@ -116,6 +116,7 @@ def test_the_head_of_the_core_ml_package_stays_in_float32(bundles: Path) -> None
     assert spec.description.input[0].type.imageType.width == 64
 
 
+@pytest.mark.slow
 def test_float16_of_every_format_stays_close(run: Path, tmp_path: Path) -> None:
     reports = export(ExportRequest(run=run, targets=["cpu", "android", "iphone"], out=tmp_path, precisions=("fp16",)))
     executed = [a for r in reports for a in r.artifacts if a.executed]
@@ -183,6 +184,7 @@ def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, tmp_path: P
     assert {p.name for p in tmp_path.iterdir()} == {"cpu"}
 
 
+@pytest.mark.slow
 def test_a_gate_restores_operators_until_it_holds(run: Path, tmp_path: Path) -> None:
     export(
         ExportRequest(

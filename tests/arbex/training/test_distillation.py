@@ -128,7 +128,7 @@ def test_a_teacher_of_other_classes_is_refused(faces: Path, run: Path, tmp_path:
     other.mkdir()
     (other / "config.json").write_text(json.dumps(config))
     (other / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
-    with pytest.raises(RunError, match="The teacher .* answers for surprise"):
+    with pytest.raises(RunError, match="The teacher .* has the classes surprise"):
         train(
             TrainRequest(
                 data=str(faces), out=tmp_path / "run", preset="tiny", method="arbex", settings=QUICK, teacher=other
