@@ -304,7 +304,7 @@ def verify(
         report: Receives progress.
 
     Raises:
-        InputError: If a bundle does not exist, or images or run cannot be used.
+        InputError: If a bundle does not exist, images or run cannot be used, or limits are given without images.
         MissingPackageError: If ``data`` is given and torch is not installed.
     """
     from export.verification import VerificationRequest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arbex.errors import BundleError, MissingPackageError, RunError
+from arbex.errors import BundleError, InputError, MissingPackageError, RunError
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle
@@ -57,11 +57,28 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
 
     Raises:
         BundleError: If a bundle does not exist.
+        InputError: If limits of images are given without images.
         RunError, DataError: If the reference or the images cannot be used.
         MissingPackageError: If the request has images and torch is not installed.
     """
+    refuse_limits_without_images(request)
     verifier = Verifier(request, report)
     return Verification(tuple(verifier.check(path) for path in request.bundles))
+
+
+def refuse_limits_without_images(request: VerificationRequest) -> None:
+    """Refuses what only applies to images where none are given; the golden vectors have the bundle's own limits.
+
+    Raises:
+        InputError: If there is such a value.
+    """
+    limits = {"--limit": request.limit, "--max-kl": request.max_kl, "--min-agreement": request.min_agreement}
+    given = [f"{name} {value}" for name, value in limits.items() if value is not None]
+    if given and request.data is None:
+        raise InputError(
+            f"{' and '.join(given)} would have no effect, since there are no images to compare on.",
+            remedy="Give the images with --data, or leave it out: golden vectors are judged by the bundle's limits.",
+        )
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arbex.cli import invoke
 from runtimes import Prediction, open_bundle
 from runtimes.bundle import Golden, pack_golden
 from runtimes.comparison_images import ComparisonImages
@@ -49,6 +50,13 @@ def test_a_float_artifact_has_its_own_limit_beside_an_explicit_one(tmp_path: Pat
         bundle, [ComparisonImages(images=IMAGES, expected=expected, max_kl=1.0, min_agreement=0.0)]
     ).artifacts
     assert row.why == "max error 1.00e-03 exceeds 1e-05"
+
+
+@pytest.mark.parametrize("given", [["--max-kl", "0.1"], ["--min-agreement", "0.9"], ["--limit", "5"]])
+def test_a_limit_without_images_is_refused(given: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = write_miniature(tmp_path / "cpu")
+    assert invoke(["verify", str(folder), *given], "arbex") == 2
+    assert f"{' '.join(given)} would have no effect, since there are no images" in capfd.readouterr().err
 
 
 def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path) -> None:
