@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from cattrs import BaseValidationError, Converter, transform_error
 
@@ -153,7 +153,18 @@ def make_converter() -> Converter:
     converter = Converter()
     for kind in (str, int, float, bool):
         converter.register_structure_hook(kind, exact)
+
+    def read_list(value: Any, kind: Any) -> tuple[Any, ...]:
+        return tuple(converter.structure(exact(value, list), list[get_args(kind)[0]]))  # type: ignore[misc]
+
+    # Without this, cattrs reads the letters of a string where a list of strings is expected.
+    converter.register_structure_hook_func(is_list, read_list)
     return converter
+
+
+def is_list(kind: Any) -> bool:
+    """Tells whether a type is a tuple of any length, which JSON holds as a list."""
+    return get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis
 
 
 CONVERTER = make_converter()
