@@ -43,7 +43,7 @@ def augmentation(image_size: int, *, heavy: bool = True) -> nn.Module:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing kornia uses deprecated parts of torch
-        import kornia.augmentation as K  # noqa: N812 - the usual name
+        import kornia.augmentation as K
 
         if not heavy:
             return nn.Sequential(K.CenterCrop((image_size, image_size)))

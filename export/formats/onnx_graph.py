@@ -138,7 +138,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
         BackendError: If the exporter or the simplifier fails; the cause is chained.
     """
     import torch
-    import torch.ao.quantization.fx._decomposed  # noqa: F401 - registers the quantized operators
+    import torch.ao.quantization.fx._decomposed
 
     from export.trace import MAX_BATCH
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from arbex.models import PRESETS, Encoder, ExpressionClassifier, LinearHead, ReliabilityHead
 from arbex.models.encoder import CrossFusionLevel, RelativePositionBias

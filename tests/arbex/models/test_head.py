@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from arbex.models.head import LinearHead, ReliabilityHead, confidence, log_softmax, logsumexp, mix
 
