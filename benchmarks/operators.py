@@ -18,16 +18,15 @@ import onnxruntime
 
 from arbex.spec import INPUT_NAME
 from runtimes import open_bundle
+from runtimes.onnx_runtime import session_options
 
 RUNS, WARM_UP = 50, 5
 
 
 def profile(path: Path, side: int) -> dict[str, float]:
     """Returns milliseconds per run by operator."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options = session_options(threads=1)
     options.enable_profiling = True
-    options.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -77,6 +77,15 @@ def test_onnx_runtime_computes_convolutions_in_int8(bundles: Path, tmp_path: Pat
     assert counts["Conv"] + counts["FusedConv"] == 2  # the stems
 
 
+def test_weights_share_no_zero_points(bundles: Path) -> None:
+    """Without VNNI, ONNX Runtime turns int8 weights into uint8, and fails if two of them share zero points."""
+    graph = onnx.load(bundles / "cpu/artifacts/model.int8.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    points = [n.input[2] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in weights]
+    assert len(points) > 60
+    assert len(set(points)) == len(points)
+
+
 def test_litert_computes_convolutions_in_int8(bundles: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 

@@ -26,14 +26,14 @@ from quantize.operators import LINEAR, QUANTIZE, RELU
 from quantize.patterns import calls, is_dequantized
 from quantize.program import quantize
 from quantize.recipe import CPU
+from runtimes.onnx_runtime import session_options
+from tests.programs import exported
 
 
 def linear_program(weight: list[list[float]], bias: list[float]) -> GraphModule:
     layer = nn.Linear(len(weight[0]), len(weight))
     layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
-    batch = torch.export.Dim("batch", min=1, max=8)
-    example = (torch.zeros(2, len(weight[0])),)
-    return torch.export.export(layer.eval(), example, dynamic_shapes={"input": {0: batch}}).module()
+    return exported(layer, torch.zeros(2, len(weight[0])))
 
 
 def test_a_layer_by_hand() -> None:
@@ -84,7 +84,9 @@ def onnx_tensors(path: Path, pixels: NDArray[np.uint8]) -> list[NDArray[np.int16
     model = onnx.load(str(path))
     names = [node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+    )
     values = session.run(names, {"image": pixels})
     return [value.astype(np.int16) - 128 for value in values]
 
