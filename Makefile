@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test quick check bench docs clean
+.PHONY: setup demo test quick coverage mutants check bench docs clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,13 @@ test: setup
 quick: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
 
+# Slower than `make test`, since every line that runs is recorded.
+coverage: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --cov --cov-report term --cov-report html
+
+mutants: setup
+	$(BIN)/python -m tests.mutants
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,4 +43,4 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf demo site $(VENV)
+	rm -rf demo site htmlcov $(VENV)

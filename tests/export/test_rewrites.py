@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 
 import pytest
 import torch
@@ -11,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from calibration.observers import observe
 from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies, spell_out_prelus
 from quantize.operators import LINEAR
 from quantize.patterns import calls
-from quantize.program import calibrate, quantize
+from quantize.program import quantize
 from quantize.recipe import CPU
+from tests.programs import exported, operators_of, ranges_of
 
 
 class Mixer(nn.Module):
@@ -44,9 +43,8 @@ def images() -> Tensor:
 @pytest.fixture(scope="module")
 def programs(images: Tensor) -> dict[bool, GraphModule]:
     """INT8 programs by whether their weights are folded."""
-    batch = torch.export.Dim("batch", min=1, max=8)
-    graph = torch.export.export(Mixer().eval(), (images,), dynamic_shapes={"x": {0: batch}}).module()
-    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
+    graph = exported(Mixer(), images)
+    ranges = ranges_of(graph, images)
     return {fold: quantize(graph, ranges, CPU, fold=fold) for fold in (True, False)}
 
 
@@ -56,18 +54,14 @@ def answers(program: GraphModule, images: Tensor) -> Tensor:
     return out
 
 
-def targets(program: GraphModule) -> Counter[str]:
-    return Counter(str(n.target) for n in program.graph.nodes if n.op == "call_function")
-
-
 @pytest.mark.parametrize(
     ("rewrite", "fold"),
     [(flatten_linear_layers, True), (convolve_averages, False), (separate_rounded_copies, False)],
 )
 def test_no_number_changes_and_the_original_stays(rewrite, fold, programs, images) -> None:  # type: ignore[no-untyped-def]
-    before = targets(programs[fold])
+    before = operators_of(programs[fold])
     rewritten = rewrite(programs[fold])
-    assert targets(rewritten) != before == targets(programs[fold])
+    assert operators_of(rewritten) != before == operators_of(programs[fold])
     for batch in (images, images[:1]):
         torch.testing.assert_close(answers(rewritten, batch), answers(programs[fold], batch), rtol=0, atol=1e-6)
 
@@ -83,7 +77,7 @@ def test_linear_layers_see_matrices(programs: dict[bool, GraphModule]) -> None:
 
 
 def test_averages_are_convolutions(programs: dict[bool, GraphModule]) -> None:
-    counts = targets(convolve_averages(programs[False]))
+    counts = operators_of(convolve_averages(programs[False]))
     assert counts["aten.avg_pool2d.default"] == 0
     assert counts["aten.conv2d.default"] == 2
 
@@ -114,5 +108,5 @@ def test_a_prelu_is_the_larger_of_two_unless_it_is_steep() -> None:
     for steep, left in ((0.9, 0), (1.5, 1)):
         graph = torch.export.export(Sloped(steep).eval(), (x,)).module()
         spelled = spell_out_prelus(graph)
-        assert targets(spelled)["aten.prelu.default"] == left
+        assert operators_of(spelled)["aten.prelu.default"] == left
         assert (answers(spelled, x) == answers(graph, x)).all()

@@ -7,19 +7,18 @@ import torch
 from torch import nn
 
 from arbex.errors import BackendError
-from arbex.models import PRESETS, Encoder, ExpressionClassifier, LinearHead, ReliabilityHead
+from arbex.models import ExpressionClassifier, LinearHead
 from arbex.models.head import Balance
 from arbex.spec import EXPRESSIONS, Preprocessing
 from export.channel_equalization import equalize_channels
 from export.half_precision import find_head, to_half
 from export.trace import InputStage, TracedModel, trace
+from tests.programs import tiny_model
 
 
 @pytest.fixture(scope="module")
 def model() -> ExpressionClassifier:
-    torch.manual_seed(0)
-    head = ReliabilityHead(64, 7)
-    return ExpressionClassifier(Encoder(PRESETS["tiny"]), head, EXPRESSIONS, Preprocessing(64)).eval()
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from calibration import TensorRange
-from calibration.observers import observe
 from quantize.folding import MASK, constant, fold_attention_masks
 from quantize.operators import ATTENTION
-from quantize.program import calibrate, quantize
+from quantize.program import quantize
 from quantize.recipe import CPU
+from tests.programs import exported, ranges_of
 
 
 class Attention(nn.Module):
@@ -36,18 +35,12 @@ class Attention(nn.Module):
 
 
 def program(*, from_tokens: bool = False) -> GraphModule:
-    batch = torch.export.Dim("batch", min=1, max=8)
-    model = Attention(from_tokens=from_tokens).eval()
-    return torch.export.export(model, (torch.zeros(2, 16, 8),), dynamic_shapes={"x": {0: batch}}).module()
+    return exported(Attention(from_tokens=from_tokens), torch.zeros(2, 16, 8))
 
 
 def masks(graph: GraphModule) -> list[str]:
     nodes = [n for n in graph.graph.nodes if str(n.target) == ATTENTION]
     return [n.args[MASK].op for n in nodes]
-
-
-def ranges_of(graph: GraphModule, batch: Tensor) -> dict[str, TensorRange]:
-    return {name: observe("minmax", seen) for name, seen in calibrate(graph, [batch]).items()}
 
 
 @pytest.fixture
@@ -97,8 +90,7 @@ def test_masks_that_are_no_position_biases_stay_exact(tokens: Tensor, mask: Tens
             heads = x.reshape(-1, 16, 2, 4).transpose(1, 2)
             return F.scaled_dot_product_attention(heads, heads, heads, attn_mask=self.mask.clone())
 
-    batch = torch.export.Dim("batch", min=1, max=8)
-    graph = torch.export.export(Masked().eval(), (torch.zeros(2, 16, 8),), dynamic_shapes={"x": {0: batch}}).module()
+    graph = exported(Masked(), torch.zeros(2, 16, 8))
     converted = quantize(graph, ranges_of(graph, tokens), CPU, fold=fold)
     assert torch.allclose(converted(tokens), graph(tokens), atol=1e-6)
 
@@ -123,10 +115,9 @@ def test_both_ways_to_store_a_mask_are_the_same_numbers(tokens: Tensor) -> None:
 @pytest.mark.parametrize("fold", [True, False])
 def test_biases_are_whole_numbers_of_what_integer_kernels_add_up(fold: bool) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5)).eval()
+    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5))
     images = torch.randn(4, 4, 8, 8)
-    batch = torch.export.Dim("batch", min=1, max=8)
-    graph = torch.export.export(model, (images,), dynamic_shapes={"input": {0: batch}}).module()
+    graph = exported(model, images)
     converted = quantize(graph, ranges_of(graph, images), CPU, fold=fold)
     checked = 0
     for node in converted.graph.nodes:

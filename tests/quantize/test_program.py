@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 import torch
 import torchao.quantization.pt2e.quantize_pt2e as pt2e
 from torch.fx import GraphModule, Node
 
 from arbex.errors import BackendError, DataError
-from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
 from arbex.provenance import Recipe
-from arbex.spec import EXPRESSIONS, Preprocessing
 from calibration import TensorRange
-from calibration.observers import observe
 from export.trace import TracedModel, trace
 from quantize.operators import WEIGHTED
 from quantize.placement import in_head, module_path
 from quantize.program import QAT_FOLDING, calibrate, quantize, without_qat_folding
 from quantize.recipe import ACCELERATOR, CPU, WIDEST
+from tests.programs import exported, operators_of, ranges_of, tiny_model
 
 
 @pytest.fixture(scope="module")
 def traced() -> TracedModel:
-    torch.manual_seed(0)
-    config = PRESETS["tiny"]
-    model = ExpressionClassifier(Encoder(config), ReliabilityHead(64, 7), EXPRESSIONS, Preprocessing(64)).eval()
-    return trace(model)
+    return trace(tiny_model())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +30,7 @@ def images() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def ranges(traced: TracedModel, images: torch.Tensor) -> dict[str, TensorRange]:
-    return {name: observe("minmax", seen) for name, seen in calibrate(traced.program, [images]).items()}
+    return ranges_of(traced.program, images)
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +47,6 @@ def for_accelerator(traced: TracedModel, ranges: dict[str, TensorRange]) -> Grap
 def quantized(request: pytest.FixtureRequest) -> GraphModule:
     program: GraphModule = request.getfixturevalue(request.param)
     return program
-
-
-def targets(program: GraphModule) -> Counter[str]:
-    return Counter(str(n.target) for n in program.graph.nodes if n.op == "call_function")
 
 
 STEMS = ("encoder.image.stem.0", "encoder.landmarks.stem.0.0")
@@ -117,10 +106,8 @@ def test_adding_a_number_is_left_in_float() -> None:
             return shifted
 
     images = torch.randn(2, 4, 8, 8)
-    batch = torch.export.Dim("batch", min=1, max=8)
-    graph = torch.export.export(Shifted().eval(), (images,), dynamic_shapes={"x": {0: batch}}).module()
-    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
-    converted = quantize(graph, ranges, WIDEST)
+    graph = exported(Shifted(), images)
+    converted = quantize(graph, ranges_of(graph, images), WIDEST)
     sums = [n for n in converted.graph.nodes if str(n.target) == "aten.add.Tensor"]
     assert len(sums) == 2
     assert not any(map(is_quantized, sums))
@@ -173,9 +160,9 @@ def test_both_forms_answer_alike_and_close_to_float(
 
 
 def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Tensor) -> None:
-    before = targets(traced.program)
+    before = operators_of(traced.program)
     calibrate(traced.program, [images])
-    assert targets(traced.program) == before
+    assert operators_of(traced.program) == before
 
 
 def test_ranges_cover_what_was_seen_and_give_the_scale(traced: TracedModel, ranges: dict[str, TensorRange]) -> None:

@@ -10,16 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from arbex.models import PRESETS, Encoder, ExpressionClassifier, ReliabilityHead
 from arbex.provenance import Recipe
-from arbex.spec import EXPRESSIONS, Preprocessing
 from calibration import TensorRange
-from calibration.observers import observe
 from export.trace import TracedModel, trace
 from quantize.placement import rounded_tensors
-from quantize.program import apply_ranges, calibrate, prepare, quantize
+from quantize.program import apply_ranges, prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, FLOAT
 from quantize.sensitivity import Meter, analyze, count_macs, divergence, measure_costs
+from tests.programs import exported, ranges_of, tiny_model
 
 
 class Small(nn.Module):
@@ -38,18 +36,12 @@ class Small(nn.Module):
 @pytest.fixture(scope="module")
 def small() -> GraphModule:
     torch.manual_seed(0)
-    batch = torch.export.Dim("batch", min=1, max=64)
-    model = Small().eval()
-    return torch.export.export(model, (torch.zeros(2, 4),), dynamic_shapes={"x": {0: batch}}).module()
+    return exported(Small(), torch.zeros(2, 4))
 
 
 @pytest.fixture(scope="module")
 def vectors() -> Tensor:
     return torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
-
-
-def ranges_of(program: GraphModule, images: Tensor) -> dict[str, TensorRange]:
-    return {name: observe("minmax", seen) for name, seen in calibrate(program, [images]).items()}
 
 
 def true_kl(program: GraphModule, quantized: GraphModule, images: Tensor) -> float:
@@ -113,13 +105,12 @@ def test_batches_do_not_matter(small: GraphModule, vectors: Tensor) -> None:
 
 @pytest.fixture(scope="module")
 def traced() -> TracedModel:
-    torch.manual_seed(0)
-    model = ExpressionClassifier(Encoder(PRESETS["tiny"]), ReliabilityHead(64, 7), EXPRESSIONS, Preprocessing(64))
+    model = tiny_model()
     with torch.no_grad():  # a random head says the same of every image
         model.head.requires_grad_(False)
         for parameter in model.head.parameters():
             parameter.mul_(3.0)
-    return trace(model.eval())
+    return trace(model)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from calibration.observers import observe
 from quantize.operators import CONVOLUTION, QUANTIZE
 from quantize.patterns import calls, scale_and_zero_point
-from quantize.program import calibrate, quantize
+from quantize.program import quantize
 from quantize.recipe import ACCELERATOR, CPU
 from quantize.stems import GRID, LARGEST_SCALE, LARGEST_SUM, finest_grid, nearest_odd
+from tests.programs import exported, ranges_of
 
 
 class Stem(nn.Module):
@@ -37,14 +37,12 @@ def images() -> Tensor:
 
 @pytest.fixture(scope="module")
 def graph() -> GraphModule:
-    batch = torch.export.Dim("batch", min=1, max=8)
-    return torch.export.export(Stem().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes={"x": {0: batch}}).module()
+    return exported(Stem(), torch.zeros(2, 3, 16, 16))
 
 
 @pytest.fixture(scope="module")
 def program(graph: GraphModule, images: Tensor) -> GraphModule:
-    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
-    return quantize(graph, ranges, CPU)
+    return quantize(graph, ranges_of(graph, images), CPU)
 
 
 def test_the_grid_keeps_sums_exact_and_ties_away() -> None:
@@ -105,6 +103,6 @@ def roundings(program: GraphModule) -> int:
 
 
 def test_floats_of_an_accelerator_stay_as_they_are(program: GraphModule, graph: GraphModule, images: Tensor) -> None:
-    ranges = {name: observe("minmax", seen) for name, seen in calibrate(graph, [images]).items()}
+    ranges = ranges_of(graph, images)
     assert roundings(program) == 1
     assert roundings(quantize(graph, ranges, ACCELERATOR)) == 0

@@ -1,0 +1,245 @@
+"""Mutation testing of what decides whether an artifact is good: parity, observers, histograms, the manifest.
+
+Each mutant changes one line in a copy of the packages, and the tests must notice. ``make mutants`` prints those that
+survive, and fails if there are any::
+
+    python -m tests.mutants            # all
+    python -m tests.mutants parity     # of one group
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("arbex", "export", "quantize", "runtimes", "calibration", "tests")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one line.
+
+    Attributes:
+        file: File that is changed, relative to the repository.
+        old: Text that is replaced; it occurs once in the file.
+        new: Text in its place.
+    """
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Mutants that the same tests must notice.
+
+    Attributes:
+        tests: Files of tests, relative to the repository.
+        mutants: The mutants.
+    """
+
+    tests: tuple[str, ...]
+    mutants: tuple[Mutant, ...]
+
+
+def mutants_of(file: str, *changes: tuple[str, str]) -> tuple[Mutant, ...]:
+    """Returns the mutants of one file."""
+    return tuple(Mutant(file, old, new) for old, new in changes)
+
+
+GROUPS = {
+    "parity": Group(
+        tests=("tests/runtimes/test_parity.py",),
+        mutants=mutants_of(
+            "runtimes/parity.py",
+            ("EXACT_FROM = 1000", "EXACT_FROM = 1001"),
+            ("EXACT_FROM = 1000", "EXACT_FROM = 999"),
+            ("Z95 = 1.959963984540054", "Z95 = 1.6448536269514722"),
+            ("np.log(a) - np.log(b)", "np.log(b) - np.log(a)"),
+            ("(a * (np.log(a)", "(b * (np.log(a)"),
+            (".sum(-1), 0.0)", ".mean(-1), 0.0)"),
+            ("np.maximum(x.astype(np.float64), PROBABILITY_FLOOR)", "x.astype(np.float64)"),
+            ("share + z2 / (2 * n)", "share - z2 / (2 * n)"),
+            ("z2 / (4 * n * n)", "z2 / (4 * n)"),
+            ("(0.0, end) if successes == 0", "(0.0, end) if successes == n"),
+            ("ends - counts + 1 + ends", "ends - counts + ends + ends"),
+            ("ra.std() == 0 or rb.std() == 0", "ra.std() == 0 and rb.std() == 0"),
+            ("return float(np.corrcoef(ra, rb)[0, 1])", "return float(np.corrcoef(a, b)[0, 1])"),
+            ("probabilities.argmax(-1) == labels", "probabilities.argmin(-1) == labels"),
+            ("np.abs(np.bincount(bins, top - right, ECE_BINS))", "np.bincount(bins, top - right, ECE_BINS)"),
+            (".astype(int), 0, ECE_BINS - 1)", ".astype(int), 0, ECE_BINS - 2)"),
+            ("p, q = reference.corrected, other.corrected", "p, q = reference.primary, other.primary"),
+            ("kl = kl_divergence(p, q)", "kl = kl_divergence(q, p)"),
+            ("p.argmax(-1) == q.argmax(-1)", "p.argmin(-1) == q.argmin(-1)"),
+            ("zip(reference, other, strict=True)]", "zip(reference[:1], other[:1], strict=True)]"),
+            ("zip(reference, other, strict=True)]", "zip(reference[:2], other[:2], strict=True)]"),
+            ("if not np.isfinite(errors).all():", "if False:"),
+            ("max_abs_error=max(errors)", "max_abs_error=min(errors)"),
+            ("mean_kl=float(kl.mean())", "mean_kl=float(np.median(kl))"),
+            ("kl.std() / math.sqrt(len(p))", "kl.std() / len(p)"),
+            ("max_kl=float(kl.max())", "max_kl=float(kl.mean())"),
+            ("rank_correlation(reference.confidence, other.confidence)", "rank_correlation(p.max(-1), p.max(-1))"),
+            ("calibration_error(q, labels) - calibration_error(p, labels)", "calibration_error(q, labels)"),
+            ("limit + min(limit, Z95", "limit + max(limit, Z95"),
+            ("limit + min(limit, Z95", "min(limit, Z95"),
+            ("limit if parity.samples >= EXACT_FROM else", "limit if parity.samples > EXACT_FROM else"),
+            ("not parity.max_abs_error <= thresholds.max_abs_error", "parity.max_abs_error > 2"),
+            ("thresholds.max_abs_error is not None and not", "thresholds.max_abs_error and not"),
+            ("not parity.max_abs_error <=", "not parity.max_abs_error <"),
+            ("not parity.mean_kl <= allowed_kl", "parity.mean_kl > 2 * allowed_kl"),
+            ("thresholds.mean_kl is not None and not", "thresholds.mean_kl and not"),
+            ("parity.top1_agreement_ci95[1]", "parity.top1_agreement_ci95[0]"),
+            ("parity.samples >= EXACT_FROM and parity.top1_agreement < limit", "parity.top1_agreement < limit"),
+            ("parity.top1_agreement < limit:", "parity.top1_agreement <= limit:"),
+            ("elif limit is not None and highest < limit", "elif limit is not None and highest <= limit"),
+        ),
+    ),
+    "observers": Group(
+        tests=("tests/calibration/test_observers.py",),
+        mutants=mutants_of(
+            "calibration/observers.py",
+            ("STEPS = 255", "STEPS = 127"),
+            ("PERCENTILE = 99.99", "PERCENTILE = 99.9"),
+            ("np.linspace(0.2, 1.0, 65)", "np.linspace(0.2, 1.0, 5)"),
+            ("return TensorRange(seen.low, seen.high)", "return TensorRange(min(seen.low, 0.0), seen.high)"),
+            ("seen.low_sum * GRID / seen.images", "seen.low"),
+            ("seen.high_sum * GRID / seen.images", "seen.high_sum * GRID"),
+            ("max(seen.low, low), min(seen.high, high)", "low, min(seen.high, high)"),
+            ("max(seen.low, low), min(seen.high, high)", "max(seen.low, low), high"),
+            ("(1 - PERCENTILE / 100) / 2", "1 - PERCENTILE / 100"),
+            ('tail, side="right")', '0.0, side="right")'),
+            ('1 - tail, side="left") + 1', '1 - tail, side="left")'),
+            ("np.round(-lows[:, None] / step)", "np.round(lows[:, None] / step)"),
+            ("+ zero, 0, STEPS)", "+ zero, 1, STEPS)"),
+            (" * histogram.counts).sum(1)", ").sum(1)"),
+            ("- values) ** 2", "- values)"),
+            ("np.full_like(tops, bottom), tops).argmin()", "np.full_like(tops, bottom), tops).argmax()"),
+            ("bottoms = low * MSE_SHARES", "bottoms = low + 0 * MSE_SHARES"),
+            ("tops = high * MSE_SHARES", "tops = high + 0 * MSE_SHARES"),
+            ("-numbers - 1, numbers)", "-numbers, numbers)"),
+            ("out[0] = out[1] if len(out) > 1", "out[0] = 0 if len(out) > 1"),
+            ("p[-1] += counts[kept:].sum()", "pass"),
+            ("reduceat(inside, starts) / members, sizes", "reduceat(inside, starts) / sizes, sizes"),
+            ("q = np.where((p > 0) & (q == 0), q[q > 0].min(), q)", "p = np.where(q == 0, 0, p)"),
+            ("np.log(p[at] / q[at])", "np.log(q[at] / p[at])"),
+            ("2 * ENTROPY_LEVELS if", "ENTROPY_LEVELS if"),
+            ("seen.low >= 0 or seen.high <= 0 else", "seen.low >= 0 else"),
+            ("threshold = float(best) * histogram.width", "threshold = float(best) * histogram.width / 2"),
+            ("best = min(candidates", "best = max(candidates"),
+        )
+        + mutants_of(
+            "calibration/statistics.py",
+            ("min(self.low, other.low)", "self.low"),
+            ("max(self.high, other.high)", "other.high"),
+            ("self.low_sum + other.low_sum", "self.low_sum"),
+            ("self.high_sum + other.high_sum", "other.high_sum"),
+            ("self.images + other.images", "self.images"),
+        ),
+    ),
+    "histogram": Group(
+        tests=("tests/calibration/test_histogram.py",),
+        mutants=mutants_of(
+            "calibration/histogram.py",
+            ("math.floor(", "round("),
+            ("- bin_of(low, exponent) >= BINS", "- bin_of(low, exponent) > BINS"),
+            ("math.frexp(span)[1] - 2", "math.frexp(span)[1]"),
+            ("max(SMALLEST_EXPONENT, math", "max(SMALLEST_EXPONENT + 1, math"),
+            (">> (exponent - self.exponent)", ">> (self.exponent - self.exponent)"),
+            ("max(self.exponent, other.exponent)", "self.exponent"),
+            ("- min(a.first, b.first) > BINS", "- min(a.first, b.first) > BINS + 1"),
+            ("- min(a.first, b.first) > BINS", "- min(a.first, b.first) >= BINS"),
+            ("+= part.counts", "= part.counts"),
+            ("np.add.at(counts, numbers - first, self.counts)", "counts[numbers - first] = self.counts"),
+            ("self.edges[:-1] + self.width / 2", "self.edges[:-1]"),
+            ("place and np.array_equal(self.counts, other.counts)", "place"),
+        ),
+    ),
+    "manifest": Group(
+        tests=("tests/runtimes/test_manifest.py", "tests/runtimes/test_parity.py"),
+        mutants=mutants_of(
+            "runtimes/manifest.py",
+            ("SCHEMA = 2", "SCHEMA = 3"),
+            ("self.mean_kl if mean_kl is None else mean_kl", "mean_kl"),
+            ("self.mean_kl if mean_kl is None else mean_kl", "self.mean_kl"),
+            ("self.top1_agreement if top1_agreement is None", "None if top1_agreement is None"),
+            ('.rpartition("/")[2]', '.partition("/")[2] + " "'),
+            ('"corrected": ["batch", classes]', '"corrected": ["batch", side]'),
+            ('"layout": "NHWC"', '"layout": "NCHW"'),
+            ('value.get("schema") != SCHEMA', 'value.get("schema") is None'),
+            ("if not isinstance(value, dict):", "if isinstance(value, list):"),
+            ("except BaseValidationError as error:", "except KeyError as error:"),
+            ("(int, float) if kind is float", "(float,) if kind is float"),
+            ("(int, float) if kind is float", "(int, float) if kind is int"),
+            ("(isinstance(value, bool) and kind is not bool)", "False"),
+            ("if not isinstance(value, allowed)", "if value is None"),
+            ("return kind(value)", "return value"),
+            ("exact(value, list)", "list(value)"),
+            ("for kind in (str, int, float, bool):", "for kind in (str, int, bool):"),
+            ("for kind in (str, int, float, bool):", "for kind in (int, float, bool):"),
+            ('"schema": SCHEMA, "input": image', '"input": image'),
+            ("get_args(kind)[-1] is Ellipsis", "get_args(kind)[0] is Ellipsis"),
+        )
+        + mutants_of(
+            "arbex/provenance.py",
+            ('self.activation.endswith("affine")', 'self.activation.endswith("symmetric")'),
+            ("self.int8_macs / self.macs", "self.macs / self.int8_macs"),
+        ),
+    ),
+}
+"""Mutants by what they break."""
+
+
+def survives(mutant: Mutant | None, tests: tuple[str, ...]) -> bool:
+    """Tells whether the tests pass although the mutant's line is wrong; without a mutant, whether they pass at all.
+
+    Raises:
+        ValueError: If the text that the mutant replaces is not there exactly once, or the tests did not run.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        if mutant:
+            file = copy / mutant.file
+            text = file.read_text(encoding="utf-8")
+            if text.count(mutant.old) != 1:
+                raise ValueError(f"{mutant.old!r} is {text.count(mutant.old)} times in {mutant.file}, not once")
+            file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1, 2):  # passed, failed, could not be collected
+        raise ValueError(f"pytest ended with {done.returncode} for {mutant}: {done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Runs the mutants of the groups that were asked for, and prints those that survive."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], metavar="GROUP", help="by default all")
+    chosen = parser.parse_args().groups or list(GROUPS)
+    for name in chosen:
+        if not survives(None, GROUPS[name].tests):
+            sys.exit(f"The tests of {name} fail without a mutant; {', '.join(GROUPS[name].tests)} must pass first.")
+    trials = [(mutant, GROUPS[name].tests) for name in chosen for mutant in GROUPS[name].mutants]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        survived = list(pool.map(lambda trial: survives(*trial), trials))
+    for (mutant, _), lives in zip(trials, survived, strict=True):
+        if lives:
+            print(f"survived: {mutant.file}: {mutant.old} -> {mutant.new}")
+    print(f"{len(trials) - sum(survived)} of {len(trials)} mutants were noticed")
+    sys.exit(any(survived))
+
+
+if __name__ == "__main__":
+    main()
