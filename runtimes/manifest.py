@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import GenericAlias
 from typing import Any, get_args, get_origin
 
 from cattrs import BaseValidationError, Converter, transform_error
@@ -155,7 +156,8 @@ def make_converter() -> Converter:
         converter.register_structure_hook(kind, exact)
 
     def read_list(value: Any, kind: Any) -> tuple[Any, ...]:
-        return tuple(converter.structure(exact(value, list), list[get_args(kind)[0]]))  # type: ignore[misc]
+        entries: Any = GenericAlias(list, get_args(kind)[:1])
+        return tuple(converter.structure(exact(value, list), entries))
 
     # Without this, cattrs reads the letters of a string where a list of strings is expected.
     converter.register_structure_hook_func(is_list, read_list)

@@ -14,6 +14,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from arbex.synth import SynthConfig, write_dataset
 
+EXPENSIVE = ("bundles", "executorch_bundle", "coreai_bundle")
+"""Fixtures that export for minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests of exported bundles slow, and puts them last in the half of each worker.
+
+    One of them comes first: while its worker exports the bundles, the other one runs tests that do without.
+    """
+    users = [item for item in items if set(EXPENSIVE) & set(getattr(item, "fixturenames", ()))]
+    for item in users:
+        item.add_marker(pytest.mark.slow)
+    others = [item for item in items if item not in set(users)]
+    half, rest = len(others) // 2, users[1:]
+    items[:] = [*users[:1], *others[:half], *rest[: len(rest) // 2], *others[half:], *rest[len(rest) // 2 :]]
+
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """Returns a path that is made by the first worker that asks for it, while the others wait.
@@ -69,3 +85,27 @@ def bundles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         export(ExportRequest(run=run, targets=["all"], out=out, precisions=("fp32", "int8"), samples=32))
 
     return made_once(tmp_path_factory, "bundles", export_them)
+
+
+def exported(run: Path, target: str, factory: pytest.TempPathFactory) -> Path:
+    """Returns the bundle of a run for one target with that target's usual precisions."""
+
+    def export_it(out: Path) -> None:
+        from export.pipeline import export
+        from export.plan import ExportRequest
+
+        export(ExportRequest(run=run, targets=[target], out=out, samples=32))
+
+    return made_once(factory, f"{target}-bundles", export_it) / target
+
+
+@pytest.fixture(scope="session")
+def executorch_bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that run for ExecuTorch, in float32 and INT8."""
+    return exported(run, "executorch", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def coreai_bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that run for Core AI, in float32 and INT8."""
+    return exported(run, "coreai", tmp_path_factory)

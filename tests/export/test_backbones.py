@@ -1,4 +1,4 @@
-"""Custom backbones: trained, exported to every target, and never executed because a file names them."""
+"""Custom backbones: trained, exported to every format, and never executed because a file names them."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["vit", "convnext", "mobilevit"])
-def test_architectures_of_transformers_reach_every_target(architecture: str, faces: Path, tmp_path: Path) -> None:
+def test_architectures_of_transformers_reach_every_format(architecture: str, faces: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train_on(name(architecture), faces, run)
     # After eight steps every answer is a close call, which int8 may flip, so the distributions are judged.
     request = ExportRequest(
         run=run,
-        targets=["all"],
+        targets=["cpu", "iphone", "android"],
         out=tmp_path,
         precisions=("fp32", "int8"),
         samples=32,
@@ -66,7 +66,7 @@ def test_architectures_of_transformers_reach_every_target(architecture: str, fac
         backbone=name(architecture),
     )
     reports = export(request)
-    assert {Path(report.bundle).name for report in reports} == {"jetson", "iphone", "android", "rtx", "cpu"}
+    assert {Path(report.bundle).name for report in reports} == {"iphone", "android", "cpu"}
     for report in reports:
         assert report.passed
         for artifact in report.artifacts:

@@ -18,19 +18,9 @@ from runtimes.coreai_runtime import CoreAi
 from runtimes.doctor import probe
 from runtimes.verification import verify_bundle
 
-pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default bundle for Core AI, in float32 and INT8."""
-    out = tmp_path_factory.mktemp("coreai")
-    export(ExportRequest(run=run, targets=["coreai"], out=out, samples=32))
-    return out / "coreai"
-
-
-def test_both_precisions_pass_the_bars_of_litert(bundle: Path) -> None:
-    full, quantized = verify_bundle(open_bundle(bundle)).artifacts
+def test_both_precisions_pass_the_bars_of_litert(coreai_bundle: Path) -> None:
+    full, quantized = verify_bundle(open_bundle(coreai_bundle)).artifacts
     assert (full.runtime, full.executed, full.passed) == ("coreai", True, True)
     assert full.parity is not None
     assert full.parity.max_abs_error <= 1e-5
@@ -40,30 +30,30 @@ def test_both_precisions_pass_the_bars_of_litert(bundle: Path) -> None:
     assert quantized.parity.top1_agreement >= 0.98
 
 
-def test_its_layers_compute_in_integers(bundle: Path) -> None:
-    artifact = open_bundle(bundle).find("int8")
+def test_its_layers_compute_in_integers(coreai_bundle: Path) -> None:
+    artifact = open_bundle(coreai_bundle).find("int8")
     assert artifact.work is not None
     assert 0.9 < artifact.work.int8_share < 1
     assert not any("no integer kernel" in island.reason for island in artifact.work.islands)
 
 
 def test_an_asset_says_nothing_of_this_machine_and_is_the_same_each_time(
-    bundle: Path, run: Path, tmp_path: Path
+    coreai_bundle: Path, run: Path, tmp_path: Path
 ) -> None:
     export(ExportRequest(run=run, targets=["coreai"], out=tmp_path, precisions=("fp32",)))
-    files = sorted(p for p in (bundle / "artifacts/model.fp32.aimodel").rglob("*") if p.is_file())
+    files = sorted(p for p in (coreai_bundle / "artifacts/model.fp32.aimodel").rglob("*") if p.is_file())
     for file in files:
         content = file.read_bytes()
         assert str(Path(__file__).parent.parent.parent).encode() not in content
-        again = tmp_path / "coreai" / file.relative_to(bundle)
+        again = tmp_path / "coreai" / file.relative_to(coreai_bundle)
         if file.name != "main.hash":  # a hash that differs from run to run
             assert digest_file(again) == digest_file(file), file.name
 
 
-def test_it_runs_beside_an_event_loop_of_the_caller(bundle: Path) -> None:
+def test_it_runs_beside_an_event_loop_of_the_caller(coreai_bundle: Path) -> None:
     import asyncio
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(coreai_bundle)
     images = drawn_faces(64)[:2]
 
     async def answer() -> np.ndarray:
@@ -74,17 +64,17 @@ def test_it_runs_beside_an_event_loop_of_the_caller(bundle: Path) -> None:
     assert np.abs(asyncio.run(answer()) - expected).max() <= 1e-5
 
 
-def test_a_damaged_asset_is_refused(bundle: Path, tmp_path: Path) -> None:
+def test_a_damaged_asset_is_refused(coreai_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model.aimodel"
     folder.mkdir()
-    for file in (bundle / "artifacts/model.fp32.aimodel").iterdir():
+    for file in (coreai_bundle / "artifacts/model.fp32.aimodel").iterdir():
         (folder / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BackendError, match="coreai cannot load"):
         CoreAi(folder, 64)
 
 
-def test_its_page_and_the_doctor_know_it(bundle: Path) -> None:
-    assert "Core AI is in beta, and so is this target." in (bundle / "README.md").read_text()
+def test_its_page_and_the_doctor_know_it(coreai_bundle: Path) -> None:
+    assert "Core AI is in beta, and so is this target." in (coreai_bundle / "README.md").read_text()
     packages = {package.distribution: package for package in all_packages()}
     assert probe(packages["coreai-core"]).works
     assert probe(packages["coreai-torch"]).remedy == "pip install 'arbex[coreai]'"

@@ -11,27 +11,16 @@ import pytest
 from arbex.cli import invoke
 from arbex.errors import BackendError
 from export.golden_images import drawn_faces
-from export.pipeline import export
-from export.plan import ExportRequest
 from runtimes import open_bundle
 from runtimes.executorch_runtime import ExecuTorch
 from runtimes.parity import compare
 from runtimes.verification import verify_bundle
 
-pytestmark = pytest.mark.slow
 IMAGES = drawn_faces(64)
 
 
-@pytest.fixture(scope="module")
-def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default bundle for ExecuTorch, in float32 and INT8."""
-    out = tmp_path_factory.mktemp("executorch")
-    export(ExportRequest(run=run, targets=["executorch"], out=out, samples=32))
-    return out / "executorch"
-
-
-def test_both_precisions_pass_the_bars_of_litert(bundle: Path) -> None:
-    full, quantized = verify_bundle(open_bundle(bundle)).artifacts
+def test_both_precisions_pass_the_bars_of_litert(executorch_bundle: Path) -> None:
+    full, quantized = verify_bundle(open_bundle(executorch_bundle)).artifacts
     assert (full.runtime, full.executed, full.passed) == ("executorch", True, True)
     assert full.parity is not None
     assert full.parity.max_abs_error <= 1e-5
@@ -41,35 +30,35 @@ def test_both_precisions_pass_the_bars_of_litert(bundle: Path) -> None:
     assert quantized.parity.top1_agreement >= 0.98
 
 
-def test_int8_is_the_program_that_litert_runs(bundle: Path, bundles: Path) -> None:
+def test_int8_is_the_program_that_litert_runs(executorch_bundle: Path, bundles: Path) -> None:
     """Both run XNNPACK's kernels on the same program, calibrated on the same images."""
-    with open_bundle(bundle).open("int8") as ours, open_bundle(bundles / "android").open("int8") as litert:
+    with open_bundle(executorch_bundle).open("int8") as ours, open_bundle(bundles / "android").open("int8") as litert:
         found = compare(litert.run_all(IMAGES), ours.run_all(IMAGES))
     assert found.mean_kl < 1e-5
     assert found.top1_agreement == 1.0
 
 
-def test_its_layers_compute_in_integers(bundle: Path) -> None:
-    artifact = open_bundle(bundle).find("int8")
+def test_its_layers_compute_in_integers(executorch_bundle: Path) -> None:
+    artifact = open_bundle(executorch_bundle).find("int8")
     assert artifact.work is not None
     assert 0.9 < artifact.work.int8_share < 1
     assert {island.modules[0].split(".")[0] for island in artifact.work.islands if "head" in island.reason} == {"head"}
 
 
-def test_weights_are_stored_in_8_bits(bundle: Path) -> None:
-    opened = open_bundle(bundle)
+def test_weights_are_stored_in_8_bits(executorch_bundle: Path) -> None:
+    opened = open_bundle(executorch_bundle)
     sizes = [opened.size(artifact) for artifact in opened.manifest.artifacts]
     assert sizes[1] < 0.45 * sizes[0]
 
 
-def test_the_page_says_how_to_use_it(bundle: Path) -> None:
-    page = (bundle / "README.md").read_text()
+def test_the_page_says_how_to_use_it(executorch_bundle: Path) -> None:
+    page = (executorch_bundle / "README.md").read_text()
     assert 'Module.load("artifacts/model.int8.pte")' in page
     assert "longArrayOf(1, 64, 64, 3)" in page
 
 
-def test_a_runtime_with_another_number_of_threads_waits_its_turn(bundle: Path) -> None:
-    path = open_bundle(bundle).file(open_bundle(bundle).find("int8"))
+def test_a_runtime_with_another_number_of_threads_waits_its_turn(executorch_bundle: Path) -> None:
+    path = open_bundle(executorch_bundle).file(open_bundle(executorch_bundle).find("int8"))
     with ExecuTorch(path, 64, threads=1) as one:
         with pytest.raises(BackendError, match="with 1 threads.*Close that runtime first"):
             ExecuTorch(path, 64, threads=2)
@@ -80,16 +69,16 @@ def test_a_runtime_with_another_number_of_threads_waits_its_turn(bundle: Path) -
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.999])
-def test_a_file_that_was_cut_is_refused(bundle: Path, tmp_path: Path, kept: float) -> None:
-    content = open_bundle(bundle).file(open_bundle(bundle).find("int8")).read_bytes()
+def test_a_file_that_was_cut_is_refused(executorch_bundle: Path, tmp_path: Path, kept: float) -> None:
+    content = open_bundle(executorch_bundle).file(open_bundle(executorch_bundle).find("int8")).read_bytes()
     (tmp_path / "model.pte").write_bytes(content[: int(kept * len(content))])
     with pytest.raises(BackendError, match="executorch cannot load"):
         ExecuTorch(tmp_path / "model.pte", 64)
 
 
-def test_bench_and_inspect_show_it(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["bench", str(bundle), "--json"], "arbex") == 0
+def test_bench_and_inspect_show_it(executorch_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["bench", str(executorch_bundle), "--json"], "arbex") == 0
     rows = json.loads(capfd.readouterr().out)
     assert [(row["runtime"], row["precision"]) for row in rows] == [("executorch", "fp32"), ("executorch", "int8")]
-    assert invoke(["inspect", str(bundle)], "arbex") == 0
+    assert invoke(["inspect", str(executorch_bundle)], "arbex") == 0
     assert "of multiply-adds in int8" in capfd.readouterr().out

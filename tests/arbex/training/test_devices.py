@@ -28,7 +28,7 @@ def train(faces: Path, out: Path, *arguments: str, processes: int = 1) -> list[d
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one_at_the_same_global_batch(faces: Path, tmp_path: Path) -> None:
     # From trained weights: random ones have gradients near rounding error, which Adam blows up to full steps.
-    train(faces, tmp_path / "start", "--epochs", "24", "--set", "images_per_class=32")
+    train(faces, tmp_path / "start", "--epochs", "10", "--set", "images_per_class=32")
     arguments = ["--epochs", "2", "--init", str(tmp_path / "start"), "--set", "learning_rate=1e-4"]
     one = train(faces, tmp_path / "one", *arguments)
     two = train(faces, tmp_path / "two", *arguments, processes=2)
