@@ -100,6 +100,7 @@ def test_bench_times_it(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert 0 < row["p50_ms"] < 100
 
 
+@pytest.mark.slow
 def test_inspect_and_doctor_know_it(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert invoke(["inspect", str(bundle)], "arbex") == 0
     assert "model.fp32.npz" in capfd.readouterr().out

@@ -161,6 +161,7 @@ def test_a_table_gives_the_same_graph_as_its_images(run: Path, faces: Path, bund
     assert operators(images.file(images.find("int8"))) == operators(read.file(read.find("int8")))
 
 
+@pytest.mark.slow
 def test_a_table_of_another_run_is_refused(run: Path, faces: Path, tmp_path: Path) -> None:
     write_calibration(run, CalibrationRequest(source=str(faces), samples=14), tmp_path / "table.json")
     settings = override(PRESET_SETTINGS["tiny"], ["epochs=0", "seed=9"])
@@ -210,6 +211,7 @@ def test_a_gate_restores_operators_until_it_holds(run: Path, bundles: Path, tmp_
     assert floats[0]["DequantizeLinear"] < floats[1]["DequantizeLinear"]
 
 
+@pytest.mark.slow
 def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, tmp_path: Path) -> None:
     write_calibration(run, CalibrationRequest(source=str(faces), samples=14), tmp_path / "table.json")
     table = CalibrationTable.load(tmp_path / "table.json")
@@ -224,6 +226,7 @@ def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_path: Path) -> None:
     whole = write_calibration(run, CalibrationRequest(source=str(faces), samples=32), tmp_path / "whole.json")
     first = CalibrationRequest(source=str(faces), samples=32, shard=(1, 2))
@@ -234,6 +237,7 @@ def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_pat
     assert merged.ranges == whole.ranges
 
 
+@pytest.mark.slow
 def test_an_archive_holds_the_bundle(run: Path, tmp_path: Path) -> None:
     export(ExportRequest(run=run, targets=["cpu"], out=tmp_path, precisions=("fp32",), archive=True))
     with zipfile.ZipFile(tmp_path / "cpu.zip") as archive:

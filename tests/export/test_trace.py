@@ -39,6 +39,7 @@ def test_a_traced_program_answers_like_the_model_for_any_batch(
     assert torch.allclose(confidence, output.confidence, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_equalizing_changes_the_channels_and_not_the_model(model: ExpressionClassifier) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     traced = equalize_channels(trace(model))

@@ -123,6 +123,7 @@ def ranges(traced: TracedModel, images: Tensor) -> dict[str, TensorRange]:
     return ranges_of(traced.program, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
 def test_the_prediction_for_the_whole_program_is_near_the_truth(
     traced: TracedModel, ranges: dict[str, TensorRange], images: Tensor, recipe: Recipe

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.runtimes.planting import executed, plant
 
 ARBEX = Path(sys.executable).parent / "arbex"
 
 
+@pytest.mark.slow
 def test_nothing_of_the_working_folder_runs(tmp_path: Path) -> None:
     plant(tmp_path, "json", "numpy", "onnxruntime", "cv2")
     done = subprocess.run([ARBEX, "doctor", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -93,6 +93,7 @@ def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: 
     assert (theirs * np.log(theirs / ours)).sum(1).mean() < 1e-5
 
 
+@pytest.mark.slow
 def test_tests_are_not_installed(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path, ROOT], check=True

@@ -66,6 +66,7 @@ def test_the_grids_are_the_papers() -> None:
     assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6", "gain"])
 def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces: Path, tmp_path: Path) -> None:
     document = run_experiment(name, str(faces), tmp_path, replace(TINY, seeds=1), command="arbex experiment …")
@@ -103,6 +104,7 @@ def test_experiments_share_runs(tmp_path: Path) -> None:
     assert len(runs["fig-6"] - runs["table-5"]) == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path) -> None:
     experiment = load_experiment("table-5")
     settings = experiment.settings(TINY)[:2]
@@ -155,6 +157,7 @@ def test_a_folder_of_another_experiment_is_refused(faces: Path, tmp_path: Path) 
         read_outcome(job)
 
 
+@pytest.mark.slow
 def test_mistakes_leave_nothing(faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = ["experiment", "fig-5", "--budget", "small", "--jobs", "1", "--out", str(tmp_path / "results")]
     assert invoke([*given, "--data", "/nowhere"], "arbex") == 2

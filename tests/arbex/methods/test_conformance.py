@@ -34,6 +34,9 @@ OPTIONS: dict[str, MethodOptions] = {
     "nla": NlaOptions(form="code"),
 }
 
+EVERY_METHOD = [pytest.param(name, marks=[pytest.mark.slow] if name == "ran" else []) for name in METHODS]
+"""All methods; one that looks at six regions of a face takes six times as long."""
+
 
 def request(
     data: Path, out: Path, method: str, runs: dict[str, Path], settings: TrainSettings = SETTINGS, **other: Any
@@ -69,7 +72,7 @@ def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     return Runs(faces, tmp_path_factory.mktemp("methods"), SETTINGS)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_an_evaluation_counts_the_models_own_answers(runs: dict[str, Path], faces: Path, method: str) -> None:
     model = load_run(runs[method])
     pixels, labels = read_pixels(str(faces), "val", model.labels, 64)
@@ -89,7 +92,7 @@ def test_an_evaluation_counts_the_models_own_answers(runs: dict[str, Path], face
     assert torch.equal(output.corrected, output.primary) == (method != "arbex")  # the others correct nothing
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_options_are_stored_in_the_run(runs: dict[str, Path], method: str) -> None:
     stored = open_run(runs[method]).config.method_options
     assert stored == OPTIONS.get(method, method_class(method).options_type())
@@ -116,14 +119,14 @@ def learned(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return Runs(colors, tmp_path_factory.mktemp("learned"), settings, image_size=32)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_training_learns_what_tells_classes_apart(learned: dict[str, Path], colors: Path, method: str) -> None:
     result = evaluate(str(learned[method]), str(colors), "val")
     assert result.corrected.accuracy > 0.9  # by chance, a third
     assert result.primary.accuracy > 0.9
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_an_answer_does_not_depend_on_the_batch(runs: dict[str, Path], method: str) -> None:
     model = load_run(runs[method])
     x = torch.randn(5, 3, 64, 64)
@@ -132,7 +135,7 @@ def test_an_answer_does_not_depend_on_the_batch(runs: dict[str, Path], method: s
     assert torch.allclose(whole, single, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_a_resumed_run_is_the_uninterrupted_one(
     runs: dict[str, Path], faces: Path, tmp_path: Path, method: str
 ) -> None:

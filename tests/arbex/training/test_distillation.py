@@ -106,6 +106,7 @@ def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path) -> None:
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
+@pytest.mark.slow
 def test_a_student_moves_toward_its_teacher(faces: Path, run: Path, tmp_path: Path) -> None:
     """Trained on nothing but the teacher's answers, a student of another seed comes closer to them."""
     only = ["distil_share=1", "encoder_gradient=all", "seed=5"]

@@ -117,6 +117,7 @@ def test_the_plain_network_has_exactly_the_published_tensors(public: PlainPoster
     assert ours == published
 
 
+@pytest.mark.slow
 def test_the_numbers_stay(public: PlainPoster, imported: Path) -> None:
     model = load_run(imported)
     images = torch.randn(2, 3, 224, 224)
@@ -169,6 +170,7 @@ def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path) -> None
     assert run.config.encoder == PRESETS["base"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["three", "four", "flat"])
 @pytest.mark.parametrize("legacy", [False, True])
 def test_ir50_in_all_its_forms(form: str, legacy: bool, public: PlainPoster, tmp_path: Path) -> None:
@@ -309,6 +311,7 @@ def test_the_order_of_classes_is_asked_for(whole: Path, tmp_path: Path, capfd: p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did(
     whole: Path, public: PlainPoster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
