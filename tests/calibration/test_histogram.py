@@ -53,6 +53,22 @@ def test_bins_worked_out_by_hand() -> None:
     assert found.centers[1] == 1.5 / 128
 
 
+def bins(exponent: int, first: int, *counts: int) -> Histogram:
+    return Histogram(exponent, first, np.array(counts, np.int64))
+
+
+def test_merging_takes_coarser_bins_only_where_they_are_too_many() -> None:
+    whole = bins(0, 0, 1).merge(bins(0, BINS - 1, 2))
+    assert (whole.exponent, whole.first, len(whole.counts), whole.counts[-1]) == (0, 0, BINS, 2)
+    coarser = bins(0, 0, 1).merge(bins(0, BINS, 2))
+    assert (coarser.exponent, coarser.first, len(coarser.counts)) == (1, 0, BINS // 2 + 1)
+
+
+def test_histograms_are_equal_where_bins_and_counts_are() -> None:
+    assert bins(0, 3, 1, 2) == bins(0, 3, 1, 2)
+    assert all(bins(0, 3, 1, 2) != other for other in (bins(0, 3, 1, 3), bins(0, 4, 1, 2), bins(1, 3, 1, 2)))
+
+
 def test_nearly_equal_values_share_a_bin_of_the_smallest_width() -> None:
     assert fitting_exponent(0.0, 0.0) == -40
     assert histogram([0.0, 0.0]).counts.tolist() == [2]

@@ -71,6 +71,12 @@ def test_a_probability_of_one_belongs_to_the_last_bin() -> None:
     assert calibration_error(p, np.array([1, 0])) == pytest.approx(0.95 / 2)
 
 
+def test_neighboring_bins_are_apart_up_to_the_last() -> None:
+    # Confidence 1 for a mistake and .9 for a right answer: gaps of 1 and -.1 that do not cancel.
+    p = np.array([[1.0, 0.0], [0.9, 0.1]])
+    assert calibration_error(p, np.array([1, 0])) == pytest.approx((1 + 0.1) / 2)
+
+
 def test_compare_by_hand() -> None:
     even, coin = [0.5, 0.5], [0.25, 0.75]
     parity = compare(prediction([even] * 4), prediction([even, coin, even, even]))
@@ -83,9 +89,15 @@ def test_compare_by_hand() -> None:
 
 
 def test_agreement_is_of_the_most_probable_class() -> None:
-    a = prediction([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]])
-    b = prediction([[0.3, 0.6, 0.1], [0.6, 0.1, 0.3]])
-    assert compare(a, b).top1_agreement == 0.5
+    a = prediction([[0.6, 0.3, 0.1]] * 3)
+    b = prediction([[0.3, 0.6, 0.1], [0.6, 0.1, 0.3], [0.5, 0.1, 0.4]])
+    assert compare(a, b).top1_agreement == pytest.approx(2 / 3)
+
+
+def test_divergence_and_agreement_are_of_the_corrected_distribution() -> None:
+    a = prediction([[0.6, 0.4], [0.7, 0.3]])
+    other = compare(a, replace_output(a, primary=a.primary[:, ::-1]))
+    assert (other.mean_kl, other.max_kl, other.top1_agreement) == (0.0, 0.0, 1.0)
 
 
 def test_each_output_is_compared_with_its_own() -> None:
@@ -139,6 +151,7 @@ def test_on_few_images_agreement_fails_where_its_interval_lies_below_the_limit()
 def test_from_a_thousand_images_on_the_measured_agreement_counts() -> None:
     assert agreeing(980, 1000) == []
     assert agreeing(979, 1000) == ["agreement 97.90% is below 98.00%"]
+    assert agreeing(978, 999) == []
 
 
 @pytest.mark.parametrize("n", [1, 10, 13, 25, 1000])
