@@ -80,6 +80,11 @@ TRAINING = (
 """Packages that training needs beyond the core."""
 
 
+OPENCV = Package(
+    module="cv2", distribution="opencv-python-headless", purpose="detecting faces and reading videos", extra="detect"
+)
+
+
 def tool_versions(distributions: Iterable[str]) -> dict[str, str]:
     """Returns the versions of this toolkit and of the given distributions; those not installed are left out."""
     from importlib import metadata  # slow to import

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from arbex.checks import check_name
 from arbex.errors import UnsupportedError
-from arbex.packages import TRAINING, Package
+from arbex.packages import OPENCV, TRAINING, Package
 from arbex.spec import PRECISIONS
 from export.formats.base import Writer
 from export.formats.coreai_asset import CoreAiAsset
@@ -17,7 +17,6 @@ from export.formats.onnx_graph import OnnxGraph
 from export.formats.rtx_engine import RtxEngine
 from export.formats.torch_tensorrt_engine import TorchTensorRtEngine
 from export.targets import Target
-from runtimes.preprocessing import OPENCV
 from runtimes.registry import runtime_packages
 
 WRITERS: dict[str, Writer] = {}

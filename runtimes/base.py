@@ -1,4 +1,8 @@
-"""The interface of all runtimes, and the predictions that they return."""
+"""The interface of all runtimes, and the predictions that they return.
+
+The registry of formats imports it for the help screens, which is why NumPy is imported on first use here and in all
+modules of runtimes.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from arbex.errors import ArbexError, BackendError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BATCH = 16
 """Number of images per batch."""
@@ -34,6 +39,8 @@ class Prediction(NamedTuple):
 
 def concatenate(parts: list[Prediction]) -> Prediction:
     """Joins predictions of consecutive batches."""
+    import numpy as np
+
     return Prediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -101,6 +108,8 @@ class Runtime(ABC):
             InputError: If shape or dtype do not fit.
             BackendError: If the runtime fails; the cause is chained.
         """
+        import numpy as np
+
         side = self.side
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or len(images) == 0:
             raise InputError(

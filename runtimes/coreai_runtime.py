@@ -6,21 +6,21 @@ their digests before that can happen.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import weakref
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
 from runtimes.formats import Format
 from runtimes.vendor_output import hidden_output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGE = Package(
     module="coreai", distribution="coreai-core", purpose="running .aimodel folders (experimental)", extra="coreai"
@@ -34,12 +34,16 @@ class EventLoop:
 
     def __init__(self) -> None:
         """Starts the thread."""
+        import asyncio  # slow to import
+
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="coreai", daemon=True)
         self.thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Returns the result of a coroutine."""
+        import asyncio
+
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def stop(self) -> None:
@@ -83,6 +87,8 @@ class CoreAi(Runtime):
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""
+        import numpy as np
+
         parts = []
         for image in images:
             inputs = {INPUT_NAME: self.runtime.NDArray(np.ascontiguousarray(image[None]))}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from arbex.errors import BackendError
 from arbex.packages import Package
@@ -14,6 +11,10 @@ from arbex.spec import OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
 from runtimes.formats import Format
 from runtimes.vendor_output import hidden_output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGE = Package(module="executorch", distribution="executorch", purpose="running .pte files", extra="executorch")
 TORCH = Package(module="torch", distribution="torch", purpose="running .pte files in Python", extra="executorch")
@@ -88,6 +89,8 @@ class ExecuTorch(Runtime):
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""
+        import numpy as np
+
         parts = []
         for image in images:
             # A copy, since torch warns about read-only arrays.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
 from runtimes.formats import Format
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGES = (
     Package(module="ai_edge_litert", distribution="ai-edge-litert", purpose="running .tflite files", extra="litert"),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import GenericAlias
-from typing import Any, get_args, get_origin
-
-from cattrs import BaseValidationError, Converter, transform_error
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from arbex.errors import BundleError
 from arbex.provenance import Provenance, Work
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, Preprocessing
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 SCHEMA = 2
 NAME = "manifest.json"
@@ -110,7 +112,7 @@ class Manifest:
         shapes = {"corrected": ["batch", classes], "primary": ["batch", classes], "confidence": ["batch"]}
         image = {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "shape": ["batch", side, side, 3]}
         outputs = [{"name": name, "dtype": "float32", "shape": shapes[name]} for name in OUTPUT_NAMES]
-        return {"schema": SCHEMA, "input": image, "outputs": outputs, **CONVERTER.unstructure(self)}
+        return {"schema": SCHEMA, "input": image, "outputs": outputs, **json_converter().unstructure(self)}
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
@@ -127,8 +129,10 @@ class Manifest:
                 allowed=f"Allowed: {SCHEMA}.",
                 remedy="Export the bundle again, or install the version of arbex that wrote it.",
             )
+        from cattrs import BaseValidationError, transform_error
+
         try:
-            return CONVERTER.structure(value, cls)
+            return json_converter().structure(value, cls)
         except BaseValidationError as error:
             raise BundleError(f"The manifest is damaged: {'; '.join(transform_error(error, ROOT))}.") from error
 
@@ -149,8 +153,11 @@ def exact(value: Any, kind: Any) -> Any:
     return kind(value)
 
 
-def make_converter() -> Converter:
+@cache
+def json_converter() -> Converter:
     """Returns the converter between the manifest's values and JSON, which never changes the type of a value."""
+    from cattrs import Converter  # here, since the limits of targets are needed for the help screens
+
     converter = Converter()
     for kind in (str, int, float, bool):
         converter.register_structure_hook(kind, exact)
@@ -167,6 +174,3 @@ def make_converter() -> Converter:
 def is_list(kind: Any) -> bool:
     """Tells whether a type is a tuple of any length, which JSON holds as a list."""
     return get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis
-
-
-CONVERTER = make_converter()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime
 from runtimes.formats import Format
 from runtimes.saturation import sums_saturate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGE = Package(module="onnxruntime", distribution="onnxruntime", purpose="running .onnx files", extra="onnxruntime")
 QUIET = 3

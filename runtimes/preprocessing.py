@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from arbex import images
 from arbex.errors import BackendError, DataError
-from arbex.packages import Package
+from arbex.packages import OPENCV
 
-OPENCV = Package(
-    module="cv2", distribution="opencv-python-headless", purpose="detecting faces and reading videos", extra="detect"
-)
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 CROP_MARGIN = 0.15
 """Margin of the square around a detected face, on each side, as a share of its width; as in aligned data sets."""

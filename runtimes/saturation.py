@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 PROBE = Path(__file__).with_name("saturation_probe.onnx")
 """Graph of one operator: the sum of four products of ``values``, uint8 ``[1, 4]``, and weights, which are 127."""
 
@@ -26,6 +24,8 @@ def sums_saturate(onnxruntime: Any) -> bool:
     Args:
         onnxruntime: The package.
     """
+    import numpy as np
+
     session = onnxruntime.InferenceSession(str(PROBE), providers=["CPUExecutionProvider"])
     (sums,) = session.run(None, {"values": np.full((1, 4), LARGEST, np.uint8)})
     return int(sums[0, 0]) != EXACT_SUM

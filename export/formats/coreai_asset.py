@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from export.formats.base import Writer, refusals_of
@@ -19,6 +16,8 @@ from quantize.recipe import ACCELERATOR
 from runtimes.coreai_runtime import AIMODEL, MAIN
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch.fx import Node
 
     from export.programs import Variant
@@ -100,6 +99,7 @@ def register_lowerings(converter: Any) -> None:
     Apple documents this for operators that a converter does not support. The module of the dialect is private, so that
     the extra pins the exact versions of both packages.
     """
+    import numpy as np
     from coreai._compiler.dialects import coreai as dialect
 
     def per_tensor(node: Node) -> list[Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME
 from export.formats.base import Writer, refusals_of
@@ -67,6 +65,7 @@ class LiteRtModel(Writer):
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
         """Returns the layers, with the types of their outputs."""
+        import numpy as np
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         without_delegates = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

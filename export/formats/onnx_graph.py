@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from arbex.errors import BackendError
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
@@ -19,6 +17,7 @@ from quantize.recipe import ACCELERATOR, CPU
 from runtimes.onnx_runtime import ONNX
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from export.programs import Variant
@@ -98,6 +97,7 @@ def translations(unsigned: bool) -> dict[Any, Callable[..., Any]]:
         unsigned: Whether to store activations as uint8 with zero points moved by 128, which are the same numbers. ONNX
             Runtime on x86 fuses no convolution with int8 activations.
     """
+    import numpy as np
     import torch
     from onnx.numpy_helper import from_array
     from onnxscript import opset18 as op

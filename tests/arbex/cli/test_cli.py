@@ -38,6 +38,15 @@ def test_help_answers_at_once(command: list[str]) -> None:
     assert min(times) < 0.3
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = (
+        f"import sys, arbex.cli as c; c.invoke([{command!r}, '--help'], 'arbex'); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "PIL", "cattrs", "asyncio", "torch"} & set(done.stderr.split())
+
+
 def test_arbex_export_is_arbex_export(capsys: pytest.CaptureFixture[str]) -> None:
     executable = Path(sys.executable).parent / "arbex-export"
     done = subprocess.run([executable, "--help"], capture_output=True, text=True, check=True)
