@@ -93,7 +93,8 @@ def train(
 
     if preset and backbone:
         raise InputError(
-            "A preset and a backbone exclude each other.", remedy="Give one of them: a preset is a backbone."
+            "A preset and a backbone exclude each other.",
+            remedy="Leave one of them out: a backbone replaces the preset.",
         )
     if new_head and not init:
         raise InputError("--new-head was given without --init.", remedy="Add --init, or leave --new-head out.")

@@ -77,7 +77,7 @@ def trace(model: ExpressionClassifier) -> TracedModel:
             program = exported.module()
     except Exception as error:
         raise BackendError(
-            f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
+            f"torch.export cannot trace the model: {str(error).splitlines()[0].rstrip('.')}.",
             remedy="Change the backbone: it must not branch on values or call .item() on shapes.",
         ) from error
     return TracedModel(program, model.labels, model.preprocessing)

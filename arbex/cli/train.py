@@ -102,6 +102,8 @@ def parse_windows(text: str | None) -> tuple[int, int, int] | None:
         return None
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise click.BadParameter(f"{text!r} is not three whole numbers, such as 14,7,7.", param_hint="--windows")
+        raise click.BadParameter(
+            f"{text!r} is not A,B,C. Allowed: three whole numbers, such as 14,7,7.", param_hint="--windows"
+        )
     one, two, three = (int(part) for part in parts)
     return one, two, three

@@ -136,6 +136,7 @@ def check_tokens(embedding: int, tokens: int, attention_heads: int) -> None:
         raise InputError(
             f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the "
             f"{embedding} dimensions of the embedding.",
+            allowed=f"Allowed: values whose product divides {embedding}.",
         )
 
 

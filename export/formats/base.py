@@ -35,7 +35,10 @@ def refusals_of(tool: str) -> Iterator[None]:
     except ArbexError:
         raise
     except Exception as error:
-        raise BackendError(f"{tool} cannot convert the program: {first_line(error)}") from error
+        raise BackendError(
+            f"{tool} cannot convert the program: {first_line(error).rstrip('.')}.",
+            remedy="Run again with --debug to see the tool's whole output.",
+        ) from error
 
 
 class Writer(ABC):

@@ -93,7 +93,11 @@ def test_a_table_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("t.safetensors", "must be .json"), ("nowhere/t.json", "does not exist"), ("folder.json", "is not a calibra")],
+    [
+        ("t.safetensors", "Allowed: FILE.json"),
+        ("nowhere/t.json", "does not exist"),
+        ("folder.json", "is not a calibra"),
+    ],
 )
 def test_a_place_that_cannot_hold_a_table_is_refused(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
