@@ -29,7 +29,7 @@ class Bundler:
     Attributes:
         lowering: Makes the files.
         thresholds: Limits of the artifacts by precision.
-        golden: Test vectors.
+        golden: Golden vectors.
         provenance: Where all bundles came from.
         run: Folder of the run.
         extra: Images to check on, in addition to the golden vectors.

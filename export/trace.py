@@ -42,7 +42,7 @@ class TracedModel:
     Attributes:
         program: Program from normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
         labels: Class names.
-        preprocessing: How images become its input.
+        preprocessing: How images become the input.
         equalized: Exponents of 2 by which channels after activations were divided, by the activation's name.
     """
 

@@ -29,7 +29,7 @@ PREFERENCE = ("fp32", "int8", "fp16")
 
 @dataclass(frozen=True)
 class Golden:
-    """Test vectors: images uint8 ``[n, S, S, 3]`` and PyTorch's answers."""
+    """Golden vectors: images uint8 ``[n, S, S, 3]`` and PyTorch's answers to them."""
 
     images: NDArray[np.uint8]
     expected: Prediction
@@ -121,7 +121,7 @@ class Bundle:
         return found.runtime(self.file(artifact), self.side, threads=threads)
 
     def golden(self) -> Golden:
-        """Reads the test vectors.
+        """Reads the golden vectors.
 
         Raises:
             BundleError: If they are damaged.

@@ -124,7 +124,7 @@ def square(text: str | None) -> NDArray[np.uint8] | None:
 class SampleReader:
     """Reads samples at the size of the network's input.
 
-    The rows of tables are read at once, and kept as long as the reader exists.
+    All rows of tables are read when the reader is built, and kept as long as it exists.
 
     Args:
         samples: All samples that the reader may be asked for.

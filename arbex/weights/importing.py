@@ -1,4 +1,4 @@
-"""Making a run of a published checkpoint."""
+"""Making a run from a published checkpoint."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reading weights files from untrusted sources without running their code, though a torch file is a pickle.
 
 ``torch.load(weights_only=True)`` builds tensors and containers, and looks every other name up in a table instead of
-importing it. Training scripts store objects of their own beside the weights; the table maps their names to
+importing it. Training scripts store objects of their own with the weights; the table maps their names to
 :class:`Inert`. Any other name is refused.
 """
 
@@ -32,7 +32,7 @@ STAND_INS = (
     "numpy.dtype",
     "numpy.ndarray",
 )
-"""Names that may occur beside weights, and are read as :class:`Inert` since their values are not needed."""
+"""Names that may occur along with weights, and are read as :class:`Inert` since their values are not needed."""
 
 MOST_NAMES = 32
 """Largest number of names that are read as :class:`Inert`."""

@@ -1,4 +1,4 @@
-"""The interface of all writers. Their targets are looked up early, so that they import heavy packages late."""
+"""The interface of all writers, which import heavy packages late: help texts need their targets before that."""
 
 from __future__ import annotations
 
