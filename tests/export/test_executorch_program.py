@@ -30,7 +30,7 @@ def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "executorch"
 
 
-def test_both_precisions_pass_the_bars_of_litert(bundle: Path) -> None:
+def test_both_precisions_meet_the_limits_of_litert(bundle: Path) -> None:
     full, quantized = verify_bundle(open_bundle(bundle)).artifacts
     assert (full.runtime, full.executed, full.passed) == ("executorch", True, True)
     assert full.parity is not None
