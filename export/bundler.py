@@ -102,7 +102,7 @@ class Bundler:
         if not report.passed:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(
-                f"{bad.artifact} for {out.name} does not answer like PyTorch and was not kept: {bad.why}.",
+                f"{bad.artifact} for {out.name} does not answer like PyTorch and was not kept: {bad.why.rstrip('.')}.",
                 remedy="Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
                 "export a float precision.",
             )
