@@ -1,4 +1,4 @@
-"""The toolkit as a library: a function for each command, with the same name and the same defaults.
+"""The toolkit as a library: a function for each command that works on a model, with the same defaults.
 
 ``import arbex`` exposes these functions and imports them on first use. This module depends on all others; only the
 command line depends on it.
