@@ -91,7 +91,7 @@ class Runtime(ABC):
                 raise
             raise BackendError(
                 f"{self.name} {action} {self.path}: {str(error).rstrip('.')}.",
-                remedy="Check which version of it is installed with: arbex doctor.",
+                remedy=f"Check which version of {self.name} is installed with: arbex doctor.",
             ) from error
 
     def run(self, images: NDArray[np.uint8]) -> Prediction:
