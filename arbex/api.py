@@ -1,4 +1,4 @@
-"""The toolkit as a library: a function for each command, with the same name and the same defaults.
+"""The toolkit as a library: a function for each command that works on a model, with the same defaults.
 
 ``import arbex`` exposes these functions and imports them on first use. This module depends on all others; only the
 command line depends on it.
@@ -72,7 +72,7 @@ def train(
         windows: Side of the attention window at each level; the preset's by default.
         init: Runs, or files of published weights, to start from.
         new_head: Whether to take only the encoder from ``init``.
-        teacher: Run whose answers the model learns as well.
+        teacher: Run from whose answers the model learns, too.
         teacher_backbone: Custom backbone of the teacher, ``package.module:callable``, if it has one.
         backbone: ``package.module:callable`` in place of the preset's encoder.
         devices: Number of processes on this machine; by default as many as ``torchrun`` started, or one.
@@ -93,7 +93,8 @@ def train(
 
     if preset and backbone:
         raise InputError(
-            "A preset and a backbone exclude each other.", remedy="Give one of them: a preset is a backbone."
+            "A preset and a backbone exclude each other.",
+            remedy="Leave one of them out: a backbone replaces the preset.",
         )
     if new_head and not init:
         raise InputError("--new-head was given without --init.", remedy="Add --init, or leave --new-head out.")
@@ -152,6 +153,9 @@ def evaluate(
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
 
+    Returns:
+        Scores of the corrected and of the primary distribution.
+
     Raises:
         RunError, DataError: If run or data cannot be used or do not belong together.
     """
@@ -179,11 +183,14 @@ def calibrate(
         data: Data set; its validation split is used.
         out: Table to write, a ``.json`` file; the histograms are written next to it.
         samples: Number of images over all shards.
-        calibrator: ``minmax``, ``moving-average``, ``percentile``, ``mse`` or ``entropy``.
+        calibrator: Name of the observer: ``minmax``, ``moving-average``, ``percentile``, ``mse`` or ``entropy``.
         shard: Part ``(i, n)`` of the images to use, counted from 1.
         merge: Tables of other shards or data sets to add.
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
+
+    Returns:
+        The table that was written, including the merged ones.
 
     Raises:
         InputError: If an argument cannot be used; nothing is written then.
@@ -224,16 +231,19 @@ def export(
         targets: Names of targets, or ``all``.
         out: Folder of the bundles; ``bundles`` by default.
         precisions: ``fp32``, ``fp16`` or ``int8``; by default each target's usual ones.
-        calibration: Images or a table for int8; by default the run's own validation images.
-        calibrator: Observer; by default the table's, or ``mse``.
+        calibration: Calibration images, or a calibration table, for int8; by default the run's own validation images.
+        calibrator: Name of the observer; by default the table's, or ``mse``.
         samples: Number of calibration images.
         max_kl: Gate: operators are restored to float until the mean KL of int8 to PyTorch is at most this, in nats.
-        min_agreement: Gate: the same until the top-1 agreement is at least this, in [0, 1].
+        min_agreement: Gate: operators are restored to float until the top-1 agreement is at least this, in [0, 1].
         builder: ``torch-tensorrt`` also compiles jetson's engines on this machine's GPU.
         allow_untrained: Whether to export untrained weights.
         archive: Whether to write each bundle as one ``.zip`` file too.
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress, and each default that was chosen.
+
+    Returns:
+        A report per bundle, on the golden vectors and, with a gate, on the calibration images.
 
     Raises:
         InputError: If an argument cannot be used; nothing is written then.
@@ -303,6 +313,9 @@ def verify(
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
 
+    Returns:
+        The reports of all bundles; ``passed`` tells whether every bundle passed.
+
     Raises:
         InputError: If a bundle does not exist, images or run cannot be used, or limits are given without images.
         MissingPackageError: If ``data`` is given and torch is not installed.
@@ -331,7 +344,7 @@ def classify(
     detector: AnyPath | None = None,
     threads: int | None = None,
 ) -> list[FaceAnswer]:
-    """Classifies the faces of images, folders or a video, as ``arbex run`` does.
+    """Classifies the faces in images, folders and videos, as ``arbex run`` does.
 
     Args:
         bundle: Folder of a bundle, or an opened one.
@@ -340,10 +353,13 @@ def classify(
         detector: YuNet ONNX file that detects faces; without it, every image is taken as one cropped face.
         threads: Number of threads of the runtime; by default its own choice.
 
+    Returns:
+        An answer for every face, in order.
+
     Raises:
         DataError: If an image cannot be read.
         BundleError: If the bundle is missing, incomplete, altered or damaged.
-        BackendError: If the artifact does not run on this machine.
+        BackendError: If the artifact does not run on this machine, or OpenCV is needed and missing.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     finder = Detector(Path(detector)) if detector else None
@@ -358,6 +374,9 @@ def bench(bundle: AnyPath | Bundle, *, threads: int = 1) -> list[Timing]:
     Args:
         bundle: Folder of a bundle, or an opened one.
         threads: Number of threads of the runtime.
+
+    Returns:
+        A row per artifact whose format runs on this machine; a row without figures says why the artifact did not run.
 
     Raises:
         BundleError: If the bundle is missing, incomplete, altered or damaged.

@@ -48,7 +48,7 @@ class RunConfig:
         labels: Class names in the order of the outputs.
         encoder: Shape of the encoder.
         anchors: Anchors per class.
-        preprocessing: How images become its input.
+        preprocessing: How images become the input.
         settings: Settings of the training.
         method_options: Options of the method.
         data: Path and identity of the training data.

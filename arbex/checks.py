@@ -49,11 +49,11 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
         name: Name of the number, for the error.
         value: The given number.
         low: Smallest allowed value.
-        high: Largest allowed value, if there is one.
+        high: Largest allowed value; by default there is none.
 
     Raises:
         InputError: If ``value`` is not in the range.
     """
     if not low <= value <= high:
-        limits = f"outside of {low:g} to {high:g}" if high < float("inf") else f"not {low:g} or more"
-        raise InputError(f"{name} is {value}, {limits}.")
+        limits = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} or more"
+        raise InputError(f"{name} is {value}.", allowed=f"Allowed: {limits}.")

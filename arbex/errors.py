@@ -6,12 +6,12 @@
     │   ├── DataError                   a data set or an image
     │   ├── RunError                    a training run or its checkpoint
     │   ├── BundleError                 a bundle or a file in it
-    │   └── UnsupportedError            a combination this toolkit does not offer
+    │   └── UnsupportedError            a name, or a combination, that arbex does not offer
     └── BackendError           exit 3   a vendor's package is missing or failed
         └── MissingPackageError
 
-An error says what was wrong (with the value), what is allowed, and what to do. Vendor exceptions are
-translated where they occur with ``raise ... from``, so that ``--debug`` still shows where they came from.
+An error says what was wrong (with the value), what is allowed, and what to do. Vendors' exceptions are
+translated where they occur, with ``raise ... from``, so that ``--debug`` still shows where they came from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ArbexError(Exception):
 
     Args:
         problem: What was wrong, with the offending value.
-        allowed: What would have been accepted, as ``Allowed: a, b, c.``
+        allowed: What would have been accepted; it always reads ``Allowed: a, b, c.``
         remedy: What to do, in the imperative.
     """
 
@@ -57,7 +57,7 @@ class BundleError(InputError):
 
 
 class UnsupportedError(InputError):
-    """A combination of target, precision or option that is not offered."""
+    """A name that is not known, or a combination of target, precision or option that is not offered."""
 
 
 class BackendError(ArbexError):

@@ -92,8 +92,8 @@ class Evaluation:
     Attributes:
         corrected: Scores of the corrected distribution.
         primary: Scores of the primary distribution.
-        std_primary: Standard deviation of the primary distribution over classes, mean over images (Fig. 5).
-        std_corrected: Standard deviation of the corrected distribution, computed alike.
+        std_primary: Standard deviation of the primary distribution over classes, averaged over images (Fig. 5).
+        std_corrected: Standard deviation of the corrected distribution, computed in the same way.
         n: Number of images.
     """
 
@@ -104,7 +104,7 @@ class Evaluation:
     n: int
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary that ``from_json`` reads back: the corrected scores on top, the others beside them."""
+        """Returns a dictionary that ``from_json`` reads back, with the corrected scores at the top level."""
         return {
             **self.corrected.to_json(),
             "primary": self.primary.to_json(),

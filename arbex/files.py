@@ -23,7 +23,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.", remedy="Give a folder that exists.") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="Give a path in a folder that exists and that you may write to.",
+        ) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -44,7 +47,7 @@ def refuse_file(folder: Path) -> None:
     """
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file; a folder is to be written there.", remedy="Give another path.")
+            raise InputError(f"{path} is a file; a folder must be written there.", remedy="Give another path.")
 
 
 def refuse_content(folder: Path) -> None:
@@ -54,7 +57,7 @@ def refuse_content(folder: Path) -> None:
         InputError: If it holds anything.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} already holds something.", remedy="Give another folder, or remove this one first.")
+        raise InputError(f"{folder} is not empty.", remedy="Give another folder, or remove this one first.")
 
 
 @contextmanager

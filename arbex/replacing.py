@@ -112,7 +112,7 @@ def prefix_of(out: Path) -> str:
 
 
 def machine() -> str:
-    """Identifies this machine: on a shared disk, locks do not always show whether a process of another one lives."""
+    """Identifies this machine: on a shared disk, locks may not show whether a process on another machine is alive."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 

@@ -221,7 +221,7 @@ def override(settings: TrainSettings, assignments: Iterable[str], *, also: Itera
     for text in others:
         name, equals, _ = split(text)
         if not equals:
-            raise InputError(f"The setting {text!r} has no value.", allowed="Expected: name=value.")
+            raise InputError(f"The setting {text!r} has no value.", allowed="Allowed: name=value.")
         check_name("setting", name, sorted([*asdict(settings), *also]))
     return changed
 
@@ -242,4 +242,4 @@ def parse(name: str, text: str, default: Any) -> Any:
         return type(default)(text)
     except ValueError:
         kind = "whole number" if isinstance(default, int) else "number"
-        raise InputError(f"{name} is {text!r}, not a {kind}.", remedy=f"The default is {default}.") from None
+        raise InputError(f"{name} is {text!r}.", allowed=f"Allowed: a {kind}, such as {default}.") from None

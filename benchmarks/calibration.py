@@ -3,7 +3,7 @@
     python -m benchmarks.calibration RUN --data DATA
 
 Throughput is compared with that of plain inference in the same run, both on prepared batches. Peak memory is that of a
-process that does nothing else, for few images and for many. Answers are those of the int8 program in PyTorch.
+process that only calibrates, for few images and for many. Answers are those of the int8 program in PyTorch.
 """
 
 from __future__ import annotations

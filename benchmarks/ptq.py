@@ -2,9 +2,9 @@
 
     python -m benchmarks.ptq RUN --data DATA
 
-Latencies are medians at batch 1 on one thread, measured in turns. Core ML does not run here, so its rows have none, and
-their answers are those of PyTorch with the weights that coremltools wrote, read back from the package. The last column
-compares a runtime with PyTorch, which runs the same int8 program as integer kernels compute it.
+Latencies are medians at batch 1 on one thread, measured alternately. Core ML does not run here, so its rows have none,
+and their answers are those of PyTorch with the weights that coremltools wrote, read back from the package. The last
+column compares a runtime with PyTorch, which runs the same int8 program as integer kernels compute it.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def start(rows: list[Row], side: int) -> dict[str, Runtime]:
 
 
 def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
-    """Returns the median latency of each runtime in milliseconds, measured in turns."""
+    """Returns the median latency of each runtime in milliseconds, measured alternately."""
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(RUNS + 3):

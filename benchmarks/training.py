@@ -105,7 +105,7 @@ def compare(title: str, models: dict[str, tuple[nn.Module, bool, bool]], images:
 
 
 def parts(device: torch.device, images: Tensor) -> None:
-    """Prints the forward time of each part of ``base`` beside the same part of the plain network."""
+    """Prints the forward time of each part of ``base`` next to that of the same part of the plain network."""
     plain, model = PlainPoster().to(device).eval(), build("base", device).eval()
     encoder: Encoder = model.encoder  # type: ignore[assignment]
     small = images[:, :, ::2, ::2]

@@ -112,6 +112,7 @@ def load_samples(
         raise DataError(
             f"{count} calibration images cannot cover {len(labels)} classes{f' in {of} shards' if of > 1 else ''}.",
             allowed=f"Allowed: {len(labels) * of} or more.",
+            remedy="Raise --samples.",
         )
     faces = read_split(data, "val", labels=labels)
     chosen = shard_of(choose(faces, count), shard)
@@ -121,7 +122,7 @@ def load_samples(
     if not kept or (missing and of == 1):
         raise DataError(
             f"All calibration images of {', '.join(missing)} are of one color throughout.",
-            remedy="Check how they were made, or calibrate on other images.",
+            remedy="Check these files, or calibrate on other images.",
         )
     return CalibrationSet(tuple(kept), side, digest, f"{faces.root.name}/{faces.split}")
 

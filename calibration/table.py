@@ -26,6 +26,7 @@ TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
 
 REMEDY = "Make one with: arbex calibrate RUN --data DATA --out FILE."
+SAME_ORIGIN = "Calibrate again with the same run, the same --calibrator and the same versions of arbex and torch."
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,13 @@ class CalibrationTable:
             differences.append(("calibrator", self.calibrator, other.calibrator))
         if differences:
             name, mine, its = differences[0]
-            raise DataError(f"The calibration tables differ in {name}: {mine} and {its}; they cannot be merged.")
+            raise DataError(
+                f"The calibration tables differ in {name}: {mine} and {its}; they cannot be merged.", remedy=SAME_ORIGIN
+            )
         if set(self.statistics) != set(other.statistics):
-            raise DataError("The calibration tables belong to different graphs; they cannot be merged.")
+            raise DataError(
+                "The calibration tables belong to different graphs; they cannot be merged.", remedy=SAME_ORIGIN
+            )
         shared = set(self.samples) & set(other.samples)
         if shared:
             raise DataError(
@@ -208,7 +213,10 @@ class CalibrationTable:
             return cls.from_json(value, load_file(counts_file(path)))
         except OSError as error:
             name = error.filename or counts_file(path)
-            raise DataError(f"The calibration table {name} cannot be read: {error.strerror or error}.") from error
+            raise DataError(
+                f"The calibration table {name} cannot be read: {error.strerror or error}.",
+                remedy="Check the path; a table needs both its .json and its .safetensors file.",
+            ) from error
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path} is not a calibration table: {error}.", remedy=REMEDY) from error
 

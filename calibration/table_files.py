@@ -27,12 +27,12 @@ def check_place(path: Path) -> None:
     """
     if path.suffix != ".json":
         raise InputError(
-            f"The suffix of the table {path} must be .json.",
-            remedy="Its histograms are written next to it as .safetensors.",
+            f"The path of the table is {path}.",
+            allowed="Allowed: FILE.json; the histograms are written next to it as FILE.safetensors.",
         )
     if not path.parent.is_dir():
         raise InputError(
-            f"The folder {path.parent} of the table {path.name} does not exist.", remedy="Create it first."
+            f"The folder {path.parent} of the table {path.name} does not exist.", remedy="Create the folder first."
         )
     tensors = tensors_of_table(path)
     if path.exists() and tensors is None:

@@ -54,7 +54,7 @@ def seal_bundle(folder: Path, manifest: Manifest, target: Target, golden: Golden
         folder: The bundle's folder.
         manifest: Manifest without the list of files.
         target: Target of the bundle.
-        golden: Test vectors.
+        golden: Golden vectors.
     """
     (folder / "golden.npz").write_bytes(pack_golden(golden))
     (folder / "LICENSES").write_text(render_licenses(manifest.provenance), encoding="utf-8")

@@ -29,7 +29,7 @@ class Bundler:
     Attributes:
         lowering: Makes the files.
         thresholds: Limits of the artifacts by precision.
-        golden: Test vectors.
+        golden: Golden vectors.
         provenance: Where all bundles came from.
         run: Folder of the run.
         extra: Images to check on, in addition to the golden vectors.
@@ -102,7 +102,7 @@ class Bundler:
         if not report.passed:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(
-                f"{bad.artifact} for {out.name} does not answer like PyTorch and was not kept: {bad.why}.",
+                f"{bad.artifact} for {out.name} does not answer like PyTorch and was not kept: {bad.why.rstrip('.')}.",
                 remedy="Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
                 "export a float precision.",
             )

@@ -36,7 +36,7 @@ class CalibrationRequest:
 
     Attributes:
         source: Data set, or calibration table (``.json``); by default the run's own data.
-        calibrator: Observer; by default the table's, or ``mse``.
+        calibrator: Name of the observer; by default the table's, or ``mse``.
         samples: Number of images over all shards.
         shard: Part ``(i, n)`` of them to use, counted from 1.
     """
@@ -110,7 +110,7 @@ def load_table(path: Path, origin: Origin, calibrator: str | None = None) -> Cal
     Args:
         path: The table's JSON file.
         origin: Origin that it must have.
-        calibrator: Observer whose ranges are wanted; by default the table's own.
+        calibrator: Name of the observer whose ranges are wanted; by default the table's own.
 
     Raises:
         DataError: If it was made for another checkpoint, preprocessing or graph, or by other tools.

@@ -59,9 +59,9 @@ class Prepared:
     """What all bundles of an export have in common.
 
     Attributes:
-        programs: Their programs.
-        golden: Test vectors.
-        provenance: Where they came from.
+        programs: Programs of the bundles.
+        golden: Golden vectors.
+        provenance: Where the bundles came from.
         gate: Gate that INT8 has passed; None without a gate.
     """
 

@@ -39,9 +39,10 @@ Classes in order: {labels}.
 
 ## What this is
 
-Made by arbex {origin.tools["arbex"]} from a model of preset `{origin.preset}`, method `{origin.method}`,
-trained for {origin.epoch} epochs, checkpoint SHA-256 `{origin.checkpoint}`. `manifest.json` names every file
-and its SHA-256. To check that nothing was altered and that the answers are those of PyTorch:
+This bundle was made by arbex {origin.tools["arbex"]} from a model of preset `{origin.preset}` and method
+`{origin.method}`, with the weights of epoch {origin.epoch}, whose SHA-256 is `{origin.checkpoint}`.
+`manifest.json` names every file and its SHA-256. To check that no file was altered and that the answers are those of
+PyTorch:
 
     arbex verify .
 """

@@ -35,10 +35,14 @@ def register_writer(writer: Writer) -> Writer:
         UnsupportedError: If the format has a writer, or a target of that name exists.
     """
     if writer.format.name in WRITERS:
-        raise UnsupportedError(f"The format {writer.format.name!r} already has a writer.")
+        raise UnsupportedError(
+            f"The format {writer.format.name!r} already has a writer.", remedy="Give the new format another name."
+        )
     taken = [target.name for target in writer.targets if target.name in (*TARGETS, "all")]
     if taken:
-        raise UnsupportedError(f"The target {taken[0]!r} is already registered.")
+        raise UnsupportedError(
+            f"The target {taken[0]!r} is already registered.", remedy="Give the new target another name."
+        )
     WRITERS[writer.format.name] = writer
     TARGETS.update({target.name: target for target in writer.targets})
     return writer

@@ -42,7 +42,7 @@ class TracedModel:
     Attributes:
         program: Program from normalized float32 images ``[B, 3, S, S]`` to the three outputs, for any B.
         labels: Class names.
-        preprocessing: How images become its input.
+        preprocessing: How images become the input.
         equalized: Exponents of 2 by which channels after activations were divided, by the activation's name.
     """
 
@@ -77,7 +77,7 @@ def trace(model: ExpressionClassifier) -> TracedModel:
             program = exported.module()
     except Exception as error:
         raise BackendError(
-            f"torch.export cannot trace the model: {str(error).splitlines()[0]}",
+            f"torch.export cannot trace the model: {str(error).splitlines()[0].rstrip('.')}.",
             remedy="Change the backbone: it must not branch on values or call .item() on shapes.",
         ) from error
     return TracedModel(program, model.labels, model.preprocessing)

@@ -77,7 +77,8 @@ def refuse_limits_without_images(request: VerificationRequest) -> None:
     if given and request.data is None:
         raise InputError(
             f"{' and '.join(given)} would have no effect, since there are no images to compare on.",
-            remedy="Give the images with --data, or leave it out: golden vectors are judged by the bundle's limits.",
+            remedy="Give the images with --data, or leave these options out: golden vectors are judged by the bundle's "
+            "limits.",
         )
 
 

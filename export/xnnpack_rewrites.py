@@ -207,7 +207,7 @@ def steps_of(node: Any) -> list[int] | None:
 
 
 def subsample_by_convolution(program: GraphModule) -> GraphModule:
-    """Returns a program in which convolutions by 1 take the place of slices with strides.
+    """Returns a program in which convolutions with a weight of 1 take the place of slices with strides.
 
     XNNPACK has no slice with strides. Between Q/DQ pairs, the weight is the int8 value 1 with the scale 1. Slices along
     rows and columns that follow each other, with only Q/DQ pairs between them, become one convolution.

@@ -80,7 +80,7 @@ class Search:
             self.scores[restored] = score
             self.report.line(
                 f"{restored} operators in float, {self.sensitivity.int8_share[restored]:.1%} of multiply-adds in int8: "
-                f"KL {score.mean_kl:.1e}, agreement {score.agreement:.2%}"
+                f"mean KL {score.mean_kl:.1e}, agreement {score.agreement:.2%}"
             )
         return self.scores[restored].holds
 

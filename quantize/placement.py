@@ -20,7 +20,7 @@ from quantize.operators import HEAD
 from quantize.patterns import calls
 
 SMALLEST_SCALE = 2**-12
-"""A tensor that is always zero still needs a scale above zero."""
+"""Smallest scale of a tensor; even one that is always zero needs a scale above zero."""
 
 ANNOTATION = "quantization_annotation"
 

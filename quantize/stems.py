@@ -63,7 +63,7 @@ def make_stems_exact(program: GraphModule) -> None:
     Every runtime adds the products of a convolution in its own order. Sums that differ in the last digit are rounded to
     int8 differently: a value or two per image, which a deep network amplifies. Here pixels, weights and bias are whole
     numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them, so
-    that no sum lies half-way between two quantized values.
+    that no sum lies halfway between two quantized values.
     """
     pixels: dict[Node, Node] = {}
     for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:

@@ -96,7 +96,10 @@ class Runtime(ABC):
         except Exception as error:
             if not isinstance(error, self.vendor_errors()):
                 raise
-            raise BackendError(f"{self.name} {action} {self.path}: {error}") from error
+            raise BackendError(
+                f"{self.name} {action} {self.path}: {str(error).rstrip('.')}.",
+                remedy=f"Check which version of {self.name} is installed with: arbex doctor.",
+            ) from error
 
     def run(self, images: NDArray[np.uint8]) -> Prediction:
         """Returns the answers for a batch of images.

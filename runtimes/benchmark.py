@@ -28,10 +28,10 @@ class Figures:
 
     Attributes:
         runtime: Name of the runtime.
-        p50_ms: Median latency.
-        p95_ms: 95th percentile of the latency.
-        images_per_s: Throughput.
-        peak_rss_bytes: Peak resident memory of a process that ran nothing else.
+        p50_ms: Median latency in milliseconds.
+        p95_ms: 95th percentile of the latency, in milliseconds.
+        images_per_s: Images per second at the median latency.
+        peak_rss_bytes: Peak resident memory in bytes of a process that ran only this artifact.
     """
 
     runtime: str
@@ -50,7 +50,7 @@ class Timing:
         artifact: Its file name.
         precision: Its precision.
         threads: Number of threads of the runtime.
-        size_bytes: Size of the artifact.
+        size_bytes: Size of the artifact in bytes.
         figures: The measurements; None if the artifact did not run.
         why: Why it did not run; empty if it did.
     """

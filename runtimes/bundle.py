@@ -29,7 +29,7 @@ PREFERENCE = ("fp32", "int8", "fp16")
 
 @dataclass(frozen=True)
 class Golden:
-    """Test vectors: images uint8 ``[n, S, S, 3]`` and PyTorch's answers."""
+    """Golden vectors: images uint8 ``[n, S, S, 3]`` and PyTorch's answers to them."""
 
     images: NDArray[np.uint8]
     expected: Prediction
@@ -121,7 +121,7 @@ class Bundle:
         return found.runtime(self.file(artifact), self.side, threads=threads)
 
     def golden(self) -> Golden:
-        """Reads the test vectors.
+        """Reads the golden vectors.
 
         Raises:
             BundleError: If they are damaged.
@@ -131,7 +131,9 @@ class Bundle:
                 expected = Prediction(*(stored[name] for name in OUTPUT_NAMES))
                 return Golden(stored["image"], expected)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise BundleError(f"The golden vectors of {self.path} cannot be read: {error}.") from error
+            raise BundleError(
+                f"The golden vectors of {self.path} cannot be read: {error}.", remedy="Copy the bundle again."
+            ) from error
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -159,7 +161,7 @@ def read_manifest(path: Path) -> Manifest:
     except InputError as error:
         raise BundleError(
             f"{path} cannot be opened: {error}",
-            remedy="Install the version of arbex that wrote it, or export it again.",
+            remedy="Export the bundle again, or install the version of arbex that wrote it.",
         ) from error
     return manifest
 
@@ -175,7 +177,9 @@ def unlisted_files(path: Path, manifest: Manifest) -> list[str]:
     """
 
     def refuse(error: OSError) -> None:
-        raise BundleError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise BundleError(
+            f"{error.filename} cannot be read: {error.strerror}.", remedy="Give this user permission to read it."
+        ) from error
 
     present = set()
     for folder, folders, files in os.walk(path, onerror=refuse):

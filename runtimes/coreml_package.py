@@ -47,7 +47,10 @@ def read_package(path: Path) -> PackageContent:
             function = spec.mlProgram.functions["main"]
             block = function.block_specializations[function.opset]
         except Exception as error:  # whatever a damaged file makes coremltools raise
-            raise BackendError(f"The Core ML package {path} cannot be read: {error}") from error
+            raise BackendError(
+                f"The Core ML package {path} cannot be read: {str(error).rstrip('.')}.",
+                remedy="Copy the bundle again, or export it again.",
+            ) from error
     weights = sorted(p for p in path.rglob("*.bin") if p.is_file())
     content = PackageContent(
         inputs=tuple(f.name for f in spec.description.input),

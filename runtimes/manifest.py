@@ -127,7 +127,6 @@ class Manifest:
             raise BundleError(
                 f"The manifest has schema {value.get('schema')!r}.",
                 allowed=f"Allowed: {SCHEMA}.",
-                remedy="Export the bundle again, or install the version of arbex that wrote it.",
             )
         from cattrs import BaseValidationError, transform_error
 

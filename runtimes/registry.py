@@ -25,7 +25,10 @@ def register_format(added: Format) -> Format:
     """
     for known in FORMATS.values():
         if added.name == known.name or added.suffix == known.suffix:
-            raise UnsupportedError(f"The format {added.name!r} (.{added.suffix}) is already registered.")
+            raise UnsupportedError(
+                f"The format {known.name!r} (.{known.suffix}) is already registered.",
+                remedy="Give the new format another name and another suffix.",
+            )
     FORMATS[added.name] = added
     return added
 

@@ -138,9 +138,11 @@ def check_suffix(path: Path) -> None:
         InputError: If the suffix is none of ``.html``, ``.md``, ``.xml``, or the folder does not exist.
     """
     if path.suffix not in FORMATS:
-        raise InputError(f"The suffix of the report {path} is not known.", allowed=f"Allowed: {', '.join(FORMATS)}.")
+        raise InputError(
+            f"The suffix of the report {path} is {path.suffix or 'missing'}.", allowed=f"Allowed: {', '.join(FORMATS)}."
+        )
     if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} of the report does not exist.", remedy="Create it first.")
+        raise InputError(f"The folder {path.parent} of the report does not exist.", remedy="Create the folder first.")
 
 
 def write_report(path: Path, outcome: Verification) -> None:

@@ -29,7 +29,7 @@ COMMANDS = {
     "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle holds or what a model costs."),
     "doctor": ("arbex.cli.doctor:doctor", "Show which backends work on this machine."),
 }
-"""``module:function`` and the line of help, by command."""
+"""``module:function`` and the one-line help of each command."""
 
 INTERRUPTED = 130
 UNEXPECTED = 70

@@ -27,13 +27,19 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 @click.option(
     "--budget", type=click.Choice(["small", "full"]), default="full", show_default=True, help="Size of the experiment."
 )
-@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Encoder.  [default: the budget's]")
+@click.option(
+    "--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Preset of the encoder.  [default: the budget's]"
+)
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the budget's]")
 @click.option(
-    "--init", multiple=True, type=SOURCE, metavar="RUN|FILE", help="Encoder that every run starts from; repeatable."
+    "--init", multiple=True, type=SOURCE, metavar="RUN|FILE", help="Weights that every encoder starts from; repeatable."
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every run.  [default: the budget's]")
-@click.option("--seeds", type=click.IntRange(min=1), help="Runs per setting.  [default: the budget's]")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    help="Number of seeds, with one run each per setting.  [default: the budget's]",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs in parallel.  [default: one per core, one on a GPU]")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
 @debug_option
@@ -52,9 +58,9 @@ def experiment(
 ) -> None:
     """Reproduce a table or a figure of the paper on --data, over several seeds, with confidence intervals.
 
-    Budget small takes minutes on two cores: a part of the grid, on preset tiny. Budget full is the paper's grid, on
-    preset base. To continue an interrupted experiment, start it again. Experiments share the runs that they have in
-    common.
+    --budget small trains a part of the paper's grid with preset tiny, which takes minutes on two cores; --budget full
+    trains the whole grid with preset base. To continue an interrupted experiment, start it again. Experiments share the
+    runs that they have in common.
     """
     from dataclasses import replace
 

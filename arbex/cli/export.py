@@ -65,17 +65,28 @@ def builders_line() -> str:
     help="fp32, fp16 or int8; repeatable.  [default: the target's]",
 )
 @click.option(
-    "--calibration", type=SOURCE, metavar="DATA|FILE", help="Images or a table for int8.  [default: the run's data]"
+    "--calibration",
+    type=SOURCE,
+    metavar="DATA|FILE",
+    help="Calibration images, or a calibration table, for int8.  [default: the run's data]",
 )
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), help="Observer.  [default: mse, or the table's]")
+@click.option(
+    "--calibrator",
+    type=click.Choice(CALIBRATORS),
+    help="Observer that derives the ranges.  [default: mse, or the table's]",
+)
 @click.option(
     "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Number of calibration images."
 )
 @click.option(
-    "--max-kl", type=click.FloatRange(min=0), help="Gate: restore operators to float until the mean KL is at most this."
+    "--max-kl",
+    type=click.FloatRange(min=0),
+    help="Gate: restore operators to float until the mean KL is at most this, in nats.",
 )
 @click.option(
-    "--min-agreement", type=click.FloatRange(0, 1), help="Gate: the same until the top-1 agreement is at least this."
+    "--min-agreement",
+    type=click.FloatRange(0, 1),
+    help="Gate: restore operators to float until the top-1 agreement is at least this.",
 )
 @click.option(
     "--builder",
@@ -84,7 +95,7 @@ def builders_line() -> str:
     cls=ListingOption,
     listing=builders_line,
 )
-@click.option("--allow-untrained", is_flag=True, help="Export untrained weights.")
+@click.option("--allow-untrained", is_flag=True, help="Export even if the weights are untrained.")
 @click.option("--archive", is_flag=True, help="Also write each bundle as one .zip file.")
 @backbone_option
 @debug_option
@@ -105,8 +116,8 @@ def export(
 ) -> None:
     """Turn RUN into a bundle for each target.
 
-    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. Only earlier
-    bundles of the same targets are replaced in --out.
+    RUN defaults to the newest run under runs/. Every bundle is checked against PyTorch before it is kept. In --out,
+    only earlier bundles of the same targets are replaced.
     """
     from arbex.api import export as write_bundles
 
@@ -135,12 +146,24 @@ def export(
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--data", type=SOURCE, required=True, help=f"{DATA_HELP} Its validation split is used.")
-@click.option("--out", type=PATH, required=True, help="Table to write (.json).")
+@click.option("--out", type=PATH, required=True, help="Calibration table to write (.json).")
 @click.option(
-    "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Images, over all shards."
+    "--samples",
+    type=click.IntRange(min=1),
+    default=SAMPLES,
+    show_default=True,
+    help="Number of images over all shards.",
 )
-@click.option("--calibrator", type=click.Choice(CALIBRATORS), default="mse", show_default=True, help="Observer.")
-@click.option("--shard", type=Shard(), default="1/1", help="Use only this part of the images.  [default: all]")
+@click.option(
+    "--calibrator",
+    type=click.Choice(CALIBRATORS),
+    default="mse",
+    show_default=True,
+    help="Observer that derives the ranges.",
+)
+@click.option(
+    "--shard", type=Shard(), default="1/1", help="Use only the I-th of N parts of the images.  [default: all]"
+)
 @click.option(
     "--merge",
     multiple=True,
@@ -159,10 +182,10 @@ def calibrate(
     merge: tuple[Path, ...],
     backbone: str | None,
 ) -> None:
-    """Calibrate RUN and write the table, for export --calibration FILE.
+    """Calibrate RUN and write a calibration table, for arbex export --calibration.
 
-    FILE holds the ranges. The histograms are written next to it; export --calibrator derives other ranges from them. An
-    existing file is replaced only if it is a table.
+    --out holds the ranges. The histograms are written next to it; arbex export --calibrator derives other ranges from
+    them. An existing file is replaced only if it is a calibration table.
     """
     from arbex.api import calibrate as write_table
 

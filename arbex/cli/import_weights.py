@@ -27,7 +27,8 @@ SHOWN = 2
 def import_weights(file: Path, out: Path, labels: str | None, as_json: bool) -> None:
     """Turn the published weights in FILE into a run: POSTER++, IR50 or MobileFaceNet.
 
-    Nothing in FILE is executed. A backbone alone gives an untrained run; train --init loads it without that step.
+    Nothing in FILE is executed. A backbone alone gives an untrained run; arbex train --init also reads such a FILE
+    directly.
     """
     from arbex.weights import importing
 

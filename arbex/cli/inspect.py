@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from arbex.provenance import Tradeoff, Work
 
 SMALLEST_SHOWN = 1000
-"""Values per image; operators with fewer appear with ``--json`` only."""
+"""Smallest number of values per image of an operator that is shown; ``--json`` has the others too."""
 
 
 @click.command()
@@ -45,7 +45,7 @@ def inspect_bundle(bundle: Path, as_json: bool) -> None:
         return
     origin = manifest.provenance
     click.echo(f"{bundle}: target {manifest.target}, all {len(manifest.files)} files intact")
-    click.echo(f"model:       {origin.preset}, method {origin.method}, trained for {origin.epoch} epochs")
+    click.echo(f"model:       {origin.preset}, method {origin.method}, weights of epoch {origin.epoch}")
     click.echo(f"checkpoint:  {origin.checkpoint}")
     if origin.calibration:
         calibration = origin.calibration

@@ -15,7 +15,7 @@ from arbex.methods import METHODS
 @click.command()
 @click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option("--out", type=PATH, help="Folder of the run.  [default: a new one under runs/]")
-@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Encoder.  [default: tiny]")
+@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Preset of the encoder.  [default: tiny]")
 @click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True, help="Training method.")
 @click.option(
     "--epochs",
@@ -25,14 +25,20 @@ from arbex.methods import METHODS
 @click.option("--anchors", type=click.IntRange(min=0), default=10, show_default=True, help="Anchors per class.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the preset's]")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of weights, images and augmentation."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of weights, choice of images and augmentation.",
 )
 @click.option("--windows", metavar="A,B,C", help="Side of the attention window per level.  [default: the preset's]")
 @click.option("--init", multiple=True, type=PATH, help="RUN or FILE of weights to start from; repeatable.")
 @click.option("--new-head", is_flag=True, help="Take only the encoder from --init.")
 @click.option("--teacher", type=PATH, metavar="RUN", help="Also learn from the answers of RUN.")
 @click.option("--teacher-backbone", metavar="MODULE:CALLABLE", help="Custom backbone of the teacher, if it has one.")
-@click.option("--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a module from images to vectors.")
+@click.option(
+    "--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a custom backbone, in place of a preset."
+)
 @click.option("--devices", type=click.IntRange(min=1), help="Processes on this machine.  [default: torchrun's, else 1]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
@@ -59,8 +65,8 @@ def train(
     """Train a model on --data and write a run.
 
     --set takes settings such as batch_size, learning_rate, schedule, label_smoothing, lambda_class, lambda_anchor,
-    lambda_center and images_per_class, and the method's own options; a wrong name lists them all. Their defaults with
-    preset base are the paper's values.
+    lambda_center and images_per_class, and the options of the method; an unknown name is an error that lists them all.
+    The defaults of preset base are the paper's values, where the paper gives them.
     """
     from arbex.api import train as run_training
     from arbex.checkpoint import open_run
@@ -102,6 +108,8 @@ def parse_windows(text: str | None) -> tuple[int, int, int] | None:
         return None
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise click.BadParameter(f"{text!r} is not three whole numbers, such as 14,7,7.", param_hint="--windows")
+        raise click.BadParameter(
+            f"{text!r} is not A,B,C. Allowed: three whole numbers, such as 14,7,7.", param_hint="--windows"
+        )
     one, two, three = (int(part) for part in parts)
     return one, two, three

@@ -104,7 +104,8 @@ def read_table_rows(file: Path, wanted: Container[int]) -> dict[int, NDArray[np.
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise DataError(
             f"{file} cannot be read as a table of pixels: {type(error).__name__}: {error}.",
-            allowed="Expected: a CSV file with a column 'pixels', such as fer2013.csv.",
+            allowed="Allowed: a CSV file with a column 'pixels', such as fer2013.csv.",
+            remedy="Copy the table again.",
         ) from error
 
 
@@ -123,7 +124,7 @@ def square(text: str | None) -> NDArray[np.uint8] | None:
 class SampleReader:
     """Reads samples at the size of the network's input.
 
-    The rows of tables are read at once, and kept as long as the reader exists.
+    All rows of tables are read when the reader is built, and kept as long as it exists.
 
     Args:
         samples: All samples that the reader may be asked for.
@@ -152,7 +153,11 @@ class SampleReader:
             return images.load(sample.file, self.side)
         gray = self.rows[sample.file].get(sample.row)
         if gray is None:
-            raise DataError(f"The pixels in {sample} are not a square image.", remedy="Copy the table again.")
+            raise DataError(
+                f"The pixels in {sample} are not a square image.",
+                allowed=f"Allowed: S x S numbers from 0 to 255, with S at least {images.MIN_SIDE}.",
+                remedy="Copy the table again.",
+            )
         return images.resize(np.repeat(gray[:, :, None], 3, axis=2), self.side)
 
 

@@ -34,8 +34,9 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
     labels = labels or found
     if len(labels) < 2:
         raise DataError(
-            f"{layout.root} holds {len(labels)} classes; a classifier needs at least 2.",
-            allowed="Expected: <class>/<image>.",
+            f"{layout.root} holds {len(labels)} classes.",
+            allowed="Allowed: 2 or more, each a folder of images: <class>/<image>.",
+            remedy="Check the path, or sort the images into one folder per class.",
         )
     samples = layout.samples(source, labels)
     where = f"the split {source!r} of {layout.root}" if source else str(layout.root)
@@ -75,7 +76,11 @@ def check_labels(layout: Layout, found: tuple[str, ...], expected: tuple[str, ..
         DataError: If it has no classes or others, or declares another order of them.
     """
     if not found:
-        raise DataError(f"{layout.root} holds no class folders.", allowed="Expected: <split>/<class>/<image>.")
+        raise DataError(
+            f"{layout.root} holds no class folders.",
+            allowed="Allowed: <split>/<class>/<image>.",
+            remedy="Check the path, or sort the images into one folder per class.",
+        )
     if set(found) != set(expected):
         raise DataError(
             f"The classes of {layout.root} are {', '.join(found)}; the model was trained on {', '.join(expected)}.",

@@ -34,7 +34,7 @@ def published_gain(noise: int) -> float:
 
 
 def compare(results: Results, noise: int) -> dict[str, Estimate]:
-    """Returns accuracies and gains at a level of label noise in per cent."""
+    """Returns accuracies and gains at a level of label noise in percent."""
     ours = setting_name("arbex", noise)
     corrected, primary = (results.values(ours, "accuracy", primary=p) for p in (False, True))
     linear = results.values(setting_name("poster", noise), "accuracy")

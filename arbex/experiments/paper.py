@@ -1,4 +1,4 @@
-"""Figures as printed in the ARBEx paper, for comparison; accuracies are in per cent."""
+"""Figures as printed in the ARBEx paper, for comparison; accuracies are in percent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLE_2 = {
     9: (71.24, 70.73, 70.52, 67.01, 60.32, 51.68, 44.50, 38.26, 36.44, 34.29),
     10: (71.25, 70.73, 70.53, 67.02, 60.33, 51.69, 44.51, 38.27, 36.45, 34.30),
 }
-"""Accuracy by the number of anchors, at each of these shares of wrong labels in per cent."""
+"""Accuracy by the number of anchors, at each of these shares of wrong labels in percent."""
 
 TABLE_3_SMOOTHING = (0, 5, 10, 11, 15, 18, 20, 25, 30, 35, 40, 50)
 TABLE_3 = {
@@ -38,7 +38,7 @@ TABLE_3 = {
     9: (71.24, 71.88, 72.44, 72.47, 71.96, 71.18, 71.12, 67.09, 63.57, 61.16, 56.65, 51.70),
     10: (71.25, 71.89, 72.45, 72.48, 71.97, 71.19, 71.13, 67.10, 63.58, 61.17, 56.66, 51.71),
 }
-"""Accuracy by the number of anchors, at each of these amounts of label smoothing in per cent."""
+"""Accuracy by the number of anchors, at each of these amounts of label smoothing in percent."""
 
 TABLE_4 = {
     "ideal (x1)": (90.7, 89.6, 89.4, 89.1),

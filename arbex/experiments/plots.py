@@ -36,17 +36,17 @@ def plot(path: Path) -> Iterator[Any]:
 
 
 def margins(values: Sequence[Estimate]) -> list[float]:
-    """Returns the margins of estimates in per cent, 0 where there is none."""
+    """Returns the margins of estimates in percent, 0 where there is none."""
     return [PERCENT * (value.margin or 0.0) for value in values]
 
 
 def means(values: Sequence[Estimate]) -> list[float]:
-    """Returns the means of estimates in per cent."""
+    """Returns the means of estimates in percent."""
     return [PERCENT * value.mean for value in values]
 
 
 def bars(path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, y: str) -> str:
-    """Draws shares in per cent as points with their intervals; returns the file's name."""
+    """Draws shares in percent as points with their intervals; returns the file's name."""
     with plot(path) as axes:
         places = np.arange(len(labels))
         axes.errorbar(places, means(values), margins(values), fmt="o", capsize=4)
@@ -86,7 +86,7 @@ def heat_map(
 
 
 def lines(path: Path, curves: Mapping[str, Sequence[Estimate]], x: str, y: str) -> str:
-    """Draws curves of shares in per cent over 1, 2, …, with their intervals; returns the file's name."""
+    """Draws curves of shares in percent over 1, 2, …, with their intervals; returns the file's name."""
     with plot(path) as axes:
         for name, values in curves.items():
             places = np.arange(1, len(values) + 1)
@@ -123,7 +123,7 @@ def faces(
     truth: Sequence[int],
     names: Sequence[str],
 ) -> str:
-    """Draws images ``[n, S, S, 3]`` beside their primary and corrected distributions; returns the file's name."""
+    """Draws images ``[n, S, S, 3]`` next to their primary and corrected distributions; returns the file's name."""
     with grid(path, len(images), 2, (1.7 * INCH, 1.5 * len(images)), width_ratios=(1, 4)) as rows:
         for (left, right), image, (primary, corrected), label in zip(rows, images, pairs, truth, strict=True):
             left.imshow(image)

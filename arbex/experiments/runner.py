@@ -135,11 +135,13 @@ def read_outcome(job: Job) -> Outcome | None:
     try:
         outcome = Outcome.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{file} is damaged: {error}.", remedy="Remove the folder; the run is trained again.") from error
+        raise RunError(
+            f"{file} is damaged: {error}.", remedy="Remove its folder; the run is then trained again."
+        ) from error
     if outcome.commands != job.commands:
         raise RunError(
             f"{job.run} was trained with: {outcome.commands[0]}; the experiment needs: {job.commands[0]}.",
-            remedy="Give another --out, or remove the folder.",
+            remedy="Give another --out, or remove the folder of the run.",
         )
     return replace(outcome, setting=job.setting.name)
 

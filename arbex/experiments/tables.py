@@ -1,4 +1,4 @@
-"""Tables 1 to 5 and Figure 7, with the figures of the paper beside those of the runs."""
+"""Tables 1 to 5 and Figure 7, with the figures of the paper next to those of the runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(value: Estimate, *, sign: bool = False) -> str:
-    """Returns an estimate of a share in per cent."""
+    """Returns an estimate of a share in percent."""
     return value.text(scale=PERCENT, sign=sign)
 
 
@@ -106,7 +106,7 @@ class Grid(Experiment):
         ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns two tables: accuracies, and gains over no anchors beside those of the paper."""
+        """Returns two tables: accuracies, and gains over no anchors next to those of the paper."""
         anchors, columns = self.axes(budget)
         cells = {(k, c): results.values(f"K={k}-{c}", "accuracy") for k in anchors for c in columns}
         means = {place: estimate(values) for place, values in cells.items()}
@@ -131,7 +131,7 @@ class Grid(Experiment):
             ("anchors per class K", f"{self.column_name} %", "accuracy %"),
         )
         body = (
-            f"Accuracy in per cent\n\n{first}\n\n"
+            f"Accuracy in percent\n\n{first}\n\n"
             f"Gain over K = 0 between runs of the same seed, with that of the paper in parentheses\n\n{second}"
         )
         figures = {f"K={k}, {c} %": value.to_json() for (k, c), value in means.items()}

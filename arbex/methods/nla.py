@@ -60,7 +60,7 @@ def noise_aware_weight(p: Tensor, labels: Tensor, progress: float, *, density: b
         p: Probabilities ``[B, N]``.
         labels: ``[B]``.
         progress: Share of the training that is done, in [0, 1].
-        density: Whether the weight is a density instead of having a peak of 1.
+        density: Whether the weight is the probability density itself; otherwise it is scaled to a peak of 1.
 
     Returns:
         Weights ``[B]``, without gradient.

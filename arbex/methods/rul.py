@@ -28,7 +28,7 @@ class UncertaintyHead(nn.Module):
         return F.softplus(self.deviation(features))
 
     def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance without correction, whose embedding is the vectors."""
+        """Maps vectors ``[B, in_features]`` to a balance without correction, with the vectors as embedding."""
         features = features.float()
         return uncorrected(self.classify(self.mean(features)), features)
 

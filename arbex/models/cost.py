@@ -1,4 +1,4 @@
-"""Cost of a model: parameters and operations of each part, and memory of one forward pass."""
+"""Cost of a model: parameters and multiply-adds of each part, and memory of one forward pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PartCost:
     Attributes:
         part: Name in the model, such as ``encoder.image``.
         parameters: Number of parameters.
-        macs: Multiply-accumulate operations per image in convolutions, linear layers and attention.
+        macs: Multiply-adds per image in convolutions, linear layers and attention.
     """
 
     part: str
@@ -38,8 +38,8 @@ class Cost:
 
     Attributes:
         parts: Cost of each part, in the order of the model.
-        weight_bytes: Memory of parameters and buffers.
-        activation_bytes: Peak memory of intermediate values.
+        weight_bytes: Memory of parameters and buffers, in bytes.
+        activation_bytes: Peak memory of intermediate values, in bytes.
     """
 
     parts: tuple[PartCost, ...]
@@ -53,7 +53,7 @@ class Cost:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations of the whole model."""
+        """Multiply-adds per image of the whole model."""
         return sum(part.macs for part in self.parts)
 
 
@@ -91,7 +91,7 @@ def parts_of(model: ExpressionClassifier) -> Iterator[tuple[str, nn.Module]]:
 
 
 def macs_of(name: str, module: nn.Module, counts: Mapping[str, int]) -> int:
-    """Returns the operations of a module; those of a module list are the sum over its members."""
+    """Returns the multiply-adds of a module; those of a module list are the sum over its members."""
     if isinstance(module, nn.ModuleList):
         return sum(macs_of(f"{name}.{i}", child, counts) for i, child in enumerate(module))
     return counts.get(name, 0)

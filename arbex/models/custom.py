@@ -66,8 +66,8 @@ def import_backbone(name: str) -> Backbone:
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise InputError(
-            f"The backbone {name!r} is not of the form package.module:callable.",
-            remedy="Name the callable that builds it, such as mynets.vit:build.",
+            f"The backbone {name!r} names no callable.",
+            allowed="Allowed: package.module:callable, such as mynets.vit:build.",
         )
     here = str(Path.cwd())
     try:
@@ -79,7 +79,10 @@ def import_backbone(name: str) -> Backbone:
             remedy="Install its package, or call arbex from the folder that holds the module.",
         ) from error
     if not callable(factory):
-        raise InputError(f"The backbone {name!r} is of type {type(factory).__name__}, not a callable.")
+        raise InputError(
+            f"The backbone {name!r} is of type {type(factory).__name__}.",
+            allowed="Allowed: a callable without arguments that returns an nn.Module.",
+        )
 
     def build() -> nn.Module:
         with importable(here):  # the callable may import more modules of the user's
@@ -119,18 +122,18 @@ def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, B
     except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"The backbone {name!r} cannot be built: {type(error).__name__}: {error}.",
-            allowed="Expected: a callable without arguments.",
+            allowed="Allowed: a callable without arguments.",
         ) from error
     if not isinstance(module, nn.Module):
-        raise InputError(f"The backbone {name!r} returned {type(module).__name__}.", allowed="Expected: an nn.Module.")
+        raise InputError(f"The backbone {name!r} returned {type(module).__name__}.", allowed="Allowed: an nn.Module.")
     images = torch.zeros(2, 3, image_size, image_size)
     training = module.training
     try:
         with torch.no_grad():
             vector = module.eval()(images)
-    except Exception as error:  # so may its module
+    except Exception as error:  # the user's module may raise anything, too
         raise InputError(
-            f"The backbone {name!r} cannot take images {list(images.shape)}: {str(error).splitlines()[0]}",
+            f"The backbone {name!r} cannot take images {list(images.shape)}: {str(error).splitlines()[0].rstrip('.')}.",
             remedy="Give the size that it needs with --image-size.",
         ) from error
     module.train(training)
@@ -138,7 +141,7 @@ def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, B
         found = list(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
         raise InputError(
             f"The backbone {name!r} returned {found} for images {list(images.shape)}.",
-            allowed="Expected: one vector per image, [B, F].",
-            remedy="Wrap the module if it returns more.",
+            allowed="Allowed: one vector per image, [B, F].",
+            remedy="Wrap the module so that it returns the vectors alone.",
         )
     return module, BackboneConfig(backbone=name, image_size=image_size, out_features=vector.shape[1])

@@ -78,7 +78,7 @@ def log_softmax(z: Tensor) -> Tensor:
 def certainty(log_p: Tensor) -> Tensor:
     """Returns ``1 - H(p) / log N`` for log-probabilities ``[B, N]``, as ``[B, 1]``, up to rounding in [0, 1]."""
     scale = math.log(log_p.shape[-1])
-    # As the mean of (log p + log N) / log N, in which nothing cancels near the uniform distribution.
+    # Computed as the mean of (log p + log N) / log N, which keeps its precision near the uniform distribution.
     return (log_p.exp() * (log_p + scale)).sum(-1, keepdim=True) / scale
 
 
@@ -93,7 +93,7 @@ def mix(log_p: Tensor, log_q: Tensor) -> Tensor:
     The weights have no gradient: with one, the easiest way to lower the loss is to become unsure of everything, and
     training stays at the uniform distribution (docs/decisions/0004).
     """
-    # A weight of 1 + 1e-7 is harmless, a negative one is not; phones have a kernel for ReLU and none for the clamp.
+    # ReLU in place of a clamp to [0, 1], for which phones have no kernel: only negative weights would do harm.
     c_p, c_q = (F.relu(certainty(p.detach() if p.requires_grad else p)) + EPSILON for p in (log_p, log_q))  # [B, 1]
     total = c_p + c_q
     a, b = log_p + (c_p / total).log(), log_q + (c_q / total).log()  # [B, N] each
@@ -136,6 +136,7 @@ def check_tokens(embedding: int, tokens: int, attention_heads: int) -> None:
         raise InputError(
             f"tokens is {tokens} and attention_heads is {attention_heads}; their product does not divide the "
             f"{embedding} dimensions of the embedding.",
+            allowed=f"Allowed: values whose product divides {embedding}.",
         )
 
 

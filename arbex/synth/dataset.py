@@ -216,7 +216,7 @@ def write_dataset(
 
     Raises:
         DataError: If a split would lack a class; nothing is left behind then.
-        InputError: If ``out`` already holds something.
+        InputError: If ``out`` is not empty.
     """
     faces = plan(config)
     workers = workers or os.cpu_count() or 1

@@ -171,7 +171,7 @@ def check_resume(run: Path, config: RunConfig) -> None:
         RunError: If there is nothing to resume, or the run differs in more than the number of epochs.
     """
     if not (run / RESUME).is_file():
-        raise RunError(f"{run} holds nothing to resume.", remedy="Train a new run without --resume.")
+        raise RunError(f"{run} cannot be resumed: {RESUME} is missing.", remedy="Train a new run without --resume.")
     old, new = read_config(run).to_json(), config.to_json()
     old["settings"]["epochs"] = new["settings"]["epochs"]
     for key in ("preset", "method", "method_options", "labels", "encoder", "anchors", "settings", "data"):

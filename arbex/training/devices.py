@@ -50,8 +50,8 @@ def share_of_batch(batch_size: int, world_size: int) -> int:
     if batch_size % world_size or batch_size // world_size < 2:
         raise InputError(
             f"A batch of {batch_size} images cannot be divided among {world_size} processes.",
-            allowed="Allowed: the same number for each, at least 2.",
-            remedy=f"Set another: --set batch_size={max(2, round(batch_size / world_size)) * world_size}.",
+            allowed=f"Allowed: multiples of {world_size}, with at least 2 images for each process.",
+            remedy=f"Set another size: --set batch_size={max(2, round(batch_size / world_size)) * world_size}.",
         )
     return batch_size // world_size
 

@@ -235,9 +235,9 @@ def report_repeats(trainer: Trainer, report: Reporter) -> None:
     """Reports which classes have fewer images than the quota, and how often an epoch repeats them."""
     repeats = trainer.sampler.repeats()
     if repeats:
-        each = ", ".join(f"{trainer.config.labels[label]} {times:.1f}" for label, times in repeats.items())
+        each = ", ".join(f"{trainer.config.labels[label]} {times:.1f} times" for label, times in repeats.items())
         quota = trainer.settings.images_per_class
-        report.line(f"epoch: {quota} images per class; smaller classes are repeated, average number of times: {each}")
+        report.line(f"epoch: {quota} images per class; images of small classes are shown, on average: {each}")
 
 
 def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
@@ -338,7 +338,7 @@ def check_folder(request: TrainRequest) -> None:
         raise InputError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
     if not request.resume and out.exists() and any(out.iterdir()):
         raise InputError(
-            f"{out} already holds something.",
+            f"{out} is not empty.",
             remedy="Continue it with --resume, give another --out, or remove the folder first.",
         )
     if request.resume and not out.is_dir():

@@ -1,4 +1,4 @@
-"""Making a run of a published checkpoint."""
+"""Making a run from a published checkpoint."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ class LabelsWantedError(InputError):
         self.classes = classes
         super().__init__(
             f"{file} has {classes} classes, and does not say in which order.",
-            allowed=f"The usual order for 7 classes, that of RAF-DB, is: --labels {','.join(RAF_DB)}.",
-            remedy="Give the names with --labels, in the order of the folders that it was trained on.",
+            allowed=f"Allowed: {classes} different names.",
+            remedy="Give the names with --labels, in the order of the folders that it was trained on. For the 7 "
+            f"classes of RAF-DB that is: --labels {','.join(RAF_DB)}.",
         )
 
 
@@ -120,5 +121,8 @@ def choose_labels(file: WeightsFile, labels: tuple[str, ...] | None) -> tuple[st
     if labels is None:
         raise LabelsWantedError(file.path, classes)
     if len(labels) != classes:
-        raise InputError(f"--labels has {len(labels)} names; the classifier in {file.path} has {classes} outputs.")
+        raise InputError(
+            f"--labels has {len(labels)} names; the classifier in {file.path} has {classes} outputs.",
+            allowed=f"Allowed: {classes} different names.",
+        )
     return labels

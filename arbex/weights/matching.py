@@ -59,6 +59,7 @@ def recognize(file: WeightsFile) -> Source:
     raise RunError(
         f"{file.path} is none of the known checkpoints: the first of its {len(file.tensors)} tensors are {some}.",
         allowed=f"Allowed: {', '.join(source.name for source in SOURCES)}.",
+        remedy="See docs/weights.md for the checkpoints that arbex reads.",
     )
 
 

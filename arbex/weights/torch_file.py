@@ -1,7 +1,7 @@
 """Reading weights files from untrusted sources without running their code, though a torch file is a pickle.
 
 ``torch.load(weights_only=True)`` builds tensors and containers, and looks every other name up in a table instead of
-importing it. Training scripts store objects of their own beside the weights; the table maps their names to
+importing it. Training scripts store objects of their own with the weights; the table maps their names to
 :class:`Inert`. Any other name is refused.
 """
 
@@ -32,7 +32,7 @@ STAND_INS = (
     "numpy.dtype",
     "numpy.ndarray",
 )
-"""Names that may occur beside weights, and are read as :class:`Inert` since their values are not needed."""
+"""Names that may occur along with weights, and are read as :class:`Inert` since their values are not needed."""
 
 MOST_NAMES = 32
 """Largest number of names that are read as :class:`Inert`."""
@@ -129,7 +129,7 @@ def refusal(path: Path, name: str | None, error: Exception) -> RunError:
     # The message of torch itself is not shown: it advises to read the file in a way that runs its code.
     return RunError(
         f"{path} cannot be read as a torch file ({type(error).__name__}).",
-        allowed="Expected: a file of torch.save, or .safetensors.",
+        allowed="Allowed: a file of torch.save, or .safetensors.",
         remedy="Download or copy it again.",
     )
 
@@ -148,7 +148,8 @@ def find_tensors(path: Path, content: Any) -> dict[str, Tensor]:
     if not tensors:
         raise RunError(
             f"{path} holds no weights, but an object of type {type(content).__name__}.",
-            allowed=f"Expected: tensors by name, at the top or under one of the keys {', '.join(NESTED)}.",
+            allowed=f"Allowed: tensors by name, at the top or under one of the keys {', '.join(NESTED)}.",
+            remedy="Save the weights again with: torch.save(model.state_dict(), …).",
         )
     return tensors
 

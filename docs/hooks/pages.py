@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import reference  # beside this file
+import reference  # next to this file
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page

@@ -1,4 +1,4 @@
-"""The interface of all writers. Their targets are looked up early, so that they import heavy packages late."""
+"""The interface of all writers, which import heavy packages late: help texts need their targets before that."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def refusals_of(tool: str) -> Iterator[None]:
     except ArbexError:
         raise
     except Exception as error:
-        raise BackendError(f"{tool} cannot convert the program: {first_line(error)}") from error
+        raise BackendError(
+            f"{tool} cannot convert the program: {first_line(error).rstrip('.')}.",
+            remedy="Run again with --debug to see the tool's whole output.",
+        ) from error
 
 
 class Writer(ABC):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 COMPUTE_CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 """Ampere, Ada and Blackwell. For Turing (SM75), TensorRT-RTX lacks the float32 matrix product that the head needs."""
 
+REMEDY = "Change the operators that it names, or leave the target rtx out."
+
 BATCHES = (1, 1, 8)
 """Smallest, usual and largest batch of the engine."""
 
@@ -100,7 +102,7 @@ def build_engine(trt: Any, onnx_file: Path, side: int) -> bytes:
     parser = trt.OnnxParser(network, log)
     if not parser.parse(onnx_file.read_bytes()):
         reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-        raise BackendError(f"TensorRT-RTX cannot read {onnx_file.name}: {reasons}")
+        raise BackendError(f"TensorRT-RTX cannot read {onnx_file.name}: {reasons.rstrip('.')}.", remedy=REMEDY)
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     profile.set_shape(INPUT_NAME, *((batch, side, side, 3) for batch in BATCHES))
@@ -110,5 +112,6 @@ def build_engine(trt: Any, onnx_file: Path, side: int) -> bytes:
         config.set_compute_capability(getattr(trt.ComputeCapability, name), i)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise BackendError(f"TensorRT-RTX cannot build {onnx_file.name}: {'; '.join(log.errors) or 'no reason given'}")
+        reasons = "; ".join(log.errors) or "no reason given"
+        raise BackendError(f"TensorRT-RTX cannot build {onnx_file.name}: {reasons.rstrip('.')}.", remedy=REMEDY)
     return bytes(memoryview(engine))

@@ -67,7 +67,7 @@ def test_functions_have_the_defaults_of_the_commands(name: str) -> None:
 
 
 def readable(parameter: click.Option, value: Any) -> Any:
-    """Returns a default as the command understands it: no values, None and False are all nothing."""
+    """Returns a default as the command understands it: no values, None and False all mean that nothing was given."""
     if value in (None, (), False) or "UNSET" in repr(value):
         return None
     return parameter.type.convert(value, parameter, None)

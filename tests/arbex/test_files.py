@@ -70,7 +70,7 @@ def test_a_folder_that_holds_something_is_replaced_only_where_the_check_allows_i
     out = tmp_path / "out"
     out.mkdir()
     (out / "precious").write_text("mine")
-    with pytest.raises(InputError, match="already holds something"), staged_folder(out):
+    with pytest.raises(InputError, match="is not empty"), staged_folder(out):
         pass
     with pytest.raises(InputError, match="has no key"), staged_folder(out, check=refuse_unless_key):
         pass
@@ -88,7 +88,7 @@ def test_what_appears_while_a_folder_is_staged_is_kept(tmp_path: Path) -> None:
             out.mkdir()
             (out / "precious").write_text("mine")
 
-    with pytest.raises(InputError, match="already holds something"):
+    with pytest.raises(InputError, match="is not empty"):
         work()
     assert (out / "precious").read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]

@@ -1,4 +1,4 @@
-"""Decoding: every kind that users have, and every kind of rubbish."""
+"""Decoding: every kind of image that users have, and every kind of file that is none."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_find_images_sorts_and_leaves_out_the_rest(tmp_path: Path) -> None:
     assert [p.name for p in find_images(tmp_path)] == ["a.jpg", "b.PNG"]
 
 
-def test_rubbish_is_refused_with_its_name_and_what_to_do(tmp_path: Path) -> None:
+def test_garbage_is_refused_with_its_name_and_what_to_do(tmp_path: Path) -> None:
     Image.fromarray(COLOR).save(tmp_path / "whole.png")
     whole = (tmp_path / "whole.png").read_bytes()
     cases = {"cut.png": whole[: len(whole) // 2], "text.jpg": b"I am a text.", "empty.png": b""}

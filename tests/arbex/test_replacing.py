@@ -49,7 +49,7 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 def test_this_machine_replaces_in_one_step(tmp_path: Path) -> None:
-    """Else the tests below would show less than they say."""
+    """Otherwise the tests below would not cover the exchange in one step."""
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").touch()
@@ -157,7 +157,7 @@ def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(ste
     if steps == "in one step":
         assert missing == []
         assert all(moment["names"] == ["out"] for moment in moments)
-    else:  # nothing for an instant, and the old one again at the next export
+    else:  # missing for an instant; the next export brings the old one back
         assert all(moment["at once"] == ["missing"] and moment["names"] == [] for moment in missing)
         assert 1 <= len(missing) <= 2
     assert outcome["left"] == []

@@ -19,13 +19,13 @@ def test_values_take_the_type_of_the_default() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs", "The setting 'epochs' has no value. Expected: name=value."),
-        ("epochs=many", "epochs is 'many', not a whole number."),
-        ("learning_rate=fast", "learning_rate is 'fast', not a number."),
+        ("epochs", "The setting 'epochs' has no value. Allowed: name=value."),
+        ("epochs=many", "epochs is 'many'. Allowed: a whole number, such as "),
+        ("learning_rate=fast", "learning_rate is 'fast'. Allowed: a number, such as "),
         ("soft_targets=maybe", "soft_targets is 'maybe'. Allowed: true, false."),
-        ("batch_size=0", "batch_size is 0, outside of 2 to 100000."),
-        ("learning_rate=12", "learning_rate is 12.0, outside of 1e-12 to 10."),
-        ("learning_rate=nan", "learning_rate is nan, outside of 1e-12 to 10."),
+        ("batch_size=0", "batch_size is 0. Allowed: 2 to 100000."),
+        ("learning_rate=12", "learning_rate is 12.0. Allowed: 1e-12 to 10."),
+        ("learning_rate=nan", "learning_rate is nan. Allowed: 1e-12 to 10."),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(text: str, message: str) -> None:

@@ -90,7 +90,7 @@ def test_images_of_one_class_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_images_without_classes_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "face.png")
-    with pytest.raises(DataError, match="holds no class folders. Expected: <split>/<class>/<image>"):
+    with pytest.raises(DataError, match="holds no class folders. Allowed: <split>/<class>/<image>"):
         load_samples(str(tmp_path), EXPRESSIONS, 32)
 
 

@@ -32,7 +32,7 @@ def test_a_table_replaces_a_table(tmp_path: Path) -> None:
     assert CalibrationTable.load(tmp_path / "t.json").images == 3
 
 
-def test_the_weights_beside_which_a_table_would_lie_are_kept(tmp_path: Path) -> None:
+def test_the_weights_next_to_which_a_table_would_lie_are_kept(tmp_path: Path) -> None:
     save_file({"head.weight": np.zeros(3, np.float32)}, tmp_path / "best.safetensors")
     before = contents(tmp_path)
     with pytest.raises(InputError, match=r"best\.safetensors .* overwritten.*Give another"):
@@ -93,7 +93,11 @@ def test_a_table_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("t.safetensors", "must be .json"), ("nowhere/t.json", "does not exist"), ("folder.json", "is not a calibra")],
+    [
+        ("t.safetensors", "Allowed: FILE.json"),
+        ("nowhere/t.json", "does not exist"),
+        ("folder.json", "is not a calibra"),
+    ],
 )
 def test_a_place_that_cannot_hold_a_table_is_refused(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()

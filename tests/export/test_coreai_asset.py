@@ -19,7 +19,7 @@ from runtimes.doctor import probe
 from runtimes.verification import verify_bundle
 
 
-def test_both_precisions_pass_the_bars_of_litert(coreai_bundle: Path) -> None:
+def test_both_precisions_meet_the_limits_of_litert(coreai_bundle: Path) -> None:
     full, quantized = verify_bundle(open_bundle(coreai_bundle)).artifacts
     assert (full.runtime, full.executed, full.passed) == ("coreai", True, True)
     assert full.parity is not None
@@ -50,7 +50,7 @@ def test_an_asset_says_nothing_of_this_machine_and_is_the_same_each_time(
             assert digest_file(again) == digest_file(file), file.name
 
 
-def test_it_runs_beside_an_event_loop_of_the_caller(coreai_bundle: Path) -> None:
+def test_it_runs_next_to_an_event_loop_of_the_caller(coreai_bundle: Path) -> None:
     import asyncio
 
     opened = open_bundle(coreai_bundle)

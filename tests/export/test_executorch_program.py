@@ -19,7 +19,7 @@ from runtimes.verification import verify_bundle
 IMAGES = drawn_faces(64)
 
 
-def test_both_precisions_pass_the_bars_of_litert(executorch_bundle: Path) -> None:
+def test_both_precisions_meet_the_limits_of_litert(executorch_bundle: Path) -> None:
     full, quantized = verify_bundle(open_bundle(executorch_bundle)).artifacts
     assert (full.runtime, full.executed, full.passed) == ("executorch", True, True)
     assert full.parity is not None

@@ -89,7 +89,7 @@ def test_a_bundle_of_another_version_is_kept(cpu: Path) -> None:
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     for out in (tmp_path / "out", tmp_path / "out" / "cpu"):
-        with pytest.raises(InputError, match=r"out is a file; a folder is to be written there"):
+        with pytest.raises(InputError, match=r"out is a file; a folder must be written there"):
             check_replaceable(out)
 
 

@@ -63,7 +63,7 @@ def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor) -> None:
     before, after = channel_sizes(program, x), channel_sizes(equalize(program, x)[0], x)
     assert before[0].max() / before[0].min() > 16
     assert after[0].max() / after[0].min() <= 2
-    assert after[0].max() >= before[0].max()  # quiet channels grow; the loudest stays
+    assert after[0].max() >= before[0].max()  # channels of small values grow; the largest stays
     # Before a dense layer only half of the way, since its weights lose what a channel gains.
     assert 2 < after[1].max() / after[1].min() < 2 * (before[1].max() / before[1].min()).sqrt()
 

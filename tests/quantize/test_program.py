@@ -190,7 +190,7 @@ def test_images_with_nan_are_refused(traced: TracedModel, images: torch.Tensor) 
         calibrate(traced.program, [bad])
 
 
-def test_the_search_for_training_time_patterns_is_skipped_and_back_afterwards() -> None:
+def test_the_search_for_training_time_patterns_is_skipped_and_back_afterward() -> None:
     original = getattr(pt2e, QAT_FOLDING)
     with without_qat_folding():
         assert getattr(pt2e, QAT_FOLDING) is not original

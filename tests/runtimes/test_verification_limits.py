@@ -43,7 +43,7 @@ def test_an_explicit_limit_applies_where_the_manifest_has_none(
     ).passed
 
 
-def test_a_float_artifact_has_its_own_limit_beside_an_explicit_one(tmp_path: Path) -> None:
+def test_a_float_artifact_has_its_own_limit_in_addition_to_an_explicit_one(tmp_path: Path) -> None:
     bundle = open_bundle(write_miniature(tmp_path / "cpu", CLOSE))
     expected = Prediction(*(part + np.float32(1e-3) for part in answers(IMAGES)))
     (row,) = verify_bundle(

@@ -53,7 +53,7 @@ def parse_source(data: str) -> DataSource:
     if not data or (colon and not rest and not Path(data).exists()):
         raise DataError(
             f"The data {data!r} names no folder.",
-            allowed="Expected is PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH.",
+            allowed="Allowed: PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH.",
             remedy="Give a path; the working folder is '.'.",
         )
     if not colon or Path(data).exists():
@@ -64,7 +64,7 @@ def parse_source(data: str) -> DataSource:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise DataError(f"The option {text!r} of {data!r} has no value.", allowed="Expected: name=value.")
+            raise DataError(f"The option {text!r} of {data!r} has no value.", allowed="Allowed: name=value.")
         options[key.strip()] = value.strip()
     return DataSource(name, options, Path(rest))
 

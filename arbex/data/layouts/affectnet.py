@@ -69,7 +69,7 @@ class AffectNet(Layout):
             except (OSError, ValueError, TypeError) as error:
                 raise DataError(
                     f"The annotation {code} cannot be read: {error}.",
-                    allowed=f"Allowed: 0 to {LARGEST_CODE}.",
+                    allowed=f"Allowed: one whole number from 0 to {LARGEST_CODE}.",
                     remedy="Download the data set again, or remove the image.",
                 ) from error
 
@@ -83,7 +83,8 @@ class AffectNet(Layout):
                 except (KeyError, TypeError, ValueError) as error:
                     raise DataError(
                         f"Line {number} of {table} cannot be read: {row}.",
-                        allowed=f"Expected: the columns subDirectory_filePath and expression (0 to {LARGEST_CODE}).",
+                        allowed=f"Allowed: the columns subDirectory_filePath and expression (0 to {LARGEST_CODE}).",
+                        remedy="Correct the line, or download the data set again.",
                     ) from error
 
 

@@ -94,6 +94,7 @@ def read_codes(file: Path) -> Iterator[int]:
         if not UNLABELED <= code < len(ORDER):
             raise DataError(
                 f"Line {number} of {file} cannot be read: {line!r}.",
-                allowed=f"Expected: a number from {UNLABELED} to {len(ORDER) - 1} after one line of header.",
+                allowed=f"Allowed: a number from {UNLABELED} to {len(ORDER) - 1} after one line of header.",
+                remedy="Correct the line, or download the data set again.",
             )
         yield code

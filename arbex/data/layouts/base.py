@@ -73,7 +73,7 @@ class Layout(ABC):
         """Returns the error for a file or folder of the data set that does not exist."""
         return DataError(
             f"{self.root} is not in the layout {self.name!r}: {what} is missing.",
-            allowed=f"Expected: {expected}.",
+            allowed=f"Allowed: {expected}.",
             remedy="See docs/data.md for where to get it and for its layout on disk.",
         )
 

@@ -47,7 +47,7 @@ class FerPlus(Layout):
     def splits(self) -> Sequence[str]:
         """Returns the splits that have images."""
         if not (self.root / VOTES).is_file():
-            raise self.missing(VOTES, f"{VOTES} beside {PIXELS} or {', '.join(FOLDERS.values())}")
+            raise self.missing(VOTES, f"{VOTES} next to {PIXELS} or {', '.join(FOLDERS.values())}")
         there = [s for s in FOLDERS if (self.root / PIXELS).is_file() or (self.root / FOLDERS[s]).is_dir()]
         if not there:
             raise self.missing(PIXELS, f"{PIXELS} or the folders {', '.join(FOLDERS.values())}")
@@ -87,7 +87,8 @@ class FerPlus(Layout):
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"Line {line} of {self.root / VOTES} cannot be read: {row}.",
-                allowed=f"Expected: the columns Usage, Image name, {', '.join(OWN)}, unknown, NF, with whole votes.",
+                allowed=f"Allowed: the columns Usage, Image name, {', '.join(OWN)}, unknown, NF, with whole votes.",
+                remedy="Correct the line, or download the table again.",
             ) from error
 
     def judge(self, votes: list[int]) -> tuple[str, list[int]] | None:

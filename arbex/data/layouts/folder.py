@@ -98,9 +98,14 @@ class Folder(Layout):
                 except (KeyError, ValueError, AttributeError) as error:
                     raise DataError(
                         f"Line {number} of {file} cannot be read: {row}.",
-                        allowed="Expected: the columns file, split, subject, label, true_label and votes, the last as "
+                        allowed="Allowed: the columns file, split, subject, label, true_label and votes, the last as "
                         "whole numbers in the order of the classes.",
+                        remedy="Correct the line.",
                     ) from error
                 if votes and len(votes) != len(labels):
-                    raise DataError(f"Line {number} of {file} has {len(votes)} votes for {len(labels)} classes.")
+                    raise DataError(
+                        f"Line {number} of {file} has {len(votes)} votes.",
+                        allowed=f"Allowed: one for each of the {len(labels)} classes, or none.",
+                        remedy="Correct the line.",
+                    )
         return table

@@ -31,7 +31,7 @@ class RafDb(Layout):
     def splits(self) -> Sequence[str]:
         """Returns ``train`` and ``test``; RAF-DB has no validation split."""
         if not (self.basic / LIST).is_file():
-            raise self.missing(str(LIST), f"basic/{LIST} beside basic/Image/aligned")
+            raise self.missing(str(LIST), f"basic/{LIST} and basic/Image/aligned")
         return "train", "test"
 
     def labels(self, split: str) -> tuple[str, ...]:
@@ -49,7 +49,8 @@ class RafDb(Layout):
             if code.strip() not in CODES:
                 raise DataError(
                     f"Line {number} of {self.basic / LIST} cannot be read: {line!r}.",
-                    allowed="Expected: a file name and a number from 1 to 7.",
+                    allowed="Allowed: a file name and a number from 1 to 7.",
+                    remedy="Correct the line, or download the data set again.",
                 )
             if name.startswith(f"{split}_"):
                 found.append(Sample(self.image(name), labels.index(CODES[code.strip()])))

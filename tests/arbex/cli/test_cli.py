@@ -196,13 +196,13 @@ def test_bad_images_exit_with_2_and_one_paragraph(
         (["export", "{run}", "--target", "cpu", "--calibration", "/nowhere", "--out", "{out}"], 2, "/nowhere"),
         (["export", "{run}", "--target", "jetson", "--builder", "torch-tensorrt", "--out", "{out}"], 3, "GPU"),
         (["export", "{run}", "--target", "cpu", "--max-kl", "0", "--out", "{out}"], 1, "does not hold even with all"),
-        (["calibrate", "{run}", "--data", "{faces}", "--out", "t.txt"], 2, "must be .json"),
+        (["calibrate", "{run}", "--data", "{faces}", "--out", "t.txt"], 2, "Allowed: FILE.json"),
         (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--shard", "3/2"], 2, "'3/2' is not a shard"),
         (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--merge", "no.json"], 2, "cannot be read"),
         (["calibrate", "{run}", "--data", "{faces}", "--out", "t.json", "--samples", "3"], 2, "cannot cover 7 classes"),
         (["run", "/nowhere", "x.png"], 2, "bundle /nowhere does not exist"),
         (["verify", "{bundles}/cpu", "--report", "x.pdf"], 2, ".html, .md, .xml"),
-        (["synth", "{faces}"], 2, "already holds"),
+        (["synth", "{faces}"], 2, "is not empty"),
         (
             ["train", "--data", "{faces}", "--out", "{out}", "--method", "efficientface"],
             2,
@@ -301,7 +301,7 @@ def test_exporting_next_to_other_folders_does_not_touch_them(
     (tmp_path / "cpu" / "mine.txt").write_text("keep")
     command = ["export", str(run), "--target", "cpu", "--precision", "fp32", "--out", str(tmp_path)]
     assert invoke(command, "arbex") == 2
-    assert "already holds something" in capfd.readouterr().err
+    assert "is not empty" in capfd.readouterr().err
     assert (tmp_path / "cpu" / "mine.txt").read_text() == "keep"
 
 

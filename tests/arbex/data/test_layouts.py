@@ -339,7 +339,7 @@ def test_ferg_groups_characters_and_calls_joy_happiness(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "folder"])
 def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, name: str) -> None:
     image(tmp_path / "holiday.jpg")
-    with pytest.raises(DataError, match=rf"is not in the layout '{name}': .* is missing. Expected: .*docs/data.md"):
+    with pytest.raises(DataError, match=rf"is not in the layout '{name}': .* is missing. Allowed: .*docs/data.md"):
         read_split(f"{name}:{tmp_path}", "train")
 
 

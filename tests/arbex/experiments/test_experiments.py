@@ -90,7 +90,7 @@ def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces:
 
 
 def test_experiments_share_runs(tmp_path: Path) -> None:
-    """What is trained names a run, not the table that it is for, nor how the table puts it."""
+    """A run is named after what is trained, whichever table it is for and however that table writes it."""
     runs = {
         name: {job.run for job in plan_jobs(load_experiment(name).settings(TINY), TINY, "data", tmp_path, 1)}
         for name in EXPERIMENTS

@@ -262,7 +262,7 @@ def test_options_are_split_from_settings_and_checked() -> None:
     assert others == ["epochs=3"]
     with pytest.raises(InputError, match="form is 'poem'. Allowed: paper, code."):
         read_options("nla", {"form": "poem"})
-    with pytest.raises(InputError, match="class_share is 2.0, outside of 0 to 1."):
+    with pytest.raises(InputError, match="class_share is 2.0. Allowed: 0 to 1."):
         assign(NlaOptions(), ["class_share=2"])
     with pytest.raises(UnsupportedError, match="option 'form' of the method 'poster' is not known. Allowed: none."):
         read_options("poster", {"form": "code"})

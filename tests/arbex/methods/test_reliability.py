@@ -140,8 +140,8 @@ def test_what_the_paper_leaves_open_are_options() -> None:
     [
         ({"tokens": 7}, "tokens is 7 and attention_heads is 4; their product does not divide"),
         ({"tokens": 64, "attention_heads": 4}, "tokens is 64 and attention_heads is 4; their product does not divide"),
-        ({"delta": 0.0}, "delta is 0.0, outside of 0.001 to 1000."),
-        ({"radius": -1.0}, "radius is -1.0, outside of 0.001 to 1000."),
+        ({"delta": 0.0}, "delta is 0.0. Allowed: 0.001 to 1000."),
+        ({"radius": -1.0}, "radius is -1.0. Allowed: 0.001 to 1000."),
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, float], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Parameters, operations and memory, against numbers worked out by hand."""
+"""Parameters, multiply-adds and memory, against numbers worked out by hand."""
 
 from __future__ import annotations
 

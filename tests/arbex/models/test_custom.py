@@ -52,10 +52,10 @@ def test_a_module_of_the_working_folder_is_imported_without_a_trace_in_the_path(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("its_nets", "'its_nets' is not of the form package.module:callable"),
+        ("its_nets", "'its_nets' names no callable. Allowed: package.module:callable"),
         ("its_nets:Nets.large", "cannot be imported: .*'large'"),
         ("their_nets:small", "cannot be imported: No module named 'their_nets'"),
-        ("its_nets:value", "is of type int, not a callable"),
+        ("its_nets:value", "is of type int. Allowed: a callable"),
     ],
 )
 def test_a_backbone_that_cannot_be_called_is_refused(folder: Path, name: str, message: str) -> None:

@@ -136,13 +136,13 @@ def test_prototypes_use_known_action_units() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"subjects": 2}, "subjects is 2, not 3 or more."),
-        ({"images": 5}, "images is 5, not 70 or more."),
-        ({"image_size": 4}, "image_size is 4, outside of 32 to 1024."),
-        ({"imbalance": 0.5}, "imbalance is 0.5, not 1 or more."),
-        ({"label_noise": 1.5}, "label_noise is 1.5, outside of 0 to 1."),
-        ({"ambiguity": -1}, "ambiguity is -1, outside of 0 to 1."),
-        ({"seed": -1}, "seed is -1, not 0 or more."),
+        ({"subjects": 2}, "subjects is 2. Allowed: 3 or more."),
+        ({"images": 5}, "images is 5. Allowed: 70 or more."),
+        ({"image_size": 4}, "image_size is 4. Allowed: 32 to 1024."),
+        ({"imbalance": 0.5}, "imbalance is 0.5. Allowed: 1 or more."),
+        ({"label_noise": 1.5}, "label_noise is 1.5. Allowed: 0 to 1."),
+        ({"ambiguity": -1}, "ambiguity is -1. Allowed: 0 to 1."),
+        ({"seed": -1}, "seed is -1. Allowed: 0 or more."),
         ({"classes": ("neutral", "boredom")}, "The class 'boredom' is not known. Allowed: neutral, anger, "),
     ],
 )
@@ -153,7 +153,7 @@ def test_values_that_cannot_be_drawn_are_refused(change: dict[str, object], mess
 
 def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(InputError, match="already holds"):
+    with pytest.raises(InputError, match="is not empty"):
         write_dataset(SynthConfig(images=63, subjects=3, image_size=32), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -1,4 +1,4 @@
-"""Distillation: divergences by hand, a teacher that stays as it is, and a student that listens."""
+"""Distillation: divergences by hand, a teacher that stays as it is, and a student that learns from it."""
 
 from __future__ import annotations
 
