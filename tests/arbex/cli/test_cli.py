@@ -301,7 +301,7 @@ def test_exporting_next_to_other_folders_does_not_touch_them(
     (tmp_path / "cpu" / "mine.txt").write_text("keep")
     command = ["export", str(run), "--target", "cpu", "--precision", "fp32", "--out", str(tmp_path)]
     assert invoke(command, "arbex") == 2
-    assert "is not empty" in capfd.readouterr().err
+    assert "holds something that is not a bundle, such as mine.txt" in capfd.readouterr().err
     assert (tmp_path / "cpu" / "mine.txt").read_text() == "keep"
 
 
