@@ -83,3 +83,12 @@ class MissingPackageError(BackendError):
         )
         super().__init__(f"The package '{package}' is not installed; {purpose} needs it.", remedy=remedy or default)
         self.package = package
+
+
+def reason(error: BaseException) -> str:
+    """Returns the first line of an exception's message, without its full stop; without a message, its type's name."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # the exceptions of other packages may fail to say what they are
+        lines = []
+    return lines[0].rstrip(" .") if lines else type(error).__name__

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from arbex.errors import DataError
+from arbex.errors import DataError, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -112,9 +112,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise DataError(f"The image {path} does not exist.", remedy="Check the path.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{path} cannot be read as an image: {reason}.",
+            f"{path} cannot be read as an image: {reason(error)}.",
             allowed=f"Allowed: {', '.join(FORMATS)}.",
             remedy="Replace or remove the file.",
         ) from error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from arbex.errors import BackendError
+from arbex.errors import BackendError, reason
 from arbex.models import ExpressionClassifier
 from arbex.spec import OUTPUT_NAMES, Preprocessing
 from quantize.operators import HEAD
@@ -77,7 +77,7 @@ def trace(model: ExpressionClassifier) -> TracedModel:
             program = exported.module()
     except Exception as error:
         raise BackendError(
-            f"torch.export cannot trace the model: {str(error).splitlines()[0].rstrip('.')}.",
+            f"torch.export cannot trace the model: {reason(error)}.",
             remedy="Change the backbone: it must not branch on values or call .item() on shapes.",
         ) from error
     return TracedModel(program, model.labels, model.preprocessing)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from arbex.errors import ArbexError, BackendError, InputError
+from arbex.errors import ArbexError, BackendError, InputError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +97,7 @@ class Runtime(ABC):
             if not isinstance(error, self.vendor_errors()):
                 raise
             raise BackendError(
-                f"{self.name} {action} {self.path}: {str(error).rstrip('.')}.",
+                f"{self.name} {action} {self.path}: {reason(error)}.",
                 remedy=f"Check which version of {self.name} is installed with: arbex doctor.",
             ) from error
 

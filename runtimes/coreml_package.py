@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arbex.errors import BackendError
+from arbex.errors import BackendError, reason
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, digest_file, digest_json
 from runtimes.formats import Content, Format
@@ -48,7 +48,7 @@ def read_package(path: Path) -> PackageContent:
             block = function.block_specializations[function.opset]
         except Exception as error:  # whatever a damaged file makes coremltools raise
             raise BackendError(
-                f"The Core ML package {path} cannot be read: {str(error).rstrip('.')}.",
+                f"The Core ML package {path} cannot be read: {reason(error)}.",
                 remedy="Copy the bundle again, or export it again.",
             ) from error
     weights = sorted(p for p in path.rglob("*.bin") if p.is_file())

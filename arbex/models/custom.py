@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from arbex.errors import InputError
+from arbex.errors import InputError, reason
 
 Backbone: TypeAlias = Callable[[], nn.Module]
 """Returns a module from normalized images ``[B, 3, S, S]`` to vectors ``[B, F]``."""
@@ -133,7 +133,7 @@ def measure(name: str, factory: Backbone, image_size: int) -> tuple[nn.Module, B
             vector = module.eval()(images)
     except Exception as error:  # the user's module may raise anything, too
         raise InputError(
-            f"The backbone {name!r} cannot take images {list(images.shape)}: {str(error).splitlines()[0].rstrip('.')}.",
+            f"The backbone {name!r} cannot take images {list(images.shape)}: {reason(error)}.",
             remedy="Give the size that it needs with --image-size.",
         ) from error
     module.train(training)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from arbex.errors import ArbexError, BackendError
+from arbex.errors import ArbexError, BackendError, reason
 from arbex.packages import Package
 from export.operators import Operator
 from export.targets import Target
@@ -16,12 +16,6 @@ from runtimes.formats import Format
 
 if TYPE_CHECKING:
     from export.programs import Variant
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of a vendor's message that is not blank."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 @contextmanager
@@ -36,7 +30,7 @@ def refusals_of(tool: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise BackendError(
-            f"{tool} cannot convert the program: {first_line(error).rstrip('.')}.",
+            f"{tool} cannot convert the program: {reason(error)}.",
             remedy="Run again with --debug to see the tool's whole output.",
         ) from error
 

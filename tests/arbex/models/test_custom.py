@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from arbex.errors import InputError
 from arbex.models.custom import BackboneConfig, import_backbone, measure
@@ -65,12 +65,20 @@ def test_a_backbone_that_cannot_be_called_is_refused(folder: Path, name: str, me
     assert sys.path == before
 
 
+class Silent(nn.Module):
+    """A module that fails without a message."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
         (lambda: 1 / 0, "cannot be built: ZeroDivisionError"),
         (lambda: 7, "returned int"),
         (lambda: nn.Conv2d(1, 2, 3), r"cannot take images \[2, 3, 8, 8\]"),
+        (Silent, r"cannot take images \[2, 3, 8, 8\]: NotImplementedError"),
         (nn.Identity, r"returned \[2, 3, 8, 8\]"),
     ],
 )
