@@ -21,7 +21,7 @@ class SpeechlessError(Exception):
         (ValueError("\n  wrong: 3\nin detail ..."), "wrong: 3"),
         (AssertionError(), "AssertionError"),
         (ValueError("\n"), "ValueError"),
-        (SpeechlessError(), "Speechless"),
+        (SpeechlessError(), "SpeechlessError"),
     ],
 )
 def test_the_reason_is_one_line(error: Exception, expected: str) -> None:
