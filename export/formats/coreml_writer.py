@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from runtimes.coreml_package import MLPACKAGE
 from runtimes.vendor_output import hidden_output
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.export import ExportedProgram
 
     from export.programs import Variant
@@ -66,10 +68,8 @@ class CoreMlWriter(Writer):
         shape = (1, 3, variant.side, variant.side)
         half = ct.transform.FP16ComputePrecision(op_selector=before_head())
         with refusals_of("coremltools"), torch.no_grad():
-            exported = torch.export.export(deployed, (torch.zeros(shape),)).run_decompositions({})
-            drop_no_ops(exported)
             model = ct.convert(
-                exported,
+                convertible(torch.export.export(deployed, (torch.zeros(shape),))),
                 minimum_deployment_target=ct.target.iOS17,
                 inputs=[ct.ImageType(name=INPUT_NAME, shape=shape, color_layout=ct.colorlayout.RGB)],
                 outputs=[ct.TensorType(name=name, dtype=np.float32) for name in OUTPUT_NAMES],
@@ -85,6 +85,25 @@ class CoreMlWriter(Writer):
         spec = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
         block = next(iter(spec.mlProgram.functions["main"].block_specializations.values()))
         return list(operators_of(block))
+
+
+def convertible(program: ExportedProgram) -> ExportedProgram:
+    """Returns a program as operators that coremltools converts without loss."""
+    import torch
+
+    lowered: ExportedProgram = program.run_decompositions({torch.ops.aten.gelu.default: spelled_out_gelu})
+    drop_no_ops(lowered)
+    return lowered
+
+
+def spelled_out_gelu(x: Tensor, *, approximate: str = "none") -> Any:
+    """Returns the approximation of GELU with tanh as single operators, and leaves the exact function as it is.
+
+    coremltools reads no argument that ``torch.export`` passes by name, and would compute the exact function for both.
+    """
+    if approximate == "none":
+        return NotImplemented
+    return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh())
 
 
 def drop_no_ops(program: ExportedProgram) -> None:
