@@ -1,0 +1,166 @@
+"""A Core ML program that can be run: named inputs in, named outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from arbex.checks import check_name
+from arbex.errors import InputError
+from runtimes.coreml_evaluator.package_files import read_specification
+from runtimes.coreml_evaluator.plan import Block, Planner, check_operations
+from runtimes.coreml_evaluator.values import State, shape_of
+
+PRECISIONS: Final = ("fp32", "fp16")
+MAIN: Final = "main"
+
+OP_SETS = {"CoreML5": 15, "CoreML6": 16, "CoreML7": 17, "CoreML8": 18, "CoreML9": 26}
+"""Number of the iOS version that each op set belongs to."""
+
+RGB, BGR, GRAYSCALE, GRAYSCALE_HALF = 20, 30, 10, 40
+COLORS = {RGB: 3, BGR: 3, GRAYSCALE: 1, GRAYSCALE_HALF: 1}
+"""Channels of an image by the number of its color space."""
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An input that is an image.
+
+    Attributes:
+        name: Its name.
+        colors: Number of its color space in Core ML.
+    """
+
+    name: str
+    colors: int
+
+    def to_tensor(self, image: ArrayLike) -> Tensor:
+        """Returns an image as Core ML passes it to the program: ``[1, C, H, W]``, in the order of its channels.
+
+        Args:
+            image: Values of 0 to 255, ``[H, W, 3]`` as RGB or ``[H, W]``, with or without a leading 1.
+
+        Raises:
+            InputError: If the shape is another one.
+        """
+        pixels = torch.as_tensor(np.asarray(image)).to(torch.float32)
+        channels = COLORS[self.colors]
+        if channels == 1 and pixels.ndim in (2, 3):
+            return pixels.reshape(1, 1, *pixels.shape[-2:])
+        if pixels.ndim in (3, 4) and pixels.shape[-1] == 3 == channels and (pixels.ndim == 3 or len(pixels) == 1):
+            planes = pixels.reshape(pixels.shape[-3:]).permute(2, 0, 1)[None]
+            return planes.flip(1) if self.colors == BGR else planes
+        raise InputError(
+            f"The image for {self.name!r} has the shape {list(pixels.shape)}.",
+            allowed=f"Allowed: {'[H, W, 3]' if channels == 3 else '[H, W]'}.",
+        )
+
+
+class Program:
+    """A function of a Core ML package, ready to run.
+
+    Attributes:
+        block: Its plan.
+        images: Its inputs that are images, by name.
+        states: Its states, which it keeps between runs, by name.
+        outputs: Names of its outputs in order.
+    """
+
+    def __init__(
+        self, block: Block, images: Mapping[str, ImageInput], states: Mapping[str, State], outputs: tuple[str, ...]
+    ) -> None:
+        """Takes the parts; ``load`` reads them from a package."""
+        self.block, self.images, self.states, self.outputs = block, images, states, outputs
+
+    @classmethod
+    def load(cls, package: Path, precision: str = "fp32", function: str = "") -> Program:
+        """Reads a package.
+
+        Args:
+            package: Folder of the package.
+            precision: ``fp32`` computes everything in float32; ``fp16`` also rounds every value that the program
+                declares in float16, so that overflow shows.
+            function: Name of the function; by default the package's default one.
+
+        Raises:
+            MissingPackageError: If coremltools is not installed.
+            BackendError: If the package cannot be read.
+            UnsupportedError: If the precision, the function, the op set or an operation is not known.
+        """
+        check_name("precision", precision, PRECISIONS)
+        specification, weights = read_specification(package)
+        description, functions = specification.description, specification.mlProgram.functions
+        name = function or description.defaultFunctionName or MAIN
+        check_name("function", name, functions)
+        described = next((found for found in description.functions if found.name == name), description)
+        op_set = functions[name].opset
+        check_name("op set", op_set, OP_SETS)
+        block = functions[name].block_specializations[op_set]
+        check_operations(block, op_set)
+        planner = Planner(weights, OP_SETS[op_set], half=precision == "fp16")
+        with torch.inference_mode():
+            plan = planner.function(functions[name], block)
+        return cls(
+            plan,
+            {
+                found.name: ImageInput(found.name, found.type.imageType.colorSpace)
+                for found in described.input
+                if found.type.WhichOneof("Type") == "imageType"
+            },
+            {
+                found.name: State(torch.zeros(shape_of(found.type.stateType.wrappedType)))
+                for found in functions[name].inputs
+                if found.type.WhichOneof("type") == "stateType"
+            },
+            tuple(found.name for found in described.output),
+        )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs in order, without states."""
+        return tuple(declared.name for declared in self.block.inputs if declared.name not in self.states)
+
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Any]:
+        """Returns the outputs by name: arrays, or what a classifier outputs.
+
+        Args:
+            inputs: An array per input: images of 0 to 255 in the shape that ``ImageInput`` takes, everything else in
+                the shape that the program declares.
+
+        Raises:
+            InputError: If an input is missing, not known, or has another shape.
+            BackendError: If an operation fails.
+        """
+        if set(inputs) != set(self.inputs):
+            raise InputError(
+                f"The inputs are {', '.join(sorted(inputs)) or 'none'}.", allowed=f"Allowed: {', '.join(self.inputs)}."
+            )
+        with torch.inference_mode():
+            given = [
+                self.states.get(d.name) or d.cast(self.to_tensor(d.name, inputs[d.name])) for d in self.block.inputs
+            ]
+            results = dict(zip(self.block.outputs, self.block.run(*given), strict=True))
+        return {name: to_array(results[name]) for name in self.outputs}
+
+    def to_tensor(self, name: str, value: ArrayLike) -> Tensor:
+        """Returns an input as the program takes it."""
+        if name in self.images:
+            return self.images[name].to_tensor(value)
+        return torch.as_tensor(np.ascontiguousarray(value))
+
+    def reset(self) -> None:
+        """Sets all states to zero."""
+        for state in self.states.values():
+            state.value = torch.zeros_like(state.value)
+
+
+def to_array(value: Any) -> Any:
+    """Returns a tensor as an array, and anything else as it is."""
+    return value.numpy() if isinstance(value, Tensor) else value
