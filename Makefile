@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test quick coverage mutants check bench docs clean
+.PHONY: setup demo test quick lab coverage mutants check bench docs clean
 
 setup: $(STAMP)
 
@@ -18,10 +18,14 @@ demo: setup
 	$(BIN)/python demo.py
 
 test: setup
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not lab"
 
 quick: setup
-	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow and not lab"
+
+# What repeats `make test` on more architectures, processors and cases.
+lab: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m lab
 
 # Slower than `make test`, since every line that runs is recorded.
 coverage: setup

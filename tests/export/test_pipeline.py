@@ -188,7 +188,7 @@ def test_a_gate_that_does_not_hold_keeps_the_older_bundle(run: Path, bundles: Pa
     assert {p.name for p in tmp_path.iterdir()} == {"cpu"}
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_a_gate_restores_operators_until_it_holds(run: Path, bundles: Path, tmp_path: Path) -> None:
     request = ExportRequest(
         run=run, targets=["cpu", "jetson"], out=tmp_path, precisions=("int8",), samples=32, min_agreement=0.0
@@ -271,7 +271,7 @@ def test_the_manifest_names_no_folder_of_the_user(bundles: Path) -> None:
     assert (bundles / "cpu" / origin["run"]).resolve().joinpath("config.json").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 @pytest.mark.parametrize(("preset", "targets"), [("mobile", ["cpu", "android", "iphone"]), ("base", ["cpu"])])
 def test_other_presets_export_untrained_if_allowed(
     preset: str, targets: list[str], faces: Path, tmp_path: Path

@@ -171,6 +171,9 @@ EXPORTED = {"poster": FORMATS, "ran": FORMATS, "tcl": ["cpu", "android"], "scn":
 """Targets by method: all formats for the two graphs that differ most, LinearHead's and that of six regions. The tests
 of export write ``arbex`` for all targets."""
 
+IN_LAB = {"ran": pytest.mark.lab, "tcl": pytest.mark.lab}
+"""Marks of the methods whose export takes the longest."""
+
 LIKE_POSTER = ("nla", "efficientface")
 """Methods that train otherwise and leave the same graph as ``poster``."""
 
@@ -183,7 +186,7 @@ def test_every_method_is_exported_or_leaves_the_graph_of_one_that_is() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", EXPORTED)
+@pytest.mark.parametrize("method", [pytest.param(name, marks=IN_LAB.get(name, ())) for name in EXPORTED])
 def test_a_run_exports_as_the_same_three_outputs(
     runs: dict[str, Path], faces: Path, tmp_path: Path, method: str
 ) -> None:

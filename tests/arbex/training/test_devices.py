@@ -25,7 +25,7 @@ def train(faces: Path, out: Path, *arguments: str, processes: int = 1) -> list[d
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_two_processes_have_the_losses_of_one_at_the_same_global_batch(faces: Path, tmp_path: Path) -> None:
     # From trained weights: random ones have gradients near rounding error, which Adam blows up to full steps.
     train(faces, tmp_path / "start", "--epochs", "10", "--set", "images_per_class=32")

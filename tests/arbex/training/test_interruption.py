@@ -52,7 +52,7 @@ def newest(folder: Path) -> float:
     return max((os.stat(entry).st_mtime_ns for entry in os.scandir(folder)), default=0) if folder.is_dir() else 0
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_kills_change_nothing(faces: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     process = start(faces, whole)

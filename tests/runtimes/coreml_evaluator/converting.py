@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import coremltools as ct
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from export.formats.coreml_writer import convertible
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # coremltools imports ExecuTorch where it is installed, which warns
+    import coremltools as ct
 
 
 def convert(module: nn.Module, inputs: Sequence[Tensor], path: Path, *, half: bool = False, **options: Any) -> Path:

@@ -14,6 +14,8 @@ from torch.nn import functional
 from runtimes.coreml_evaluator.program import Program
 from tests.runtimes.coreml_evaluator.converting import convert
 
+pytestmark = pytest.mark.slow
+
 
 class Calling(nn.Module):
     """A module that calls a function."""
