@@ -1,19 +1,15 @@
-"""Core ML packages. Only Apple devices run them; elsewhere, interface, operations and weights are read back."""
+"""The content of Core ML packages: interface, operations and weights, to be compared with what was exported."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from arbex.errors import BackendError, reason
-from arbex.packages import Package
+from arbex.errors import BackendError
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, digest_file, digest_json
-from runtimes.formats import Content, Format
-from runtimes.vendor_output import hidden_output
-
-READER = Package(module="coremltools", distribution="coremltools", purpose="reading Core ML packages", extra="export")
+from runtimes.coreml_evaluator.package_files import read_specification
+from runtimes.formats import Content
 
 
 @dataclass(frozen=True)
@@ -40,17 +36,9 @@ def read_package(path: Path) -> PackageContent:
         MissingPackageError: If coremltools is not installed.
         BackendError: If the package is damaged, or its inputs and outputs are not those of a bundle.
     """
-    with hidden_output():
-        coremltools = READER.load()
-        try:
-            spec: Any = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
-            function = spec.mlProgram.functions["main"]
-            block = function.block_specializations[function.opset]
-        except Exception as error:  # whatever a damaged file makes coremltools raise
-            raise BackendError(
-                f"The Core ML package {path} cannot be read: {reason(error)}.",
-                remedy="Copy the bundle again, or export it again.",
-            ) from error
+    spec, _ = read_specification(path)
+    function = spec.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
     weights = sorted(p for p in path.rglob("*.bin") if p.is_file())
     content = PackageContent(
         inputs=tuple(f.name for f in spec.description.input),
@@ -61,8 +49,9 @@ def read_package(path: Path) -> PackageContent:
     for name, expected in (("inputs", (INPUT_NAME,)), ("outputs", OUTPUT_NAMES)):
         if getattr(content, name) != expected:
             raise BackendError(
-                f"The {name} of {path} are {', '.join(getattr(content, name))}.",
+                f"The {name} of {path} are {', '.join(getattr(content, name)) or 'none'}.",
                 allowed=f"Allowed: {', '.join(expected)}.",
+                remedy="Export the bundle again.",
             )
     return content
 
@@ -71,12 +60,3 @@ def read_content(path: Path) -> Content:
     """Returns the content of a package as the manifest records it; see ``read_package``."""
     content = asdict(read_package(path))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
-
-
-MLPACKAGE = Format(
-    name="mlpackage",
-    suffix="mlpackage",
-    runner="coreml",
-    elsewhere="Core ML runs on Apple devices only; the package was read back and its contents checked.",
-    read_content=read_content,
-)

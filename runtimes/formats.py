@@ -25,8 +25,8 @@ class Format:
         packages: Python packages any one of which can run it on this machine.
         runtime: Class that runs it on this machine; None if there is none.
         elsewhere: Why it does not run on this machine, as sentences; empty if ``runtime`` is given.
-        read_content: Reads the content of a file that does not run on this machine, to be compared with what the
-            exporter recorded. Raises BackendError if the file is damaged or has another interface.
+        read_content: Reads the content of a file, to be compared with what the exporter recorded; None if nothing is
+            recorded. Raises BackendError if the file is damaged or has another interface.
     """
 
     name: str

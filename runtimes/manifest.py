@@ -56,7 +56,8 @@ class Artifact:
         format: Name of its format.
         precision: ``fp32``, ``fp16`` or ``int8``.
         thresholds: Limits of its parity with PyTorch.
-        content: Recorded content of a file that only its device runs, to be compared with what is read back from it.
+        content: Recorded content of the file, to be compared with what is read back from it; empty for formats whose
+            files are judged by their answers alone.
         work: What an INT8 file computes in integers; None for other precisions.
     """
 

@@ -6,7 +6,7 @@ from arbex.checks import check_name
 from arbex.errors import UnsupportedError
 from arbex.packages import Package
 from runtimes.coreai_runtime import AIMODEL
-from runtimes.coreml_package import MLPACKAGE
+from runtimes.coreml_runtime import MLPACKAGE
 from runtimes.executorch_runtime import PTE
 from runtimes.formats import Format
 from runtimes.litert_runtime import TFLITE

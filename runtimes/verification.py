@@ -113,19 +113,29 @@ def content_differences(found: Content, recorded: Content) -> list[str]:
     ]
 
 
+def changed_content(bundle: Bundle, artifact: Artifact) -> list[str]:
+    """Returns how the content of an artifact differs from what the exporter recorded, if it did, as clauses.
+
+    Raises:
+        MissingPackageError: If what reads the content is not installed.
+        BackendError: If the artifact is damaged or has another interface.
+    """
+    read = bundle.format(artifact).read_content
+    return content_differences(read(bundle.file(artifact)), artifact.content) if read else []
+
+
 def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
     """Checks what can be checked of an artifact that does not run on this machine."""
     found = bundle.format(artifact)
     why, passed = found.elsewhere, True
-    if found.read_content:
-        try:
-            differences = content_differences(found.read_content(bundle.file(artifact)), artifact.content)
-            if differences:
-                why, passed = "; ".join(differences), False
-        except MissingPackageError as error:
-            why = f"It does not run on this machine, and could not be read back either: {error}"
-        except BackendError as error:
-            why, passed = str(error), False
+    try:
+        changes = changed_content(bundle, artifact)
+        if changes:
+            why, passed = "; ".join(changes), False
+    except MissingPackageError as error:
+        why = f"It does not run on this machine, and could not be read back either: {error}"
+    except BackendError as error:
+        why, passed = str(error), False
     return ArtifactReport(
         artifact=artifact.name,
         format=artifact.format,
@@ -143,6 +153,7 @@ def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[Compariso
     parity: Parity | None = None
     runtime_name, executed = "none", False
     try:
+        reasons += changed_content(bundle, artifact)
         with bundle.open_artifact(artifact, threads=os.cpu_count()) as runtime:
             for images in sets:
                 parity = compare(images.expected, runtime.run_all(images.images), images.labels)

@@ -14,7 +14,7 @@ from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.operators import HEAD
 from quantize.recipe import ACCELERATOR
-from runtimes.coreml_package import MLPACKAGE
+from runtimes.coreml_runtime import MLPACKAGE
 from runtimes.vendor_output import hidden_output
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-READER = Package(module="coremltools", distribution="coremltools", purpose="reading Core ML packages", extra="export")
+READER = Package(module="coremltools", distribution="coremltools", purpose="running .mlpackage folders", extra="coreml")
 
 MODEL_PATH = "@model_path/"
 """Beginning of a weight file's name in a program: the folder of the specification."""

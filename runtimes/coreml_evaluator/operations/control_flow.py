@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from runtimes.coreml_evaluator.operations.registry import Tensors, operation
+from runtimes.coreml_evaluator.values import BY_NAME
 
 Run = Callable[..., list[Any]]
 
@@ -33,8 +34,11 @@ def while_loop(loop_vars: Tensors, blocks: list[Run]) -> tuple[Any, ...]:
 def make_list(
     elem_shape: Any, init_length: int = 1, dynamic_length: bool = True, dtype: str = "fp32"
 ) -> list[Tensor | None]:
-    """Returns a list without elements."""
-    return [None] * init_length
+    """Returns a list of zeros, or, where the shape depends on what will be written, of places to write."""
+    lengths = elem_shape if isinstance(elem_shape, list | tuple) else [elem_shape]
+    if any(isinstance(length, str) for length in lengths):
+        return [None] * init_length
+    return [torch.zeros([int(length) for length in lengths], dtype=BY_NAME[dtype].dtype)] * init_length
 
 
 @operation()
@@ -51,8 +55,9 @@ def list_read(ls: Any, index: int) -> Any:
 
 @operation()
 def list_write(ls: Any, index: int, value: Tensor) -> Any:
-    """Returns a list with an element replaced or, after its end, added."""
-    longer = [*ls, *[None] * (index + 1 - len(ls))]
+    """Returns a list with an element replaced or, after its end, added; zeros fill what is between."""
+    zeros = torch.zeros_like(value)
+    longer = [zeros if one is None else one for one in [*ls, *[None] * (index + 1 - len(ls))]]
     longer[index] = value
     return longer
 

@@ -10,9 +10,15 @@ from torch import Tensor
 from runtimes.coreml_evaluator.operations.registry import operation
 
 
-def wrapped(indices: Tensor, length: int) -> Tensor:
-    """Returns indices in which negative ones count from the end of an axis."""
+def wrapped(indices: Tensor, length: int, *, strict: bool = False) -> Tensor:
+    """Returns indices in which negative ones count from the end of an axis.
+
+    Raises:
+        IndexError: If they are to be within [0, length) and are not.
+    """
     numbers = indices.to(torch.int64)
+    if strict and bool(((numbers < 0) | (numbers >= length)).any()):
+        raise IndexError(f"the indices {numbers.reshape(-1).tolist()} are not all within [0, {length - 1}]")
     return torch.where(numbers < 0, numbers + length, numbers)
 
 
@@ -32,7 +38,7 @@ COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def gather(x: Tensor, indices: Tensor, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
     """Takes positions of an axis, after ``batch_dims`` leading axes that tensor and indices share."""
     place = axis % x.ndim
-    numbers = wrapped(indices, x.shape[place])
+    numbers = wrapped(indices, x.shape[place], strict=validate_indices)
     if batch_dims == 0:
         taken = x.index_select(place, numbers.reshape(-1))
         return taken.reshape(*x.shape[:place], *numbers.shape, *x.shape[place + 1 :])
@@ -43,16 +49,17 @@ def gather(x: Tensor, indices: Tensor, axis: int = 0, batch_dims: int = 0, valid
 @operation()
 def gather_along_axis(x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool = False) -> Tensor:
     """Takes, at every position of ``indices``, the value of ``x`` there but for the position along an axis."""
-    return torch.take_along_dim(x, wrapped(indices, x.shape[axis]), axis)
+    return torch.take_along_dim(x, wrapped(indices, x.shape[axis], strict=validate_indices), axis)
 
 
 @operation()
 def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
     """Takes parts of a tensor by the leading positions in the last axis of ``indices``."""
     if batch_dims:
-        return torch.stack([gather_nd(one, many, batch_dims - 1) for one, many in zip(x, indices, strict=True)])
-    numbers = indices.to(torch.int64)
-    return x[tuple(wrapped(part, x.shape[axis]) for axis, part in enumerate(numbers.unbind(-1)))]
+        pairs = zip(x, indices, strict=True)
+        return torch.stack([gather_nd(one, many, batch_dims - 1, validate_indices) for one, many in pairs])
+    parts = zip(indices.unbind(-1), x.shape, strict=False)
+    return x[tuple(wrapped(part, length, strict=validate_indices) for part, length in parts)]
 
 
 @operation()
@@ -66,7 +73,7 @@ def scatter(
 ) -> Tensor:
     """Combines updates into positions of an axis, one after the other where positions repeat."""
     place = axis % data.ndim
-    numbers = wrapped(indices, data.shape[place]).reshape(-1)
+    numbers = wrapped(indices, data.shape[place], strict=validate_indices).reshape(-1)
     result = data.clone()
     parts = updates.flatten(place, place + indices.ndim - 1) if indices.ndim else updates.unsqueeze(place)
     for number, part in zip(numbers.tolist(), parts.unbind(place), strict=True):
@@ -86,7 +93,7 @@ def scatter_along_axis(
 ) -> Tensor:
     """Combines every update into the position of ``indices`` along an axis, and its own along the others."""
     place = axis % data.ndim
-    numbers = wrapped(indices, data.shape[place])
+    numbers = wrapped(indices, data.shape[place], strict=validate_indices)
     result = data.clone()
     for index, update in zip(numbers.unbind(place), updates.unbind(place), strict=True):
         region = tuple(slice(0, length) for length in numbers.narrow(place, 0, 1).shape)
@@ -104,7 +111,9 @@ def scatter_nd(
     depth = indices.shape[-1]
     result = data.clone()
     flat = updates.reshape(-1, *data.shape[depth:])
-    for place, part in zip(indices.reshape(-1, depth).tolist(), flat, strict=True):
+    parts = zip(indices.unbind(-1), data.shape, strict=False)
+    places = torch.stack([wrapped(part, length, strict=validate_indices) for part, length in parts], -1)
+    for place, part in zip(places.reshape(-1, depth).tolist(), flat, strict=True):
         where = tuple(place)
         result[where] = COMBINE[mode](result[where], part)
     return result

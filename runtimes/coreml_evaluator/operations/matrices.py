@@ -22,7 +22,8 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
         x = x.mT
     if transpose_y and y.ndim > 1:
         y = y.mT
-    return torch.matmul(x, y)
+    shared = torch.promote_types(x.dtype, y.dtype)
+    return torch.matmul(x.to(shared), y.to(shared))
 
 
 @operation()

@@ -90,7 +90,7 @@ class Cell:
     """One direction of a long short-term memory.
 
     Rows of the weights belong to the input gate, the forget gate, the output gate and the cell, in this order; those of
-    ``peephole`` to the first three.
+    ``peephole`` to the first three. The memory is limited to [-clip, clip].
     """
 
     weight_ih: Tensor
@@ -108,10 +108,10 @@ class Cell:
         states = []
         for one in x:
             total = with_bias(one @ self.weight_ih.T + h @ self.weight_hh.T, self.bias)
-            if self.clip is not None:
-                total = total.clamp(-self.clip, self.clip)
             i, f, o, z = torch.split(total, size, -1)
             c = gate(f + peeps[1] * c) * c + gate(i + peeps[0] * c) * cell(z)
+            if self.clip is not None:
+                c = c.clamp(-self.clip, self.clip)
             h = gate(o + peeps[2] * c) * active(c)
             states.append(h)
         return torch.stack(states), c

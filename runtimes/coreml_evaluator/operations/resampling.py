@@ -70,7 +70,8 @@ def resample(
     columns = unnormalized(wide[..., 0], x.shape[-1], coordinates_mode, align_corners)
     rows = unnormalized(wide[..., 1], x.shape[-2], coordinates_mode, align_corners)
     if sampling_mode == "nearest":
-        return pixels(x, rows.round().to(torch.int64), columns.round().to(torch.int64), padding_mode, padding_value)
+        near, beside = (rows + 0.5).floor().to(torch.int64), (columns + 0.5).floor().to(torch.int64)
+        return pixels(x, near, beside, padding_mode, padding_value)
     return interpolated(x, rows, columns, padding_mode, padding_value)
 
 
@@ -149,7 +150,7 @@ def crop_resize(
         spatial_scale: Factor of the coordinates.
         box_coordinate_mode: Which corners or sides the four numbers of a box are.
         sampling_mode: Where a box is sampled, as for ``resize_bilinear``.
-        pad_value: Value outside of the images.
+        pad_value: Value of points outside of the images; none is mixed from it and the pixels next to it.
     """
     rows = boxes if boxes is not None else roi
     assert rows is not None
@@ -170,6 +171,8 @@ def crop_resize(
             )
         down = box_points(top, bottom, target_height, sampling_mode)[:, None].expand(-1, target_width)
         across = box_points(left, right, target_width, sampling_mode).expand(target_height, -1)
-        parts.append(interpolated(x[number : number + 1], down[None], across[None], "constant", pad_value))
+        inside = (down >= 0) & (down <= height - 1) & (across >= 0) & (across <= width - 1)
+        found = interpolated(x[number : number + 1], down[None], across[None], "border", pad_value)
+        parts.append(torch.where(inside, found, pad_value))
     cut = torch.cat(parts)
     return cut if boxes is not None else cut.unsqueeze(1)

@@ -105,4 +105,10 @@ def resize(
     wanted = shape[len(shape) - resized_dims :]
     own = x.shape[x.ndim - resized_dims :]
     targets = tuple(target or length for target, length in zip(wanted, own, strict=True))
-    return resized(x, targets, sampling_mode, linear=interpolation_mode == "LINEAR")
+    if interpolation_mode == "LINEAR":
+        return resized(x, targets, sampling_mode, linear=True)
+    # Other than in ``resize_nearest_neighbor``, a position of the output is where its center is.
+    for axis, target in enumerate(targets, start=x.ndim - len(targets)):
+        centers = (torch.arange(target, dtype=torch.float64) + 0.5) * (x.shape[axis] / target)
+        x = sampled(x, axis, centers, linear=False)
+    return x

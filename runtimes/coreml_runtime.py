@@ -1,0 +1,100 @@
+"""Running Core ML packages: by Core ML itself on a Mac, and by this project's evaluator on any other system."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from arbex.packages import Package
+from arbex.spec import INPUT_NAME, OUTPUT_NAMES
+from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.coreml_evaluator.package_files import READER
+from runtimes.coreml_package import read_content
+from runtimes.formats import Format
+from runtimes.vendor_output import hidden_output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TORCH = Package(module="torch", distribution="torch", purpose="evaluating Core ML packages", extra="coreml")
+
+
+class CoreMl(Runtime):
+    """Runs ``.mlpackage`` folders with Core ML on a Mac, one image at a time."""
+
+    name = "coreml"
+
+    def load(self) -> None:
+        """Compiles the package; Core ML chooses between the CPU, the GPU and the Neural Engine."""
+        with hidden_output():
+            self.model = READER.load().models.MLModel(str(self.path))
+
+    def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs the images one by one."""
+        from PIL import Image
+
+        return concatenate([prediction(self.model.predict({INPUT_NAME: Image.fromarray(one)})) for one in images])
+
+    def vendor_errors(self) -> tuple[type[Exception], ...]:
+        """Returns the exceptions of coremltools' bindings, which derive from Exception alone in part."""
+        return (Exception,)
+
+
+class CoreMlEvaluator(Runtime):
+    """Evaluates ``.mlpackage`` folders in PyTorch on the CPU, one image at a time.
+
+    Every value that the package declares in float16 is rounded to it. How a device computes inside an operation is not
+    part of a package, and not reproduced.
+    """
+
+    name = "coreml-evaluator"
+
+    def load(self) -> None:
+        """Reads the program and computes whatever depends on constants alone."""
+        READER.require()
+        TORCH.require()
+        from runtimes.coreml_evaluator.program import Program
+
+        self.program = Program.load(self.path, "fp16")
+
+    def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs the images one by one."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            return concatenate([prediction(self.program.run({INPUT_NAME: one})) for one in images])
+        finally:
+            torch.set_num_threads(before)
+
+    def vendor_errors(self) -> tuple[type[Exception], ...]:
+        """Returns the exceptions of PyTorch, which are all built in; those of operations are translated already."""
+        return (RuntimeError, ValueError, TypeError)
+
+
+def prediction(outputs: dict[str, Any]) -> Prediction:
+    """Returns the answers for one image from the outputs of a package by name."""
+    return Prediction(*(outputs[name] for name in OUTPUT_NAMES))
+
+
+def runtime_on(system: str) -> type[Runtime]:
+    """Returns what runs Core ML packages on a system.
+
+    Args:
+        system: The system as ``sys.platform`` names it.
+    """
+    return CoreMl if system == "darwin" else CoreMlEvaluator
+
+
+RUNTIME = runtime_on(sys.platform)
+
+MLPACKAGE = Format(
+    name="mlpackage",
+    suffix="mlpackage",
+    runner=RUNTIME.name,
+    packages=(READER,),
+    runtime=RUNTIME,
+    read_content=read_content,
+)
