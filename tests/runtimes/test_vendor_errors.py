@@ -20,7 +20,15 @@ EXECUTED = [known for known in FORMATS.values() if known.runtime]
 IMAGES = np.zeros((1, 64, 64, 3), np.uint8)
 
 
-EXPORTERS = ("executorch.exir", "executorch.backends", "coreai_torch", "coreai._compiler")
+EXPORTERS = (
+    "executorch.exir",
+    "executorch.backends",
+    "coreai_torch",
+    "coreai._compiler",
+    "coremltools.converters",
+    "coremltools.optimize",
+    "coremltools.models.ml_program.experimental",
+)
 """What may be loaded as well, where other tests have exported: modules that a runtime never calls."""
 
 

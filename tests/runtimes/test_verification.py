@@ -23,7 +23,7 @@ from runtimes.manifest import Artifact
 from runtimes.reports import check_suffix, write_report
 from runtimes.verification import ArtifactReport, Verification, verify_bundle, verify_executed
 
-EXECUTED = {"onnx": "onnxruntime", "tflite": "litert"}
+EXECUTED = {"onnx": "onnxruntime", "tflite": "litert", "mlpackage": "coreml-evaluator"}
 
 
 @pytest.mark.parametrize("target", ["jetson", "iphone", "android", "rtx", "cpu"])
@@ -45,7 +45,7 @@ def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run:
     model = load_run(run)
     images = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
     expected = Prediction(*answer(model, images))
-    for target in ("cpu", "android"):
+    for target in ("cpu", "android", "iphone"):
         report = verify_bundle(open_bundle(bundles / target), [ComparisonImages(images=images, expected=expected)])
         row = next(a for a in report.artifacts if a.precision == "fp32")
         assert row.parity is not None
@@ -96,7 +96,7 @@ def test_a_file_that_bundles_share_runs_once(
 
 
 def test_reports_for_people_and_for_ci(bundles: Path, tmp_path: Path) -> None:
-    outcome = Verification(tuple(verify_bundle(open_bundle(bundles / name)) for name in ("cpu", "iphone")))
+    outcome = Verification(tuple(verify_bundle(open_bundle(bundles / name)) for name in ("cpu", "rtx")))
     for suffix in (".html", ".md", ".xml"):
         write_report(tmp_path / f"report{suffix}", outcome)
     suites = ElementTree.parse(tmp_path / "report.xml").getroot().findall("testsuite")

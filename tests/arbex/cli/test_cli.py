@@ -86,9 +86,9 @@ def test_verify_json_has_the_promised_keys(bundles: Path, faces: Path, capfd: py
     keys = {"artifact", "format", "precision", "runtime", "executed", "samples", "max_abs_error", "mean_kl", "max_kl"}
     keys |= {"top1_agreement", "top1_agreement_ci95", "ece_delta", "confidence_rank_correlation", "passed", "why"}
     assert all(set(a) == keys for b in outcome["bundles"] for a in b["artifacts"])
-    assert len(executed) == 2
+    assert len(executed) == 4
     images = len(list((faces / "test").rglob("*.png")))
-    assert [a["samples"] for a in executed] == [images, images]
+    assert [a["samples"] for a in executed] == [images] * 4
     assert all(a["ece_delta"] is not None for a in executed)
 
 
@@ -127,9 +127,10 @@ def test_verify_refuses_a_run_that_changed(bundles: Path, faces: Path, tmp_path:
 
 
 def test_bench_json_has_the_promised_keys(bundles: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["bench", str(bundles / "cpu"), str(bundles / "iphone"), "--json"], "arbex") == 0
+    assert invoke(["bench", str(bundles / "rtx"), str(bundles / "iphone"), "--json"], "arbex") == 0
     rows = json.loads(capfd.readouterr().out)
-    assert [r["artifact"] for r in rows] == ["model.fp32.onnx", "model.int8.onnx"]
+    names = ["model.fp32.onnx", "model.int8.onnx", "model.fp32.mlpackage", "model.int8.mlpackage"]
+    assert [r["artifact"] for r in rows] == names
     keys = {"bundle", "artifact", "runtime", "precision", "threads", "p50_ms", "p95_ms", "images_per_s"}
     for row in rows:
         assert set(row) == keys | {"size_bytes", "peak_rss_bytes"}

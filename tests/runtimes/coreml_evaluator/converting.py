@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.formats.coreml_writer import convertible
+from export.formats.coreml_writer import convertible, exact_passes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # coremltools imports ExecuTorch where it is installed, which warns
@@ -29,6 +29,7 @@ def convert(module: nn.Module, inputs: Sequence[Tensor], path: Path, *, half: bo
             inputs=options.pop("inputs", types),
             minimum_deployment_target=options.pop("target", ct.target.iOS17),
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+            pass_pipeline=exact_passes(ct),
             skip_model_load=True,
             **options,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,65 @@ def test_functions(name: str, tmp_path: Path) -> None:
     torch.manual_seed(len(name))
     function, shapes = FUNCTIONS[name]
     compare(Calling(function), shapes, tmp_path / "m.mlpackage")
+
+
+def test_normalization_of_pixels_has_no_epsilon(tmp_path: Path) -> None:
+    """Converted with all passes of coremltools, pixels are 5e-6 too small."""
+    scale, offset = torch.tensor([2.0, 3.0, 4.0]).reshape(1, 3, 1, 1), torch.tensor([0.5, 0, -0.5]).reshape(1, 3, 1, 1)
+    x = torch.full((1, 3, 2, 2), 255.0)
+    program = Program.load(convert(Calling(lambda x: x * scale + offset), (x,), tmp_path / "m.mlpackage"))
+    (found,) = program.run({"x0": x.numpy()}).values()
+    assert found[0, :, 0, 0].tolist() == [510.5, 765, 1019.5]
+
+
+DRAWN = 60
+"""Number of modules that are drawn."""
+
+
+def drawn_convolution(draw: random.Random) -> tuple[nn.Module, tuple[int, ...]]:
+    """Returns a convolution with drawn sizes, and the shape of its input."""
+    dimensions, groups = draw.choice([1, 2, 2, 3]), draw.choice([1, 1, 2, 3])
+    kernel, dilation = draw.randint(1, 4), draw.randint(1, 2)
+    sizes = [draw.randint(dilation * (kernel - 1) + 1, dilation * (kernel - 1) + 8) for _ in range(dimensions)]
+    channels, outputs = groups * draw.randint(1, 3), groups * draw.randint(1, 3)
+    stride, padding = draw.randint(1, 3), draw.randint(0, kernel - 1)
+    # coremltools folds a batch norm into the wrong channels of a transposed convolution with groups.
+    if dilation == groups == 1 and draw.random() < 0.3:
+        transposed: type[nn.Module] = [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d][dimensions - 1]
+        layer = transposed(channels, outputs, kernel, stride=stride, groups=groups, bias=draw.random() < 0.5)
+    else:
+        plain: type[nn.Module] = [nn.Conv1d, nn.Conv2d, nn.Conv3d][dimensions - 1]
+        layer = plain(channels, outputs, kernel, stride, padding, dilation, groups, draw.random() < 0.5)
+    return layer, (draw.randint(1, 2), channels, *sizes)
+
+
+def drawn_tail(draw: random.Random, shape: torch.Size) -> list[nn.Module]:
+    """Returns drawn layers for activations of a shape."""
+    channels, dimensions = shape[1], len(shape) - 2
+    norms = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+    tail: list[nn.Module] = []
+    if draw.random() < 0.5:
+        others = [nn.GroupNorm(1, channels)] if dimensions < 3 else []  # Core ML has no tensors of six dimensions
+        tail.append(draw.choice([norms[dimensions](channels), nn.LayerNorm(shape[-1]), *others]))
+    tail.append(draw.choice([nn.ReLU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Hardswish(), nn.PReLU(channels)]))
+    if dimensions == 2 and draw.random() < 0.5:
+        size = (draw.randint(2, 9), draw.randint(2, 9))
+        aligned = draw.random() < 0.5
+        tail.append(nn.Upsample(size=size, mode="bilinear", align_corners=aligned))
+    pools = {1: (nn.MaxPool1d, nn.AvgPool1d), 2: (nn.MaxPool2d, nn.AvgPool2d), 3: (nn.MaxPool3d, nn.AvgPool3d)}
+    if min(shape[2:]) >= 4 and draw.random() < 0.5:
+        tail.append(draw.choice(pools[dimensions])(draw.randint(1, 2), draw.randint(1, 2)))
+    return [*tail, nn.Flatten(), Calling(lambda x: x.softmax(-1))]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("seed", range(DRAWN))
+def test_drawn_modules(seed: int, tmp_path: Path) -> None:
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    layer, shape = drawn_convolution(draw)
+    module = nn.Sequential(layer, *drawn_tail(draw, layer(torch.zeros(shape)).shape))
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            buffer.data.uniform_(0.1, 1.0)
+    compare(module, (shape,), tmp_path / "m.mlpackage")
