@@ -295,7 +295,7 @@ def check_operations(block: Any, op_set: str) -> None:
             inputs = ", ".join(sorted(found.inputs)) or "none"
             raise UnsupportedError(
                 f"The operation {found.type!r} of the op set {op_set} (inputs: {inputs}) cannot be evaluated.",
-                allowed=f"Allowed: {len(OPERATIONS)} operations, which are listed in runtimes.coreml_evaluator.",
+                allowed=f"Allowed: {len(OPERATIONS)} operations, listed in docs/explanation/coreml-on-linux.md.",
                 remedy="Check the package on an Apple device.",
             )
         for inner in found.blocks:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from arbex.checks import check_name
 from arbex.errors import InputError
 from runtimes.coreml_evaluator.package_files import read_specification
 from runtimes.coreml_evaluator.plan import Block, Planner, check_operations
-from runtimes.coreml_evaluator.values import State, shape_of
+from runtimes.coreml_evaluator.values import State, dimensions_of, shape_of
+
+Shape: TypeAlias = tuple[int | None, ...]
 
 PRECISIONS: Final = ("fp32", "fp16")
 MAIN: Final = "main"
@@ -68,16 +70,22 @@ class Program:
 
     Attributes:
         block: Its plan.
+        shapes: Shapes of its inputs by name, with None for lengths that are free, or None if any shape is allowed.
         images: Its inputs that are images, by name.
         states: Its states, which it keeps between runs, by name.
         outputs: Names of its outputs in order.
     """
 
     def __init__(
-        self, block: Block, images: Mapping[str, ImageInput], states: Mapping[str, State], outputs: tuple[str, ...]
+        self,
+        block: Block,
+        shapes: Mapping[str, Shape | None],
+        images: Mapping[str, ImageInput],
+        states: Mapping[str, State],
+        outputs: tuple[str, ...],
     ) -> None:
         """Takes the parts; ``load`` reads them from a package."""
-        self.block, self.images, self.states, self.outputs = block, images, states, outputs
+        self.block, self.shapes, self.images, self.states, self.outputs = block, shapes, images, states, outputs
 
     @classmethod
     def load(cls, package: Path, precision: str = "fp32", function: str = "") -> Program:
@@ -109,6 +117,7 @@ class Program:
             plan = planner.function(functions[name], block)
         return cls(
             plan,
+            {found.name: dimensions_of(found.type) for found in functions[name].inputs},
             {
                 found.name: ImageInput(found.name, found.type.imageType.colorSpace)
                 for found in described.input
@@ -151,14 +160,31 @@ class Program:
 
     def to_tensor(self, name: str, value: ArrayLike) -> Tensor:
         """Returns an input as the program takes it."""
-        if name in self.images:
-            return self.images[name].to_tensor(value)
-        return torch.as_tensor(np.ascontiguousarray(value))
+        image = self.images.get(name)
+        tensor = image.to_tensor(value) if image else torch.as_tensor(np.asarray(value, order="C"))
+        if not fits(tensor.shape, self.shapes[name]):
+            raise InputError(
+                f"The input {name!r} has the shape {list(tensor.shape)}.",
+                allowed=f"Allowed: {shown(self.shapes[name])}.",
+            )
+        return tensor
 
     def reset(self) -> None:
         """Sets all states to zero."""
         for state in self.states.values():
             state.value = torch.zeros_like(state.value)
+
+
+def fits(shape: Sequence[int], allowed: Shape | None) -> bool:
+    """Tells whether a shape is allowed."""
+    if allowed is None:
+        return True
+    return len(shape) == len(allowed) and all(a is None or a == b for a, b in zip(allowed, shape, strict=True))
+
+
+def shown(shape: Shape | None) -> str:
+    """Returns a shape as messages show it, such as ``[1, any, 64]``."""
+    return f"[{', '.join('any' if length is None else str(length) for length in shape or ())}]"
 
 
 def to_array(value: Any) -> Any:

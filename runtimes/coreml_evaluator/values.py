@@ -103,6 +103,14 @@ def number_type(value_type: Any) -> NumberType | None:
     return TYPES[number]
 
 
+def dimensions_of(value_type: Any) -> tuple[int | None, ...] | None:
+    """Returns the shape of a tensor's type, with None for lengths that are free; None if any shape is allowed."""
+    tensor = value_type.tensorType
+    if tensor.rank < 0:
+        return None
+    return tuple(d.constant.size if d.WhichOneof("dimension") == "constant" else None for d in tensor.dimensions)
+
+
 def shape_of(value_type: Any) -> tuple[int, ...]:
     """Returns the shape of a tensor's type whose dimensions are known."""
     return tuple(d.constant.size for d in value_type.tensorType.dimensions)

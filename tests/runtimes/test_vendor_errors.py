@@ -88,7 +88,7 @@ def test_mistakes_of_ours_are_not_taken_for_the_vendors() -> None:
 def test_a_file_that_is_no_model_is_refused(known: Format, content: bytes, tmp_path: Path) -> None:
     assert known.runtime is not None
     (tmp_path / "model").write_bytes(content)
-    with pytest.raises(BackendError, match=f"{known.runner} cannot load") as told:
+    with pytest.raises(BackendError, match=f"{known.runner} cannot load|cannot be read") as told:
         known.runtime(tmp_path / "model", 64)
     assert told.value.__cause__ is not None
 

@@ -75,11 +75,6 @@ class Operation:
         """The conversion of each parameter."""
         return conversions_of(self.function)
 
-    @property
-    def needs_op_set(self) -> bool:
-        """Whether it is passed the op set."""
-        return OP_SET in self.conversions
-
 
 @cache
 def conversions_of(function: Callable[..., Any]) -> Mapping[str, Convert]:

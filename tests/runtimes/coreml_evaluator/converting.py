@@ -18,12 +18,12 @@ with warnings.catch_warnings():
     import coremltools as ct
 
 
-def convert(module: nn.Module, inputs: Sequence[Tensor], path: Path, *, half: bool = False, **options: Any) -> Path:
+def convert(module: nn.Module, examples: Sequence[Tensor], path: Path, *, half: bool = False, **options: Any) -> Path:
     """Writes the package of a module whose inputs are called x0, x1, ..., and returns its folder."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = convertible(torch.export.export(module.eval(), tuple(inputs)))
-        types = [ct.TensorType(name=f"x{i}", shape=tuple(x.shape), dtype=np.float32) for i, x in enumerate(inputs)]
+        exported = convertible(torch.export.export(module.eval(), tuple(examples)))
+        types = [ct.TensorType(name=f"x{i}", shape=tuple(x.shape), dtype=np.float32) for i, x in enumerate(examples)]
         model = ct.convert(
             exported,
             inputs=options.pop("inputs", types),
