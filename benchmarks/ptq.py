@@ -2,9 +2,9 @@
 
     python -m benchmarks.ptq RUN --data DATA
 
-Latencies are medians at batch 1 on one thread, measured alternately. Core ML does not run here, so its rows have none,
-and their answers are those of PyTorch with the weights that coremltools wrote, read back from the package. The last
-column compares a runtime with PyTorch, which runs the same int8 program as integer kernels compute it.
+Latencies are medians at batch 1 on one thread, measured alternately. Core ML does not run here: its packages are
+evaluated, which says nothing about their latency. The last column compares a runtime with PyTorch, which runs the same
+int8 program as integer kernels compute it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.fx import GraphModule
 
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import BackendError
@@ -36,14 +35,12 @@ from export.int8_calibration import CalibrationRequest, calibrate_run
 from export.pipeline import export
 from export.plan import ExportRequest
 from export.trace import TracedModel, trace
-from quantize.folding import attribute
 from quantize.kernel_emulation import as_kernels_compute
-from quantize.operators import WEIGHTED
-from quantize.patterns import calls
-from quantize.program import prepare, quantize
-from quantize.recipe import ACCELERATOR, CPU, FLOAT
+from quantize.program import quantize
+from quantize.recipe import ACCELERATOR, CPU
 from runtimes.base import Prediction, Runtime
 from runtimes.comparison_images import list_images
+from runtimes.coreml_runtime import CoreMlEvaluator
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.parity import compare
@@ -55,12 +52,11 @@ RUNS = 20
 
 @dataclass(frozen=True)
 class Row:
-    """A file with its runtime, or with its answers if none runs here, and the answers of its program."""
+    """A file with its runtime, and the answers of its program."""
 
     name: str
     path: Path
-    runtime: type[Runtime] | None
-    answers: Prediction | None = None
+    runtime: type[Runtime]
     program: Prediction | None = None
 
 
@@ -107,44 +103,10 @@ def quantize_with_coremltools(full: Path, out: Path) -> Path:
     return out
 
 
-def weights_of(package: Path) -> list[NDArray[np.float32]]:
-    """Returns the weights among the constants of a package; quantized ones are dequantized."""
-    import coremltools
-    from coremltools.converters.mil.frontend.milproto.load import load as load_program
-
-    model = coremltools.models.MLModel(str(package), skip_model_load=True)
-    spec = model.get_spec()
-    program = load_program(spec, spec.specificationVersion, model.weights_dir)
-    found = []
-    for operation in program.functions["main"].operations:
-        if operation.op_type.startswith("constexpr"):
-            found.append(np.asarray(operation.materialized_val_inference(), np.float32))
-        elif operation.op_type == "const" and isinstance(operation.outputs[0].val, np.ndarray):
-            found.append(np.asarray(operation.outputs[0].val, np.float32))
-    return found
-
-
-def with_weights(program: GraphModule, weights: list[NDArray[np.float32]]) -> tuple[GraphModule, int]:
-    """Returns a program with each weight replaced by the nearest one of a package, and how many changed."""
-    folded, changed = prepare(program, FLOAT), 0
-    for node in (n for n in folded.graph.nodes if calls(n, WEIGHTED)):
-        weight = attribute(folded, str(node.args[1].target))
-        same = [w for w in weights if w.shape == tuple(weight.shape)]
-        distances = [float(np.abs(w - weight.detach().numpy()).max()) for w in same]
-        if not distances or min(distances) > 0.05 * float(weight.abs().max()):
-            raise LookupError(f"no weight of the package is close to that of {node.name}")
-        with torch.no_grad():
-            weight.copy_(torch.from_numpy(same[int(np.argmin(distances))]))
-        changed += min(distances) > 0
-    return folded, changed
-
-
 def start(rows: list[Row], side: int) -> dict[str, Runtime]:
-    """Returns the runtimes of the rows that run here; prints which files their own vendor's runtime cannot load."""
+    """Returns the runtimes of the rows; prints which files their own vendor's runtime cannot load."""
     running = {}
     for row in rows:
-        if row.runtime is None:
-            continue
         try:
             running[row.name] = row.runtime(row.path, side, threads=1)
         except BackendError as error:
@@ -156,12 +118,13 @@ def latencies(running: dict[str, Runtime], side: int) -> dict[str, float]:
     """Returns the median latency of each runtime in milliseconds, measured alternately."""
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times: dict[str, list[float]] = {name: [] for name in running}
+    timed = {name: runtime for name, runtime in running.items() if not isinstance(runtime, CoreMlEvaluator)}
     for _ in range(RUNS + 3):
-        for name, runtime in running.items():
+        for name, runtime in timed.items():
             started = time.perf_counter()
             runtime.run(image)
             times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values[3:]) * 1e3 for name, values in times.items()}
+    return {name: statistics.median(values[3:]) * 1e3 for name, values in times.items() if values}
 
 
 def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: NDArray[np.uint8]) -> list[Row]:
@@ -188,10 +151,8 @@ def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: N
         edge = quantize_with_ai_edge(full["tflite"], folder / "edge.tflite", calibration)
         some = quantize_with_ai_edge(full["tflite"], folder / "some.tflite", calibration, convolutions_only=True)
         apple = quantize_with_coremltools(package, folder / "weights.mlpackage")
-        weights_only, changed = with_weights(traced.program, weights_of(apple))
-    print(f"coremltools changed {changed} weights of convolutions and linear layers")
-    both = quantize(traced.program, table.ranges, ACCELERATOR)
     program = answers_of(as_kernels_compute(quantize(traced.program, table.ranges, CPU)), traced, pixels)
+    both = answers_of(quantize(traced.program, table.ranges, ACCELERATOR), traced, pixels)
     return [
         Row("ONNX Runtime, fp32", full["onnx"], OnnxRuntime),
         Row("ONNX Runtime, arbex", ours["cpu"] / "model.int8.onnx", OnnxRuntime, program=program),
@@ -200,9 +161,9 @@ def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: N
         Row("LiteRT, arbex", ours["android"] / "model.int8.tflite", LiteRt, program=program),
         Row("LiteRT, static_wi8_ai8", edge, LiteRt),
         Row("LiteRT, static_wi8_ai8 on convolutions", some, LiteRt),
-        Row("Core ML, fp32", package, None),
-        Row("Core ML, arbex", ours["iphone"] / "model.int8.mlpackage", None, answers_of(both, traced, pixels)),
-        Row("Core ML, weights only", apple, None, answers_of(weights_only, traced, pixels)),
+        Row("Core ML, fp32", package, CoreMlEvaluator),
+        Row("Core ML, arbex", ours["iphone"] / "model.int8.mlpackage", CoreMlEvaluator, program=both),
+        Row("Core ML, weights only", apple, CoreMlEvaluator),
     ]
 
 
@@ -227,9 +188,7 @@ def main() -> None:
         print("| | p50 ms | MB | mean KL | agreement | ECE change | KL to its program |")
         print("|---|---|---|---|---|---|---|")
         for row in rows:
-            answers = row.answers
-            if row.name in running:
-                answers = running[row.name].run_all(pixels)
+            answers = running[row.name].run_all(pixels) if row.name in running else None
             figures = "| | | "
             if answers:
                 parity = compare(reference, answers, labels)
