@@ -25,6 +25,7 @@ quick: setup
 
 # What repeats `make test` on more architectures, processors and cases.
 lab: setup
+	-$(BIN)/arbex emulators
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -m lab
 
 # Slower than `make test`, since every line that runs is recorded.

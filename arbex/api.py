@@ -19,6 +19,7 @@ from runtimes.benchmark import benchmark as time_bundle
 from runtimes.bundle import Bundle, open_bundle
 from runtimes.classification import FaceAnswer
 from runtimes.classification import classify as classify_faces
+from runtimes.emulation.processors import find_processors
 from runtimes.preprocessing import Detector
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, Verification
@@ -298,6 +299,7 @@ def verify(
     min_agreement: float | None = None,
     reference: AnyPath | None = None,
     backbone: Backbone | str | None = None,
+    cpu: Sequence[str] = (),
     report: Reporter = SILENT,
 ) -> Verification:
     """Checks bundles, as ``arbex verify`` does: every byte, the golden vectors, the distributions on images.
@@ -311,6 +313,7 @@ def verify(
         min_agreement: Smallest top-1 agreement on these images, in [0, 1]; by default the bundle's limit.
         reference: Run to compare with; by default the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
+        cpu: Names of processors to emulate in addition to that of this machine; ``all`` stands for every one.
         report: Receives progress.
 
     Returns:
@@ -318,6 +321,8 @@ def verify(
 
     Raises:
         InputError: If a bundle does not exist, images or run cannot be used, or limits are given without images.
+        UnsupportedError: If a processor is not known, or cannot be emulated.
+        BackendError: If an emulator is not set up.
         MissingPackageError: If ``data`` is given and torch is not installed.
     """
     from export.verification import VerificationRequest
@@ -332,6 +337,7 @@ def verify(
         min_agreement=min_agreement,
         reference=Path(reference) if reference else None,
         backbone=backbone,
+        processors=find_processors(cpu),
     )
     return check(request, report=report)
 

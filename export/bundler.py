@@ -18,7 +18,6 @@ from export.replacement import check_replaceable
 from runtimes.bundle import Golden, open_bundle
 from runtimes.comparison_images import ComparisonImages
 from runtimes.manifest import Artifact, Manifest, Thresholds
-from runtimes.vendor_output import hidden_output
 from runtimes.verification import BundleReport, ReportCache, verify_bundle
 
 
@@ -97,8 +96,7 @@ class Bundler:
         Raises:
             CheckFailed: If it does not pass.
         """
-        with hidden_output():
-            report = replace(verify_bundle(open_bundle(folder), self.extra, self.cache), bundle=str(out))
+        report = replace(verify_bundle(open_bundle(folder), self.extra, self.cache), bundle=str(out))
         if not report.passed:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(

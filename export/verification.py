@@ -15,8 +15,9 @@ from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle
 from runtimes.comparison_images import ComparisonImages, list_images
+from runtimes.emulation.processors import Processor
 from runtimes.preprocessing import load
-from runtimes.vendor_output import hidden_output
+from runtimes.registry import default_environment
 from runtimes.verification import BundleReport, ReportCache, Verification, broken_bundle, verify_bundle
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class VerificationRequest:
         min_agreement: Smallest top-1 agreement on these images, in [0, 1]; None stands for the bundle's limit.
         reference: Run to compare with; None stands for the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
+        processors: Processors to emulate in addition to that of this machine.
     """
 
     bundles: Sequence[Path]
@@ -47,6 +49,7 @@ class VerificationRequest:
     min_agreement: float | None = None
     reference: Path | None = None
     backbone: Backbone | str | None = None
+    processors: Sequence[Processor] = ()
 
 
 def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verification:
@@ -58,10 +61,13 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
     Raises:
         BundleError: If a bundle does not exist.
         InputError: If limits of images are given without images.
+        BackendError: If an emulator is not set up.
         RunError, DataError: If the reference or the images cannot be used.
         MissingPackageError: If the request has images and torch is not installed.
     """
     refuse_limits_without_images(request)
+    for processor in request.processors:
+        default_environment().check(processor)
     verifier = Verifier(request, report)
     return Verification(tuple(verifier.check(path) for path in request.bundles))
 
@@ -109,8 +115,7 @@ class Verifier:
         extra = [self.comparison_images(bundle)] if self.request.data else []
         golden = bundle.manifest.files["golden.npz"].sha256
         cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side, golden), {})
-        with hidden_output():
-            return verify_bundle(bundle, extra, cache)
+        return verify_bundle(bundle, extra, cache, self.request.processors, self.report)
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:
         """Returns the images to compare on, with the limits of the request."""

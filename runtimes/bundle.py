@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from arbex.errors import BackendError, BundleError, InputError, UnsupportedError
 from arbex.spec import OUTPUT_NAMES, digest_files, digest_json, size_of_tree
 from runtimes.base import Prediction, Runtime
+from runtimes.emulation.emulated_runtime import EmulatedRuntime
+from runtimes.emulation.processors import Processor
 from runtimes.formats import Format
 from runtimes.manifest import NAME, Artifact, Manifest
-from runtimes.registry import find_format
+from runtimes.registry import default_environment, find_format
 
 SIGNATURE = "signature"
 """Optional signature of a bundle; it is made after the manifest, which therefore does not list it."""
@@ -115,10 +117,28 @@ class Bundle:
 
     def open_artifact(self, artifact: Artifact, *, threads: int | None = None) -> Runtime:
         """Loads an artifact of this bundle into its runtime; see ``open``."""
+        return self.runtime(artifact)(self.file(artifact), self.side, threads=threads)
+
+    def open_emulated(self, artifact: Artifact, processor: Processor) -> Runtime:
+        """Prepares an artifact of this bundle to run on an emulated processor.
+
+        Raises:
+            BackendError: If its format does not run on this machine, or the processor's emulator is not set up.
+        """
+        runtime, file = self.runtime(artifact), self.file(artifact)
+        environment = default_environment()
+        return EmulatedRuntime(file, self.side, runtime=runtime, processor=processor, environment=environment)
+
+    def runtime(self, artifact: Artifact) -> type[Runtime]:
+        """Returns the runtime of an artifact.
+
+        Raises:
+            BackendError: If its format does not run on this machine.
+        """
         found = self.format(artifact)
         if found.runtime is None:
             raise BackendError(f"{artifact.name} does not run on this machine.", remedy=found.elsewhere)
-        return found.runtime(self.file(artifact), self.side, threads=threads)
+        return found.runtime
 
     def golden(self) -> Golden:
         """Reads the golden vectors.

@@ -51,4 +51,4 @@ class LiteRt(Runtime):
         return (RuntimeError, ValueError, TypeError, KeyError)
 
 
-TFLITE = Format(name="tflite", suffix="tflite", runner=LiteRt.name, packages=PACKAGES, runtime=LiteRt)
+TFLITE = Format(name="tflite", suffix="tflite", runner=LiteRt.name, packages=PACKAGES, runtime=LiteRt, portable=True)

@@ -60,4 +60,6 @@ class OnnxRuntime(Runtime):
         return (*own, RuntimeError, ValueError, TypeError)
 
 
-ONNX = Format(name="onnx", suffix="onnx", runner=OnnxRuntime.name, packages=(PACKAGE,), runtime=OnnxRuntime)
+ONNX = Format(
+    name="onnx", suffix="onnx", runner=OnnxRuntime.name, packages=(PACKAGE,), runtime=OnnxRuntime, portable=True
+)

@@ -7,6 +7,7 @@ from arbex.errors import UnsupportedError
 from arbex.packages import Package
 from runtimes.coreai_runtime import AIMODEL
 from runtimes.coreml_runtime import MLPACKAGE
+from runtimes.emulation.environment import Environment, default_cache
 from runtimes.executorch_runtime import PTE
 from runtimes.formats import Format
 from runtimes.litert_runtime import TFLITE
@@ -41,6 +42,12 @@ def find_format(name: str) -> Format:
     """
     check_name("format", name, FORMATS)
     return FORMATS[name]
+
+
+def default_environment() -> Environment:
+    """Returns the emulation of processors in the user's folder of caches."""
+    packages = tuple(package for known in FORMATS.values() if known.portable for package in known.packages)
+    return Environment(default_cache() / "emulation", packages)
 
 
 def runtime_packages() -> list[Package]:

@@ -17,6 +17,7 @@ COLUMNS = {
     "artifact": "artifact",
     "precision": "precision",
     "runtime": "runtime",
+    "cpu": "CPU",
     "samples": "images",
     "max_abs_error": "max error",
     "mean_kl": "mean KL",
@@ -57,7 +58,7 @@ def to_markdown(outcome: Verification) -> str:
         lines.append("|" + "---|" * (len(COLUMNS) + 1))
         for a in bundle.artifacts:
             lines.append("| " + " | ".join([*(cell(name, value) for name, value in figures(a)), a.state]) + " |")
-        lines += ["", *(f"- {a.artifact}: {a.why}" for a in bundle.artifacts if a.why), ""]
+        lines += ["", *(f"- {a.title}: {a.why}" for a in bundle.artifacts if a.why), ""]
         if bundle.sensitivity:
             lines += [*tradeoff_plot.to_markdown(bundle.sensitivity), ""]
     return "\n".join(lines)
@@ -95,7 +96,7 @@ def to_html(outcome: Verification) -> str:
             for a in bundle.artifacts
         )
         parts.append(f"<table><tr>{head}</tr>{rows}</table>")
-        notes = [f"<li>{html.escape(a.artifact)}: {html.escape(a.why)}</li>" for a in bundle.artifacts if a.why]
+        notes = [f"<li>{html.escape(a.title)}: {html.escape(a.why)}</li>" for a in bundle.artifacts if a.why]
         parts.append(f"<ul>{''.join(notes)}</ul>" if notes else "")
         if bundle.sensitivity:
             parts.append(tradeoff_plot.to_html(bundle.sensitivity))
@@ -111,7 +112,7 @@ def to_junit(outcome: Verification) -> str:
             case = ElementTree.SubElement(suite, "testcase", classname=bundle.bundle, name="integrity")
             ElementTree.SubElement(case, "failure", message=bundle.why)
         for a in bundle.artifacts:
-            case = ElementTree.SubElement(suite, "testcase", classname=bundle.bundle, name=a.artifact)
+            case = ElementTree.SubElement(suite, "testcase", classname=bundle.bundle, name=a.title)
             if not a.passed:
                 ElementTree.SubElement(case, "failure", message=a.why)
             elif not a.executed:

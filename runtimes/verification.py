@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from arbex.errors import ArbexError, BackendError, MissingPackageError
+from arbex.progress import SILENT, Reporter
 from arbex.provenance import Tradeoff
+from runtimes.base import Runtime
 from runtimes.bundle import Bundle
 from runtimes.comparison_images import ComparisonImages
+from runtimes.emulation.processors import NATIVE, Processor
 from runtimes.formats import Content
 from runtimes.manifest import Artifact, Thresholds
 from runtimes.parity import Parity, compare, violations
+from runtimes.vendor_output import hidden_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,7 @@ class ArtifactReport:
         format: Name of its format.
         precision: Its precision.
         runtime: Name of what ran it, or of what runs it on its device.
+        cpu: Name of the emulated processor that it ran on, or ``native``.
         executed: Whether it ran on this machine.
         passed: Whether everything that could be checked on this machine holds.
         why: What does not hold, or why it did not run.
@@ -35,6 +40,7 @@ class ArtifactReport:
     format: str
     precision: str
     runtime: str
+    cpu: str = NATIVE
     executed: bool
     passed: bool
     why: str
@@ -46,6 +52,11 @@ class ArtifactReport:
         if not self.passed:
             return "failed"
         return "passed" if self.executed else "not executed"
+
+    @property
+    def title(self) -> str:
+        """The artifact's file name and, if it was emulated, the processor."""
+        return self.artifact if self.cpu == NATIVE else f"{self.artifact} on {self.cpu}"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as one flat object, the figures of the comparison included."""
@@ -147,14 +158,23 @@ def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
     )
 
 
-def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[ComparisonImages]) -> ArtifactReport:
-    """Runs an artifact on all sets of images; all must pass, and the figures are those of the last one."""
+def verify_executed(
+    bundle: Bundle, artifact: Artifact, sets: Sequence[ComparisonImages], processor: Processor | None = None
+) -> ArtifactReport:
+    """Runs an artifact on all sets of images; all must pass, and the figures are those of the last one.
+
+    Args:
+        bundle: Its bundle.
+        artifact: The artifact.
+        sets: The images.
+        processor: Processor to emulate; None stands for that of this machine.
+    """
     reasons: list[str] = []
     parity: Parity | None = None
     runtime_name, executed = "none", False
     try:
         reasons += changed_content(bundle, artifact)
-        with bundle.open_artifact(artifact, threads=os.cpu_count()) as runtime:
+        with open_for(bundle, artifact, processor) as runtime:
             for images in sets:
                 parity = compare(images.expected, runtime.run_all(images.images), images.labels)
                 limits = artifact.thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement)
@@ -170,6 +190,7 @@ def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[Compariso
         format=artifact.format,
         precision=artifact.precision,
         runtime=runtime_name,
+        cpu=processor.name if processor else NATIVE,
         executed=executed,
         passed=passed,
         why=why,
@@ -177,12 +198,23 @@ def verify_executed(bundle: Bundle, artifact: Artifact, sets: Sequence[Compariso
     )
 
 
-ReportCache: TypeAlias = dict[tuple[str, str, Thresholds], ArtifactReport]
-"""Reports by digest, precision and limits of an artifact."""
+def open_for(bundle: Bundle, artifact: Artifact, processor: Processor | None) -> Runtime:
+    """Returns an artifact loaded into its runtime, on the processor of this machine or an emulated one."""
+    if processor:
+        return bundle.open_emulated(artifact, processor)
+    return bundle.open_artifact(artifact, threads=os.cpu_count())
+
+
+ReportCache: TypeAlias = dict[tuple[str, str, Thresholds, Processor | None], ArtifactReport]
+"""Reports by digest, precision and limits of an artifact, and by processor."""
 
 
 def verify_bundle(
-    bundle: Bundle, extra: Sequence[ComparisonImages] = (), cache: ReportCache | None = None
+    bundle: Bundle,
+    extra: Sequence[ComparisonImages] = (),
+    cache: ReportCache | None = None,
+    processors: Sequence[Processor] = (),
+    report: Reporter = SILENT,
 ) -> BundleReport:
     """Checks every artifact of an opened bundle, which is therefore intact.
 
@@ -190,19 +222,26 @@ def verify_bundle(
         bundle: The bundle.
         extra: Images to compare on, in addition to the golden vectors.
         cache: Reports on the same images, so that a file that several bundles share runs once. New ones are added.
+        processors: Processors to emulate in addition to that of this machine, for the artifacts whose runtimes can.
+        report: Receives progress.
     """
     golden = bundle.golden()
     sets = [ComparisonImages(images=golden.images, expected=golden.expected), *extra]
     cache = {} if cache is None else cache
     reports = []
     for artifact in bundle.manifest.artifacts:
-        if bundle.format(artifact).runtime is None:
+        found = bundle.format(artifact)
+        if found.runtime is None:
             reports.append(verify_unexecuted(bundle, artifact))
             continue
-        key = (bundle.digest(artifact), artifact.precision, artifact.thresholds)
-        if key not in cache:
-            cache[key] = verify_executed(bundle, artifact, sets)
-        reports.append(cache[key])
+        for processor in (None, *processors) if found.portable else (None,):
+            key = (bundle.digest(artifact), artifact.precision, artifact.thresholds, processor)
+            if key not in cache:
+                if processor:
+                    report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
+                with hidden_output():
+                    cache[key] = verify_executed(bundle, artifact, sets, processor)
+            reports.append(cache[key])
     return BundleReport(
         bundle=str(bundle.path), artifacts=tuple(reports), sensitivity=bundle.manifest.provenance.sensitivity
     )

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": ("arbex.cli.run:run", "Classify images with a bundle."),
     "bench": ("arbex.cli.bench:bench", "Measure latency, memory and size of artifacts."),
     "inspect": ("arbex.cli.inspect:inspect", "Show what a bundle holds or what a model costs."),
+    "emulators": ("arbex.cli.emulators:emulators", "Set up the emulation of other processors."),
     "doctor": ("arbex.cli.doctor:doctor", "Show which backends work on this machine."),
 }
 """``module:function`` and the one-line help of each command."""

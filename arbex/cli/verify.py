@@ -9,6 +9,7 @@ import click
 
 from arbex.cli.console import Console, backbone_option, debug_option, json_option, print_json, print_table
 from arbex.cli.parameters import PATH, SOURCE
+from runtimes.emulation.processors import ALL, NATIVE, PROCESSORS
 
 if TYPE_CHECKING:
     from runtimes.verification import BundleReport
@@ -34,6 +35,12 @@ STATES = {"passed": "ok", "not executed": "not run", "failed": "FAILED"}
     help="Run to compare with.  [default: the exported one]",
 )
 @click.option(
+    "--cpu",
+    multiple=True,
+    metavar=f"[{'|'.join((*PROCESSORS, ALL))}]",
+    help="Also run ONNX and LiteRT files as this processor does; repeatable. arbex emulators sets it up.",
+)
+@click.option(
     "--report",
     "report_file",
     type=PATH,
@@ -51,6 +58,7 @@ def verify(
     min_agreement: float | None,
     reference: Path | None,
     backbone: str | None,
+    cpu: tuple[str, ...],
     report_file: Path | None,
     as_json: bool,
 ) -> int:
@@ -74,6 +82,7 @@ def verify(
         min_agreement=min_agreement,
         reference=reference,
         backbone=backbone,
+        cpu=cpu,
         report=console,
     )
     if report_file:
@@ -109,9 +118,10 @@ def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> Non
                     figure(parity.mean_kl, ".1e"),
                     figure(parity.top1_agreement, ".2%"),
                 ]
-            rows.append([name, a.artifact, a.runtime, STATES[a.state], *figures])
+            where = a.runtime if a.cpu == NATIVE else f"{a.runtime}, {a.cpu}"
+            rows.append([name, a.artifact, where, STATES[a.state], *figures])
             if a.why:
-                notes.append(f"{name}/{a.artifact}: {a.why}")
+                notes.append(f"{name}/{a.title}: {a.why}")
     print_table(COLUMNS, rows)
     for note in dict.fromkeys(notes):
         click.echo(f"  {note}")

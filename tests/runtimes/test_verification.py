@@ -82,9 +82,9 @@ def test_a_file_that_bundles_share_runs_once(
 ) -> None:
     ran: list[str] = []
 
-    def count(bundle: Bundle, artifact: Artifact, tests: Sequence[ComparisonImages]) -> ArtifactReport:
+    def count(bundle: Bundle, artifact: Artifact, tests: Sequence[ComparisonImages], cpu: None) -> ArtifactReport:
         ran.append(f"{bundle.manifest.target}/{artifact.name}")
-        return verify_executed(bundle, artifact, tests)
+        return verify_executed(bundle, artifact, tests, cpu)
 
     monkeypatch.setattr("runtimes.verification.verify_executed", count)
     folders = [str(bundles / name) for name in ("jetson", "rtx", "cpu")]

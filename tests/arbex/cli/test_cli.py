@@ -84,7 +84,15 @@ def test_verify_json_has_the_promised_keys(bundles: Path, faces: Path, capfd: py
     assert outcome["passed"] is True
     executed = [a for b in outcome["bundles"] for a in b["artifacts"] if a["executed"]]
     keys = {"artifact", "format", "precision", "runtime", "executed", "samples", "max_abs_error", "mean_kl", "max_kl"}
-    keys |= {"top1_agreement", "top1_agreement_ci95", "ece_delta", "confidence_rank_correlation", "passed", "why"}
+    keys |= {
+        "cpu",
+        "top1_agreement",
+        "top1_agreement_ci95",
+        "ece_delta",
+        "confidence_rank_correlation",
+        "passed",
+        "why",
+    }
     assert all(set(a) == keys for b in outcome["bundles"] for a in b["artifacts"])
     assert len(executed) == 4
     images = len(list((faces / "test").rglob("*.png")))
