@@ -13,7 +13,8 @@ from arbex.spec import digest_files
 from export.readme import render_licenses, render_readme
 from export.registry import WRITERS
 from export.targets import Target
-from runtimes.bundle import Golden, pack_golden
+from runtimes.golden import NAME as GOLDEN
+from runtimes.golden import Golden, pack_golden
 from runtimes.manifest import NAME, FileRecord, Manifest
 
 SHAPING = ("torch", "torchao")
@@ -56,7 +57,7 @@ def seal_bundle(folder: Path, manifest: Manifest, target: Target, golden: Golden
         target: Target of the bundle.
         golden: Golden vectors.
     """
-    (folder / "golden.npz").write_bytes(pack_golden(golden))
+    (folder / GOLDEN).write_bytes(pack_golden(golden))
     (folder / "LICENSES").write_text(render_licenses(manifest.provenance), encoding="utf-8")
     (folder / "README.md").write_text(render_readme(manifest, target), encoding="utf-8")
     sealed = replace(manifest, files=record_files(folder))

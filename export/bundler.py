@@ -14,9 +14,11 @@ from arbex.provenance import Provenance
 from export.bundle_writer import copy_artifact, seal_bundle, write_archive
 from export.lowering import Lowering
 from export.plan import PlannedBundle
+from export.recording import Recorder, thresholds_of
 from export.replacement import check_replaceable
-from runtimes.bundle import Golden, open_bundle
+from runtimes.bundle import open_bundle
 from runtimes.comparison_images import ComparisonImages
+from runtimes.golden import Golden
 from runtimes.manifest import Artifact, Manifest, Thresholds
 from runtimes.verification import BundleReport, ReportCache, verify_bundle
 
@@ -50,15 +52,16 @@ class Bundler:
             CheckFailed: If it does not answer like PyTorch; an older bundle is kept.
         """
         out, traced = bundle.out, self.lowering.programs.traced
+        recorder = Recorder(self.lowering, self.golden)
         with staged_folder(out, check=check_replaceable) as folder:
             manifest = Manifest(
                 target=bundle.target.name,
                 labels=traced.labels,
                 preprocessing=traced.preprocessing,
-                artifacts=tuple(self.artifacts(bundle, folder)),
+                artifacts=tuple(self.artifacts(bundle, folder, recorder)),
                 provenance=self.provenance_for(bundle),
             )
-            seal_bundle(folder, manifest, bundle.target, self.golden)
+            seal_bundle(folder, manifest, bundle.target, recorder.golden)
             outcome = self.check(folder, out)
         report.line(f"{bundle.target.name}: {out}")
         (out.parent / f"{out.name}.zip").unlink(missing_ok=True)  # of an older bundle
@@ -66,8 +69,8 @@ class Bundler:
             report.line(f"{bundle.target.name}: {write_archive(out)}")
         return outcome
 
-    def artifacts(self, bundle: PlannedBundle, folder: Path) -> Iterator[Artifact]:
-        """Makes the artifacts of a bundle, and yields the entry of each in the manifest."""
+    def artifacts(self, bundle: PlannedBundle, folder: Path, recorder: Recorder) -> Iterator[Artifact]:
+        """Makes the artifacts of a bundle, runs those that can run, and yields the entry of each in the manifest."""
         for precision in bundle.precisions:
             variant = self.lowering.programs.variant(bundle.target, precision)
             for writer in bundle.writers:
@@ -77,9 +80,10 @@ class Bundler:
                     file=copy.relative_to(folder).as_posix(),
                     format=writer.format.name,
                     precision=precision,
-                    thresholds=self.thresholds[precision],
+                    thresholds=thresholds_of(self.thresholds[precision], writer, variant),
                     content=read(copy) if read else {},
                     work=self.lowering.work(writer, variant),
+                    recorded=recorder.record(writer, variant),
                 )
 
     def provenance_for(self, bundle: PlannedBundle) -> Provenance:

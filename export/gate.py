@@ -23,8 +23,8 @@ from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
 from quantize.sensitivity import analyze, measure_costs
 from runtimes.base import BATCH, Prediction
-from runtimes.bundle import Golden
 from runtimes.comparison_images import ComparisonImages
+from runtimes.golden import Golden
 from runtimes.manifest import Thresholds
 from runtimes.parity import Parity, compare, violations
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arbex.progress import Reporter
 from arbex.provenance import Work
 from export.formats.base import Writer
 from export.programs import Programs, Variant
 from export.registry import WRITERS
+from runtimes.base import Prediction
 from runtimes.vendor_output import hidden_output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass
@@ -23,12 +30,14 @@ class Lowering:
         folder: Work folder.
         report: Receives a line per file.
         made: Files by format and variant.
+        answered: Answers of files to the golden images.
     """
 
     programs: Programs
     folder: Path
     report: Reporter
     made: dict[tuple[str, Variant], Path] = field(default_factory=dict)
+    answered: dict[Path, Prediction] = field(default_factory=dict)
 
     def file(self, writer: Writer, variant: Variant) -> Path:
         """Returns the file of a variant in the writer's format, which is made at the first request.
@@ -49,6 +58,20 @@ class Lowering:
             self.report.line(f"{path.name}: made in {time.monotonic() - started:.1f} s")
             self.made[key] = path
         return self.made[key]
+
+    def answers(self, writer: Writer, path: Path, images: NDArray[np.uint8]) -> Prediction:
+        """Returns what a file answers in its runtime, which is run once per file.
+
+        Raises:
+            MissingPackageError: If the runtime's package is not installed.
+            BackendError: If the runtime fails.
+        """
+        if path not in self.answered:
+            assert writer.format.runtime is not None
+            side, threads = self.programs.traced.side, os.cpu_count()
+            with hidden_output(), writer.format.runtime(path, side, threads=threads) as runtime:
+                self.answered[path] = runtime.run_exactly(images)
+        return self.answered[path]
 
     def with_source(self, writer: Writer, variant: Variant) -> Variant:
         """Returns a variant with the file that the writer's format is made from, if there is one."""

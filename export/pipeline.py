@@ -10,21 +10,19 @@ from arbex.checkpoint import Run, load_run
 from arbex.errors import CheckFailed
 from arbex.progress import SILENT, Reporter
 from arbex.provenance import CalibrationRecord, Provenance, Tradeoff
-from arbex.reference import answer
 from calibration import CalibrationTable
 from export.bundle_writer import export_tools
 from export.bundler import Bundler
 from export.channel_equalization import equalize_channels
 from export.gate import Gate, gate_on, search_fallback
-from export.golden_images import drawn_faces
+from export.golden_images import golden_vectors
 from export.int8_calibration import Calibrated, prepare_int8
 from export.lowering import Lowering
 from export.plan import ExportPlan, ExportRequest, plan_export
 from export.programs import Programs
 from export.trace import TracedModel, trace
 from quantize.fallback import Outcome
-from runtimes.base import Prediction
-from runtimes.bundle import Golden
+from runtimes.golden import Golden
 from runtimes.verification import BundleReport
 
 
@@ -82,8 +80,7 @@ def prepare(plan: ExportPlan, report: Reporter) -> Prepared:
     model = load_run(run.path, backbone=plan.backbone)
     report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
     traced = equalize_channels(trace(model))
-    images = drawn_faces(traced.side)
-    golden = Golden(images, Prediction(*answer(model, images)))
+    golden = golden_vectors(model, traced.side, report)
     calibrated = prepare_int8(run, traced, plan.calibration, report) if plan.int8_recipes else None
     gate = None
     if plan.gated and calibrated and calibrated.images:

@@ -14,6 +14,7 @@ from export.elementwise import count_values, list_elementwise
 from export.operators import Operator
 from export.targets import Target
 from export.trace import InputStage, TracedModel
+from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import prepare, quantize
 from quantize.recipe import FLOAT
 
@@ -109,6 +110,11 @@ class Variant:
             folded: Whether to store INT8 weights as int8, or as float32 that is quantized in the graph.
         """
         return self.programs.program(self.recipe, folded=folded)
+
+    def as_kernels_compute(self) -> GraphModule:
+        """Returns its program as the integer kernels of its runtimes compute it, with everything else in float32."""
+        program = self.program()
+        return as_kernels_compute(program) if self.recipe.outputs else program
 
     def with_input(self, program: GraphModule, *, nhwc: bool = True) -> nn.Module:
         """Returns a program that begins with the normalization of pixels.

@@ -38,6 +38,6 @@ class Target:
 THRESHOLDS = {
     "fp32": Thresholds(max_abs_error=1e-5),
     "fp16": Thresholds(mean_kl=1e-3, top1_agreement=0.99),
-    "int8": Thresholds(mean_kl=5e-3, top1_agreement=0.98),
+    "int8": Thresholds(mean_kl=5e-3, top1_agreement=0.98, program_kl=1e-5),
 }
 """Limits of all artifacts by precision."""

@@ -127,6 +127,13 @@ class Runtime(ABC):
         """Returns the answers for any number of images, in batches; see ``run``."""
         return concatenate([self.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
 
+    def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
+        """Returns the answers for any number of images as they are recorded at export.
+
+        They are those of ``run_all`` unless the runtime can leave out rounding that depends on the processor.
+        """
+        return self.run_all(images)
+
     def close(self) -> None:
         """Releases what the runtime holds; most release everything with the object."""
         return

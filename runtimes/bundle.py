@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
 from arbex.errors import BackendError, BundleError, InputError, UnsupportedError
-from arbex.spec import OUTPUT_NAMES, digest_files, digest_json, size_of_tree
-from runtimes.base import Prediction, Runtime
+from arbex.spec import digest_files, digest_json, size_of_tree
+from runtimes.base import Runtime
 from runtimes.emulation.emulated_runtime import EmulatedRuntime
 from runtimes.emulation.processors import Processor
 from runtimes.formats import Format
+from runtimes.golden import NAME as GOLDEN
+from runtimes.golden import Golden, read_golden
 from runtimes.manifest import NAME, Artifact, Manifest
 from runtimes.registry import default_environment, find_format
 
@@ -27,14 +23,6 @@ SIGNATURE = "signature"
 
 PREFERENCE = ("fp32", "int8", "fp16")
 """Precisions in the order in which ``open`` prefers them: by accuracy, but float16, which CPUs run slowly, last."""
-
-
-@dataclass(frozen=True)
-class Golden:
-    """Golden vectors: images uint8 ``[n, S, S, 3]`` and PyTorch's answers to them."""
-
-    images: NDArray[np.uint8]
-    expected: Prediction
 
 
 @dataclass(frozen=True)
@@ -146,14 +134,7 @@ class Bundle:
         Raises:
             BundleError: If they are damaged.
         """
-        try:
-            with np.load(self.path / "golden.npz", allow_pickle=False) as stored:
-                expected = Prediction(*(stored[name] for name in OUTPUT_NAMES))
-                return Golden(stored["image"], expected)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise BundleError(
-                f"The golden vectors of {self.path} cannot be read: {error}.", remedy="Copy the bundle again."
-            ) from error
+        return read_golden(self.path / GOLDEN)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -255,14 +236,3 @@ def open_bundle(path: str | Path) -> Bundle:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     return Bundle(folder, manifest)
-
-
-def pack_golden(golden: Golden) -> bytes:
-    """Returns the bytes of ``golden.npz``."""
-    stream = io.BytesIO()
-    arrays: Mapping[str, NDArray[np.generic]] = {
-        "image": golden.images,
-        **dict(zip(OUTPUT_NAMES, golden.expected, strict=True)),
-    }
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from runtimes.coreml_evaluator.program import Program
+
 TORCH = Package(module="torch", distribution="torch", purpose="evaluating Core ML packages", extra="coreml")
 
 
@@ -60,12 +62,22 @@ class CoreMlEvaluator(Runtime):
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""
+        return self.evaluate(self.program, images)
+
+    def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
+        """Evaluates the package without rounding to float16, which would depend on the order of additions."""
+        from runtimes.coreml_evaluator.program import Program
+
+        return self.evaluate(Program.load(self.path, "fp32"), images)
+
+    def evaluate(self, program: Program, images: NDArray[np.uint8]) -> Prediction:
+        """Runs a program on images one by one, with this runtime's number of threads."""
         import torch
 
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads or before)
         try:
-            return concatenate([prediction(self.program.run({INPUT_NAME: one})) for one in images])
+            return concatenate([prediction(program.run({INPUT_NAME: one})) for one in images])
         finally:
             torch.set_num_threads(before)
 
@@ -97,4 +109,5 @@ MLPACKAGE = Format(
     packages=(READER,),
     runtime=RUNTIME,
     read_content=read_content,
+    is_exact=RUNTIME is CoreMlEvaluator,
 )

@@ -29,6 +29,7 @@ class Format:
         elsewhere: Why it does not run on this machine, as sentences; empty if ``runtime`` is given.
         read_content: Reads the content of a file, to be compared with what the exporter recorded; None if nothing is
             recorded. Raises BackendError if the file is damaged or has another interface.
+        is_exact: Whether ``run_exactly`` of its runtime rounds nothing to float16.
     """
 
     name: str
@@ -39,3 +40,16 @@ class Format:
     portable: bool = False
     elsewhere: str = ""
     read_content: Callable[[Path], Content] | None = None
+    is_exact: bool = False
+
+    @property
+    def version(self) -> str:
+        """Version of the package that runs it on this machine; empty if none is installed."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        for package in self.packages:
+            try:
+                return version(package.distribution)
+            except PackageNotFoundError:
+                continue
+        return ""

@@ -32,11 +32,14 @@ class Thresholds:
             measured mean may exceed it by its 95 % error, but by no more than the limit itself.
         top1_agreement: Smallest share of images with the same most probable class, in [0, 1]. On fewer than 1,000
             images, it is violated only if the 95 % interval of the measured share lies below it.
+        program_kl: Largest mean of KL(program, artifact) of ``corrected`` on the golden vectors, in nats, where the
+            program is the calibrated one as integer kernels compute it.
     """
 
     max_abs_error: float | None = None
     mean_kl: float | None = None
     top1_agreement: float | None = None
+    program_kl: float | None = None
 
     def overridden(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
         """Returns the thresholds with the given limits in place of their own; None keeps a limit."""
@@ -45,6 +48,40 @@ class Thresholds:
             mean_kl=self.mean_kl if mean_kl is None else mean_kl,
             top1_agreement=self.top1_agreement if top1_agreement is None else top1_agreement,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deviation:
+    """Distance between two sets of answers, or the largest one that is allowed.
+
+    Attributes:
+        typical_error: 90th percentile over images of the largest difference in an output; of the three outputs, the one
+            where it is largest. As a limit, None stands for no limit.
+        mean_kl: Mean KL divergence of ``corrected`` in nats.
+        primary_mean_kl: Mean KL divergence of ``primary`` in nats.
+        confidence_error: Mean absolute difference of ``confidence``.
+    """
+
+    typical_error: float | None
+    mean_kl: float
+    primary_mean_kl: float
+    confidence_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What ran an artifact when it was exported; its answers are among the golden vectors.
+
+    Attributes:
+        runtime: Name of the runtime.
+        version: Version of the runtime's package.
+        limits: How far the artifact may be from those answers in the same runtime. The typical error counts only if the
+            version is the same as well.
+    """
+
+    runtime: str
+    version: str
+    limits: Deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +96,7 @@ class Artifact:
         content: Recorded content of the file, to be compared with what is read back from it; empty for formats whose
             files are judged by their answers alone.
         work: What an INT8 file computes in integers; None for other precisions.
+        recorded: What ran it when it was exported; None if nothing did.
     """
 
     file: str
@@ -67,6 +105,7 @@ class Artifact:
     thresholds: Thresholds
     content: Mapping[str, Any] = field(default_factory=dict)
     work: Work | None = None
+    recorded: Recorded | None = None
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 from arbex.errors import ArbexError, BackendError, MissingPackageError
@@ -13,6 +13,7 @@ from arbex.provenance import Tradeoff
 from runtimes.base import Runtime
 from runtimes.bundle import Bundle
 from runtimes.comparison_images import ComparisonImages
+from runtimes.deviation import deviation, exceeded
 from runtimes.emulation.processors import NATIVE, Processor
 from runtimes.formats import Content
 from runtimes.manifest import Artifact, Thresholds
@@ -175,6 +176,7 @@ def verify_executed(
     try:
         reasons += changed_content(bundle, artifact)
         with open_for(bundle, artifact, processor) as runtime:
+            reasons += changed_answers(bundle, artifact, runtime)
             for images in sets:
                 parity = compare(images.expected, runtime.run_all(images.images), images.labels)
                 limits = artifact.thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement)
@@ -196,6 +198,28 @@ def verify_executed(
         why=why,
         parity=parity,
     )
+
+
+def changed_answers(bundle: Bundle, artifact: Artifact, runtime: Runtime) -> list[str]:
+    """Returns how the answers to the golden images differ from those of the intact artifact and of its program.
+
+    A runtime that did not run the artifact at export is held to the other limits alone.
+    """
+    golden, reasons = bundle.golden(), []
+    before, program = golden.recorded.get(artifact.name), golden.programs.get(artifact.precision)
+    comparable = artifact.recorded is not None and artifact.recorded.runtime == runtime.name
+    if not comparable or before is None or artifact.recorded is None:
+        return []
+    found = runtime.run_exactly(golden.images)
+    limits = artifact.recorded.limits
+    if artifact.recorded.version != bundle.format(artifact).version:
+        limits = replace(limits, typical_error=None)
+    reasons += exceeded(deviation(before, found), limits)
+    limit = artifact.thresholds.program_kl
+    if program is not None and limit is not None:
+        apart = deviation(program, found).mean_kl
+        reasons += [] if apart <= limit else [f"mean KL {apart:.1e} to its program exceeds {limit:.0e}"]
+    return reasons
 
 
 def open_for(bundle: Bundle, artifact: Artifact, processor: Processor | None) -> Runtime:

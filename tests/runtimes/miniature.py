@@ -12,7 +12,7 @@ from arbex.provenance import Provenance
 from arbex.spec import OUTPUT_NAMES, Preprocessing
 from export.bundle_writer import record_files
 from runtimes.base import Prediction
-from runtimes.bundle import Golden, pack_golden
+from runtimes.golden import Golden, pack_golden
 from runtimes.manifest import NAME, Artifact, Manifest, Thresholds
 
 SIDE = 8
@@ -51,7 +51,7 @@ def write_miniature(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = 
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     onnx.save(graph(), folder / ARTIFACT)
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
-    (folder / "golden.npz").write_bytes(pack_golden(Golden(images, answers(images))))
+    (folder / "golden.npz").write_bytes(pack_golden(Golden(images=images, expected=answers(images))))
     seal(folder, thresholds, run=run)
     return folder
 

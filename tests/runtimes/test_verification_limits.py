@@ -10,8 +10,8 @@ import pytest
 
 from arbex.cli import invoke
 from runtimes import Prediction, open_bundle
-from runtimes.bundle import Golden, pack_golden
 from runtimes.comparison_images import ComparisonImages
+from runtimes.golden import Golden, pack_golden
 from runtimes.manifest import Thresholds
 from runtimes.verification import verify_bundle
 from tests.runtimes.miniature import CLOSE, SIDE, answers, seal, write_miniature
@@ -61,7 +61,7 @@ def test_a_limit_without_images_is_refused(given: list[str], tmp_path: Path, cap
 
 def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path) -> None:
     folder = write_miniature(tmp_path / "cpu", Thresholds())
-    golden = Golden(IMAGES, turned(answers(IMAGES)))
+    golden = Golden(images=IMAGES, expected=turned(answers(IMAGES)))
     (folder / "golden.npz").write_bytes(pack_golden(golden))
     seal(folder, Thresholds())
     test = ComparisonImages(images=IMAGES, expected=answers(IMAGES), max_kl=1e-6, min_agreement=1.0)

@@ -1,0 +1,66 @@
+"""Recording what intact artifacts answer when they are exported, which ``arbex verify`` holds them to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from arbex.errors import MissingPackageError
+from export.formats.base import Writer
+from export.gate import answers_of
+from export.lowering import Lowering
+from export.programs import Variant
+from runtimes.base import Prediction
+from runtimes.deviation import deviation, limits_from
+from runtimes.golden import Golden
+from runtimes.manifest import Recorded, Thresholds
+
+
+def repeats(writer: Writer, variant: Variant) -> bool:
+    """Tells whether the runtime of a format gives a variant's answers alike on all processors."""
+    return writer.format.is_exact or not (variant.half or variant.precision == "fp16")
+
+
+def thresholds_of(thresholds: Thresholds, writer: Writer, variant: Variant) -> Thresholds:
+    """Returns the thresholds of a precision for a variant: float16 around integers keeps it from its program."""
+    return thresholds if repeats(writer, variant) else replace(thresholds, program_kl=None)
+
+
+@dataclass
+class Recorder:
+    """Collects the answers of one bundle's artifacts.
+
+    Attributes:
+        lowering: Has made the artifacts, and keeps what they answered, so that bundles share it.
+        golden: Golden vectors; the answers are added.
+    """
+
+    lowering: Lowering
+    golden: Golden
+
+    def record(self, writer: Writer, variant: Variant) -> Recorded | None:
+        """Runs an artifact on the golden images and returns the entry for the manifest; None if it cannot run here.
+
+        Raises:
+            BackendError: If its runtime fails.
+        """
+        runtime = writer.format.runtime
+        if runtime is None:
+            return None
+        path = self.lowering.file(writer, variant)
+        try:
+            found = self.lowering.answers(writer, path, self.golden.images)
+        except MissingPackageError:
+            return None
+        program = self.program(variant)
+        self.golden = replace(self.golden, recorded={**self.golden.recorded, path.name: found})
+        limits = limits_from(deviation(program, found), repeats=repeats(writer, variant))
+        return Recorded(runtime=runtime.name, version=writer.format.version, limits=limits)
+
+    def program(self, variant: Variant) -> Prediction:
+        """Returns the answers of a variant's program, in PyTorch."""
+        if not variant.is_int8:
+            return self.golden.expected
+        if variant.precision not in self.golden.programs:
+            answers = answers_of(variant.as_kernels_compute(), self.lowering.programs.traced, self.golden.images)
+            self.golden = replace(self.golden, programs={**self.golden.programs, variant.precision: answers})
+        return self.golden.programs[variant.precision]
