@@ -24,6 +24,9 @@ class Recipe:
         activation: Scheme of activations, by its name in torch. ``per_tensor_symmetric`` has zero point 0 and leaves
             7 bits to an activation after a ReLU; ``per_tensor_affine`` gives it all 8.
         weight: Scheme of weights, by its name in torch: symmetric, one scale per output channel.
+        half: Whether scales, and parameters before the head, are numbers of float16, as which some formats store them.
+            Rounded by a format alone, they would move values over the borders between integers, and answers by as much
+            as INT8 itself does.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Recipe:
     float_operators: tuple[str, ...] = ()
     activation: str = "per_tensor_symmetric"
     weight: str = "per_channel_symmetric"
+    half: bool = False
 
     @property
     def has_zero_points(self) -> bool:

@@ -83,7 +83,7 @@ def observers(run: Path, data: str, limit: int) -> None:
             parities = []
             for traced, table in made:
                 program = quantize(traced.program, table.with_calibrator(name).ranges, recipe)
-                parities.append(compare(reference, answers_of(program, traced, pixels), labels))
+                parities.append(compare(reference, answers_of(program, traced, pixels, half=recipe.half), labels))
             kl = " | ".join(f"{parity.mean_kl:.1e}" for parity in parities)
             agreement = " | ".join(f"{parity.top1_agreement:.2%}" for parity in parities)
             print(f"| `{name}` | {recipe.name} | {kl} | {agreement} |", flush=True)

@@ -152,7 +152,7 @@ def make_rows(run: Path, data: str, traced: TracedModel, folder: Path, pixels: N
         some = quantize_with_ai_edge(full["tflite"], folder / "some.tflite", calibration, convolutions_only=True)
         apple = quantize_with_coremltools(package, folder / "weights.mlpackage")
     program = answers_of(as_kernels_compute(quantize(traced.program, table.ranges, CPU)), traced, pixels)
-    both = answers_of(quantize(traced.program, table.ranges, ACCELERATOR), traced, pixels)
+    both = answers_of(quantize(traced.program, table.ranges, ACCELERATOR), traced, pixels, half=True)
     return [
         Row("ONNX Runtime, fp32", full["onnx"], OnnxRuntime),
         Row("ONNX Runtime, arbex", ours["cpu"] / "model.int8.onnx", OnnxRuntime, program=program),

@@ -17,7 +17,7 @@ from arbex.reference import answer
 from calibration import TensorRange
 from calibration.samples import CalibrationSet
 from export.int8_calibration import normalized
-from export.trace import TracedModel
+from export.trace import InputStage, TracedModel
 from quantize.fallback import Outcome, Score, Search
 from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
@@ -73,9 +73,19 @@ def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:
 
 
 @torch.inference_mode()
-def answers_of(program: GraphModule, traced: TracedModel, images: NDArray[np.uint8]) -> Prediction:
-    """Returns the answers of a program of the traced model for uint8 images ``[n, S, S, 3]``."""
-    outputs = [program(batch) for batch in normalized(split(images, BATCH), traced.preprocessing)]
+def answers_of(
+    program: GraphModule, traced: TracedModel, images: NDArray[np.uint8], *, half: bool = False
+) -> Prediction:
+    """Returns the answers of a program of the traced model for uint8 images ``[n, S, S, 3]``.
+
+    Args:
+        program: The program.
+        traced: The traced model.
+        images: The images.
+        half: Whether they are normalized by numbers of float16, as the program's recipe says.
+    """
+    deployed = InputStage(program, traced.preprocessing, half=half)
+    outputs = [deployed(torch.as_tensor(batch)) for batch in split(images, BATCH)]
     return Prediction(*(torch.cat(part).numpy() for part in zip(*outputs, strict=True)))
 
 
@@ -114,7 +124,9 @@ def search_fallback(
         for recipe in chosen:
             program = quantize(traced.program, ranges, replace(recipe, float_operators=restored))
             program = as_kernels_compute(program) if recipe.outputs else program
-            by_recipe.append([compare(test.expected, answers_of(program, traced, test.images)) for test in gate.sets])
+            by_recipe.append(
+                [compare(t.expected, answers_of(program, traced, t.images, half=recipe.half)) for t in gate.sets]
+            )
         return Score(
             max(parities[0].mean_kl for parities in by_recipe),
             min(parities[0].top1_agreement for parities in by_recipe),

@@ -123,4 +123,4 @@ class Variant:
             program: Program from normalized images to the three outputs.
             nhwc: Whether to take uint8 ``[B, S, S, 3]``, or float32 ``[B, 3, S, S]`` in 0..255.
         """
-        return InputStage(program, self.programs.traced.preprocessing, nhwc=nhwc)
+        return InputStage(program, self.programs.traced.preprocessing, nhwc=nhwc, half=self.recipe.half)

@@ -61,6 +61,7 @@ class Recorder:
         if not variant.is_int8:
             return self.golden.expected
         if variant.precision not in self.golden.programs:
-            answers = answers_of(variant.as_kernels_compute(), self.lowering.programs.traced, self.golden.images)
+            program, traced = variant.as_kernels_compute(), self.lowering.programs.traced
+            answers = answers_of(program, traced, self.golden.images, half=variant.recipe.half)
             self.golden = replace(self.golden, programs={**self.golden.programs, variant.precision: answers})
         return self.golden.programs[variant.precision]

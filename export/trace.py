@@ -91,19 +91,23 @@ class InputStage(nn.Module):
         preprocessing: Mean and standard deviation.
         nhwc: Whether to take uint8 ``[B, S, S, 3]``, or float32 ``[B, 3, S, S]`` in 0..255, to which Core ML converts
             an image.
+        half: Whether scale and offset are numbers of float16.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, program: nn.Module, preprocessing: Preprocessing, *, nhwc: bool = True) -> None:
+    def __init__(
+        self, program: nn.Module, preprocessing: Preprocessing, *, nhwc: bool = True, half: bool = False
+    ) -> None:
         """Folds the division by 255 into one scale and one offset per channel."""
         super().__init__()
         self.program, self.nhwc = program, nhwc
         mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
         std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
-        self.register_buffer("scale", 1 / (255 * std))
-        self.register_buffer("offset", -mean / std)
+        precision = torch.float16 if half else torch.float32
+        self.register_buffer("scale", (1 / (255 * std)).to(precision).float())
+        self.register_buffer("offset", (-mean / std).to(precision).float())
         self.training = False  # exported programs refuse .eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import (
@@ -36,15 +37,43 @@ def in_head(node: Node) -> bool:
     return module_path(node).split(".")[0] == HEAD
 
 
-def int8_spec(scheme: str, axis: int = 0) -> QuantizationSpec:
+class HalfScaleObserver(MinMaxObserver):  # type: ignore[misc]
+    """Observes a tensor and rounds its scale to float16."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Returns scale and zero point, float32 and int."""
+        scale, zero_point = super().calculate_qparams()
+        return scale.half().float(), zero_point
+
+
+class PerChannelHalfScaleObserver(PerChannelMinMaxObserver):  # type: ignore[misc]
+    """Observes the channels of a tensor and rounds their scales to float16."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Returns scales and zero points per channel, float32 and int."""
+        scale, zero_point = super().calculate_qparams()
+        return scale.half().float(), zero_point
+
+
+OBSERVERS = {
+    (False, False): MinMaxObserver,
+    (True, False): PerChannelMinMaxObserver,
+    (False, True): HalfScaleObserver,
+    (True, True): PerChannelHalfScaleObserver,
+}
+"""Observers by whether there is a scale per channel, and whether scales are numbers of float16."""
+
+
+def int8_spec(scheme: str, axis: int = 0, *, half: bool = False) -> QuantizationSpec:
     """Returns the specification of int8 for a scheme of torch, such as ``per_tensor_symmetric``.
 
     Args:
         scheme: The scheme.
         axis: Axis of the channels in a per-channel scheme.
+        half: Whether scales are numbers of float16.
     """
     channels = scheme.startswith("per_channel")
-    observer = PerChannelMinMaxObserver if channels else MinMaxObserver
+    observer = OBSERVERS[channels, half]
     return QuantizationSpec(
         dtype=torch.int8,
         quant_min=-127 if scheme.endswith("symmetric") else -128,
@@ -70,8 +99,10 @@ class Placement(Quantizer):  # type: ignore[misc]
         super().__init__()
         self.recipe = recipe
         # One object for all: a tensor is observed once if its producer and consumer have the same specification.
-        self.activation, self.weight = int8_spec(recipe.activation), int8_spec(recipe.weight)
-        self.bias = int8_spec(recipe.weight, axis=1)  # position biases [1, heads, queries, keys]
+        half = recipe.half
+        self.activation = int8_spec(recipe.activation, half=half)
+        self.weight = int8_spec(recipe.weight, half=half)
+        self.bias = int8_spec(recipe.weight, axis=1, half=half)  # position biases [1, heads, queries, keys]
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks the operators in the order of the graph, since rules depend on which inputs are quantized."""

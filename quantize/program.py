@@ -19,6 +19,7 @@ from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
 from quantize.editing import editable
 from quantize.folding import fold_attention_masks, round_biases, spell_out_attention_masks
+from quantize.half_parameters import round_parameters
 from quantize.placement import Placement
 from quantize.recipe import WIDEST
 from quantize.stems import make_stems_exact
@@ -174,6 +175,8 @@ def quantize(
         if recipe.outputs:
             make_stems_exact(converted)
         round_biases(converted, recipe.operators)
+        if recipe.half:
+            round_parameters(converted)
         if not fold:
             spell_out_attention_masks(converted)
     return converted

@@ -29,6 +29,7 @@ ACCELERATOR = Recipe(
     min_channels=4,
     fused=RELU,
     biases=(ATTENTION,),
+    half=True,
 )
 """For TensorRT, which fuses across a float output itself and wants zero point 0, and for Core ML."""
 
