@@ -24,7 +24,6 @@ from quantize.program import quantize
 from quantize.sensitivity import analyze, measure_costs
 from runtimes.base import BATCH, Prediction
 from runtimes.comparison_images import ComparisonImages
-from runtimes.golden import Golden
 from runtimes.manifest import Thresholds
 from runtimes.parity import Parity, compare, violations
 
@@ -46,25 +45,18 @@ class Gate:
     """Limits of INT8, and the images on which they must hold.
 
     Attributes:
-        sets: Sets of images with PyTorch's answers; the limits must hold on each set. The first set ranks the
-            operators, and the reported figures are its own.
+        images: Images with PyTorch's answers, which also rank the operators.
         thresholds: The limits.
     """
 
-    sets: tuple[ComparisonImages, ...]
+    images: ComparisonImages
     thresholds: Thresholds
 
 
-def gate_on(calibrating: CalibrationSet, model: ExpressionClassifier, golden: Golden, thresholds: Thresholds) -> Gate:
-    """Returns the gate of int8 on calibration images and golden vectors."""
+def gate_on(calibrating: CalibrationSet, model: ExpressionClassifier, thresholds: Thresholds) -> Gate:
+    """Returns the gate of int8 on calibration images. Golden vectors are close calls, and no sample of anything."""
     images = calibrating.first(GATE_IMAGES)
-    return Gate(
-        sets=(
-            ComparisonImages(images=images, expected=Prediction(*answer(model, images))),
-            ComparisonImages(images=golden.images, expected=golden.expected),
-        ),
-        thresholds=thresholds,
-    )
+    return Gate(ComparisonImages(images=images, expected=Prediction(*answer(model, images))), thresholds)
 
 
 def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:
@@ -106,7 +98,7 @@ def search_fallback(
         report: Receives progress.
     """
     chosen = list(dict.fromkeys(recipes))
-    images = gate.sets[0].images[:SENSITIVITY_IMAGES]
+    images = gate.images.images[:SENSITIVITY_IMAGES]
     costs = {}
     with report.bar("measuring sensitivity", len(chosen)) as step:
         for i, recipe in enumerate(chosen):
@@ -114,22 +106,21 @@ def search_fallback(
             costs[recipe] = measure_costs(traced.program, ranges, recipe, batches)
             step(i + 1)
 
-    def holds(parities: list[Parity]) -> bool:
+    def holds(parity: Parity) -> bool:
         limit = gate.thresholds.mean_kl
-        within = limit is None or parities[0].mean_kl <= MARGIN * limit  # no allowance for chance here
-        return within and not any(violations(parity, gate.thresholds) for parity in parities)
+        within = limit is None or parity.mean_kl <= MARGIN * limit  # no allowance for chance here
+        return within and not violations(parity, gate.thresholds)
 
     def measure(restored: tuple[str, ...]) -> Score:
         by_recipe = []
         for recipe in chosen:
             program = quantize(traced.program, ranges, replace(recipe, float_operators=restored))
             program = as_kernels_compute(program) if recipe.outputs else program
-            by_recipe.append(
-                [compare(t.expected, answers_of(program, traced, t.images, half=recipe.half)) for t in gate.sets]
-            )
+            found = answers_of(program, traced, gate.images.images, half=recipe.half)
+            by_recipe.append(compare(gate.images.expected, found))
         return Score(
-            max(parities[0].mean_kl for parities in by_recipe),
-            min(parities[0].top1_agreement for parities in by_recipe),
+            max(parity.mean_kl for parity in by_recipe),
+            min(parity.top1_agreement for parity in by_recipe),
             all(map(holds, by_recipe)),
         )
 

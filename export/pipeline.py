@@ -47,7 +47,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
             golden=prepared.golden,
             provenance=prepared.provenance,
             run=plan.run.path,
-            extra=prepared.gate.sets[:1] if prepared.gate else (),
+            extra=(prepared.gate.images,) if prepared.gate else (),
         )
         return [bundler.write(bundle, report, archive=plan.archive) for bundle in plan.bundles]
 
@@ -84,7 +84,7 @@ def prepare(plan: ExportPlan, report: Reporter) -> Prepared:
     calibrated = prepare_int8(run, traced, plan.calibration, report) if plan.int8_recipes else None
     gate = None
     if plan.gated and calibrated and calibrated.images:
-        gate = gate_on(calibrated.images, model, golden, plan.thresholds["int8"])
+        gate = gate_on(calibrated.images, model, plan.thresholds["int8"])
     outcome = restore(plan, traced, calibrated, gate, report) if calibrated and gate else None
     ranges = calibrated.table.ranges if calibrated else {}
     return Prepared(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from export.formats.base import Writer
 from export.int8_calibration import CalibrationRequest
 from export.registry import DEFAULT_BUILDER, choose_precisions, choose_targets, choose_writers
 from export.replacement import check_replaceable
-from export.targets import THRESHOLDS, Target
+from export.targets import GOLDEN_KL, THRESHOLDS, Target
 from runtimes.manifest import Thresholds
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     run = open_run(request.run)
     refuse_untrained(run, request.allow_untrained)
     gate = THRESHOLDS["int8"].overridden(mean_kl=request.max_kl, top1_agreement=request.min_agreement)
+    gate = replace(gate, golden_kl=max(GOLDEN_KL, request.max_kl or 0.0))
     plan = ExportPlan(
         run=run,
         backbone=request.backbone,

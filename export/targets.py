@@ -35,9 +35,13 @@ class Target:
     usage: str
 
 
+GOLDEN_KL = 2e-2
+"""Limit of INT8 on golden vectors, in nats. Most of them are close calls, on which a program is four times as far from
+PyTorch as on others."""
+
 THRESHOLDS = {
     "fp32": Thresholds(max_abs_error=1e-5),
-    "fp16": Thresholds(mean_kl=1e-3, top1_agreement=0.99),
-    "int8": Thresholds(mean_kl=5e-3, top1_agreement=0.98, program_kl=1e-5),
+    "fp16": Thresholds(mean_kl=1e-3, golden_kl=1e-3, top1_agreement=0.99),
+    "int8": Thresholds(mean_kl=5e-3, golden_kl=GOLDEN_KL, top1_agreement=0.98, program_kl=1e-5),
 }
 """Limits of all artifacts by precision."""

@@ -38,12 +38,15 @@ def in_head(node: Node) -> bool:
 
 
 class HalfScaleObserver(MinMaxObserver):  # type: ignore[misc]
-    """Observes a tensor and rounds its scale to float16."""
+    """Observes a tensor and rounds its scale to float16.
+
+    Integers reach from -128 to 127, as accelerators limit them, and the largest absolute value is 127.
+    """
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Returns scale and zero point, float32 and int."""
         scale, zero_point = super().calculate_qparams()
-        return scale.half().float(), zero_point
+        return (scale * (127.5 / 127)).half().float(), zero_point
 
 
 class PerChannelHalfScaleObserver(PerChannelMinMaxObserver):  # type: ignore[misc]
@@ -76,7 +79,7 @@ def int8_spec(scheme: str, axis: int = 0, *, half: bool = False) -> Quantization
     observer = OBSERVERS[channels, half]
     return QuantizationSpec(
         dtype=torch.int8,
-        quant_min=-127 if scheme.endswith("symmetric") else -128,
+        quant_min=-127 if channels else -128,
         quant_max=127,
         qscheme=getattr(torch, scheme),
         ch_axis=axis if channels else None,

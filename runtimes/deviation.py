@@ -17,10 +17,6 @@ from runtimes.base import Prediction
 from runtimes.manifest import Deviation
 from runtimes.parity import kl_divergence
 
-TYPICAL: Final = 90
-"""Percentile over images that counts as typical: a value on the border between two integers may round either way, and
-change the answer for a single image."""
-
 
 def deviation(reference: Prediction, other: Prediction) -> Deviation:
     """Returns how far answers are from a reference; infinitely far if a value is not finite."""
@@ -28,7 +24,7 @@ def deviation(reference: Prediction, other: Prediction) -> Deviation:
     if not all(np.isfinite(values).all() for values in differences):
         return Deviation(typical_error=math.inf, mean_kl=math.inf, primary_mean_kl=math.inf, confidence_error=math.inf)
     return Deviation(
-        typical_error=max(float(np.percentile(values, TYPICAL)) for values in differences),
+        typical_error=max(float(np.median(values)) for values in differences),
         mean_kl=mean(kl_divergence(reference.corrected, other.corrected)),
         primary_mean_kl=mean(kl_divergence(reference.primary, other.primary)),
         confidence_error=mean(differences[2]),
@@ -44,8 +40,8 @@ FACTOR: Final = 4.0
 """Room for other versions of a runtime: multiple of the artifact's own distance to its program at export."""
 
 FLOOR: Final = Deviation(typical_error=2e-5, mean_kl=1e-6, primary_mean_kl=1e-6, confidence_error=1e-4)
-"""Smallest limits, for artifacts that are as close to their program as rounding allows. The same version of a runtime
-stays below 1e-6 on all processors that were tried; flipped roundings are left to the other figures."""
+"""Smallest limits, for artifacts that are as close to their program as rounding allows. With the same version of a
+runtime, the typical error was below 1e-6 on all processors that were tried."""
 
 
 def limits_from(shown: Deviation, *, repeats: bool) -> Deviation:

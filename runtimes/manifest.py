@@ -24,7 +24,7 @@ ROOT = "manifest"
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Limits of an artifact's parity with PyTorch; a limit that is None is not checked.
+    """Limits of an artifact's distance to PyTorch and to its program; a limit that is None is not checked.
 
     Attributes:
         max_abs_error: Largest absolute difference in any output.
@@ -32,6 +32,7 @@ class Thresholds:
             measured mean may exceed it by its 95 % error, but by no more than the limit itself.
         top1_agreement: Smallest share of images with the same most probable class, in [0, 1]. On fewer than 1,000
             images, it is violated only if the 95 % interval of the measured share lies below it.
+        golden_kl: The same as ``mean_kl`` for the golden vectors, whatever their number.
         program_kl: Largest mean of KL(program, artifact) of ``corrected`` on the golden vectors, in nats, where the
             program is the calibrated one as integer kernels compute it.
     """
@@ -39,7 +40,13 @@ class Thresholds:
     max_abs_error: float | None = None
     mean_kl: float | None = None
     top1_agreement: float | None = None
+    golden_kl: float | None = None
     program_kl: float | None = None
+
+    @property
+    def golden(self) -> Thresholds:
+        """The limits for golden vectors: those are chosen, so that no share of them means anything."""
+        return Thresholds(max_abs_error=self.max_abs_error, mean_kl=self.golden_kl)
 
     def overridden(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
         """Returns the thresholds with the given limits in place of their own; None keeps a limit."""
@@ -55,8 +62,9 @@ class Deviation:
     """Distance between two sets of answers, or the largest one that is allowed.
 
     Attributes:
-        typical_error: 90th percentile over images of the largest difference in an output; of the three outputs, the one
-            where it is largest. As a limit, None stands for no limit.
+        typical_error: Median over images of the largest difference in an output; of the three outputs, the one where it
+            is largest. A value on the border between two integers may round either way, and then changes the answers to
+            a single image much more. As a limit, None stands for no limit.
         mean_kl: Mean KL divergence of ``corrected`` in nats.
         primary_mean_kl: Mean KL divergence of ``primary`` in nats.
         confidence_error: Mean absolute difference of ``confidence``.

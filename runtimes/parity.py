@@ -125,12 +125,19 @@ def allowed_kl(parity: Parity, limit: float) -> float:
     return limit if parity.samples >= EXACT_FROM else limit + min(limit, Z95 * parity.mean_kl_error)
 
 
-def violations(parity: Parity, thresholds: Thresholds) -> list[str]:
-    """Returns the limits that are violated, as clauses; empty if all hold."""
+def violations(parity: Parity, thresholds: Thresholds, *, exact: bool = False) -> list[str]:
+    """Returns the limits that are violated, as clauses; empty if all hold.
+
+    Args:
+        parity: What was measured.
+        thresholds: The limits.
+        exact: Whether to make no allowance for chance, as for images that were not drawn by chance.
+    """
     found = []
     if thresholds.max_abs_error is not None and not parity.max_abs_error <= thresholds.max_abs_error:
         found.append(f"max error {parity.max_abs_error:.2e} exceeds {thresholds.max_abs_error:.0e}")
-    if thresholds.mean_kl is not None and not parity.mean_kl <= allowed_kl(parity, thresholds.mean_kl):
+    allowed = thresholds.mean_kl if exact or thresholds.mean_kl is None else allowed_kl(parity, thresholds.mean_kl)
+    if allowed is not None and not parity.mean_kl <= allowed:
         found.append(f"mean KL {parity.mean_kl:.2e} exceeds {thresholds.mean_kl:.0e}")
     limit, highest = thresholds.top1_agreement, parity.top1_agreement_ci95[1]
     if limit is not None and parity.samples >= EXACT_FROM and parity.top1_agreement < limit:

@@ -16,6 +16,7 @@ from runtimes.comparison_images import ComparisonImages
 from runtimes.deviation import deviation, exceeded
 from runtimes.emulation.processors import NATIVE, Processor
 from runtimes.formats import Content
+from runtimes.golden import Golden
 from runtimes.manifest import Artifact, Thresholds
 from runtimes.parity import Parity, compare, violations
 from runtimes.vendor_output import hidden_output
@@ -162,12 +163,12 @@ def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
 def verify_executed(
     bundle: Bundle, artifact: Artifact, sets: Sequence[ComparisonImages], processor: Processor | None = None
 ) -> ArtifactReport:
-    """Runs an artifact on all sets of images; all must pass, and the figures are those of the last one.
+    """Runs an artifact on the golden images and all sets; all must pass, and the figures are those of the last one.
 
     Args:
         bundle: Its bundle.
         artifact: The artifact.
-        sets: The images.
+        sets: The images, in addition to the golden ones.
         processor: Processor to emulate; None stands for that of this machine.
     """
     reasons: list[str] = []
@@ -176,7 +177,10 @@ def verify_executed(
     try:
         reasons += changed_content(bundle, artifact)
         with open_for(bundle, artifact, processor) as runtime:
-            reasons += changed_answers(bundle, artifact, runtime)
+            golden = bundle.golden()
+            reasons += changed_answers(bundle, artifact, golden, runtime)
+            parity = compare(golden.expected, runtime.run_all(golden.images))
+            reasons += violations(parity, artifact.thresholds.golden, exact=True)
             for images in sets:
                 parity = compare(images.expected, runtime.run_all(images.images), images.labels)
                 limits = artifact.thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement)
@@ -200,12 +204,12 @@ def verify_executed(
     )
 
 
-def changed_answers(bundle: Bundle, artifact: Artifact, runtime: Runtime) -> list[str]:
+def changed_answers(bundle: Bundle, artifact: Artifact, golden: Golden, runtime: Runtime) -> list[str]:
     """Returns how the answers to the golden images differ from those of the intact artifact and of its program.
 
     A runtime that did not run the artifact at export is held to the other limits alone.
     """
-    golden, reasons = bundle.golden(), []
+    reasons: list[str] = []
     before, program = golden.recorded.get(artifact.name), golden.programs.get(artifact.precision)
     comparable = artifact.recorded is not None and artifact.recorded.runtime == runtime.name
     if not comparable or before is None or artifact.recorded is None:
@@ -249,8 +253,6 @@ def verify_bundle(
         processors: Processors to emulate in addition to that of this machine, for the artifacts whose runtimes can.
         report: Receives progress.
     """
-    golden = bundle.golden()
-    sets = [ComparisonImages(images=golden.images, expected=golden.expected), *extra]
     cache = {} if cache is None else cache
     reports = []
     for artifact in bundle.manifest.artifacts:
@@ -264,7 +266,7 @@ def verify_bundle(
                 if processor:
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
                 with hidden_output():
-                    cache[key] = verify_executed(bundle, artifact, sets, processor)
+                    cache[key] = verify_executed(bundle, artifact, extra, processor)
             reports.append(cache[key])
     return BundleReport(
         bundle=str(bundle.path), artifacts=tuple(reports), sensitivity=bundle.manifest.provenance.sensitivity
