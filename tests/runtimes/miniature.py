@@ -13,7 +13,7 @@ from arbex.spec import OUTPUT_NAMES, Preprocessing
 from export.bundle_writer import record_files
 from runtimes.base import Prediction
 from runtimes.golden import Golden, pack_golden
-from runtimes.manifest import NAME, Artifact, Manifest, Thresholds
+from runtimes.manifest import NAME, Artifact, Manifest, Recorded, Thresholds
 
 SIDE = 8
 LABELS = ("anger", "fear", "neutral")
@@ -46,19 +46,28 @@ def answers(images: np.ndarray) -> Prediction:
     return Prediction(corrected, corrected, corrected.max(1))
 
 
-def write_miniature(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run") -> Path:
-    """Writes the bundle; files that are already in ``folder`` are listed in its manifest."""
+def write_miniature(
+    folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run", recorded: Recorded | None = None
+) -> Path:
+    """Writes the bundle; files that are already in ``folder`` are listed in its manifest.
+
+    With ``recorded``, its answers at export are among the golden vectors.
+    """
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     onnx.save(graph(), folder / ARTIFACT)
     images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
-    (folder / "golden.npz").write_bytes(pack_golden(Golden(images=images, expected=answers(images))))
-    seal(folder, thresholds, run=run)
+    before = {Path(ARTIFACT).name: answers(images)} if recorded else {}
+    golden = Golden(images=images, expected=answers(images), recorded=before)
+    (folder / "golden.npz").write_bytes(pack_golden(golden))
+    seal(folder, thresholds, run=run, recorded=recorded)
     return folder
 
 
-def seal(folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run") -> None:
+def seal(
+    folder: Path, thresholds: Thresholds = CLOSE, *, run: str = "../run", recorded: Recorded | None = None
+) -> None:
     """Writes the manifest of what is in ``folder``."""
-    artifact = Artifact(file=ARTIFACT, format="onnx", precision="fp32", thresholds=thresholds)
+    artifact = Artifact(file=ARTIFACT, format="onnx", precision="fp32", thresholds=thresholds, recorded=recorded)
     origin = Provenance(
         checkpoint="0" * 64,
         preset="tiny",

@@ -193,6 +193,13 @@ def test_few_images_are_allowed_what_chance_makes_of_them_but_never_twice_the_li
     assert not kl_of(1e-3, 0.0, 1000)
 
 
+def test_chosen_images_are_allowed_nothing_for_chance() -> None:
+    same = prediction([[1.0, 0.0], [0.0, 1.0]])
+    parity = replace(compare(same, same), mean_kl=1.1e-3, mean_kl_error=1e-3)
+    assert violations(parity, Thresholds(mean_kl=1e-3)) == []
+    assert violations(parity, Thresholds(mean_kl=1e-3), exact=True) == ["mean KL 1.10e-03 exceeds 1e-03"]
+
+
 def test_a_limit_that_is_met_exactly_holds_and_one_of_zero_is_a_limit() -> None:
     a, b = prediction([[0.5, 0.5]]), prediction([[0.625, 0.375]])
     assert violations(compare(a, b), Thresholds(max_abs_error=0.125)) == []

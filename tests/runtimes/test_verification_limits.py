@@ -66,5 +66,7 @@ def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path) -> 
     seal(folder, Thresholds())
     test = ComparisonImages(images=IMAGES, expected=answers(IMAGES), max_kl=1e-6, min_agreement=1.0)
     assert verify_bundle(open_bundle(folder), [test]).passed
-    seal(folder, Thresholds(mean_kl=1e-6))
+    seal(folder, Thresholds(mean_kl=1e-6, top1_agreement=1.0))
+    assert verify_bundle(open_bundle(folder), [test]).passed
+    seal(folder, Thresholds(golden_kl=1e-6))
     assert not verify_bundle(open_bundle(folder), [test]).passed
