@@ -1,4 +1,4 @@
-"""An artifact is held to what it answered at export, in the same runtime, and most strictly in the same version of it."""
+"""An artifact is held to what it answered at export, in the same runtime, most strictly in the same version of it."""
 
 from __future__ import annotations
 
