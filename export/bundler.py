@@ -14,7 +14,7 @@ from arbex.provenance import Provenance
 from export.bundle_writer import copy_artifact, seal_bundle, write_archive
 from export.lowering import Lowering
 from export.plan import PlannedBundle
-from export.recording import Recorder, thresholds_of
+from export.recording import Recorder
 from export.replacement import check_replaceable
 from runtimes.bundle import open_bundle
 from runtimes.comparison_images import ComparisonImages
@@ -80,7 +80,7 @@ class Bundler:
                     file=copy.relative_to(folder).as_posix(),
                     format=writer.format.name,
                     precision=precision,
-                    thresholds=thresholds_of(self.thresholds[precision], writer, variant),
+                    thresholds=recorder.thresholds(self.thresholds[precision], writer, variant),
                     content=read(copy) if read else {},
                     work=self.lowering.work(writer, variant),
                     recorded=recorder.record(writer, variant),

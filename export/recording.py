@@ -15,23 +15,16 @@ from runtimes.golden import Golden
 from runtimes.manifest import Recorded, Thresholds
 
 HALF_PROGRAM_KL = 1e-4
-"""Limit of an INT8 variant whose parameters are in float16, in nats, where its runtime rounds no value to float16."""
+"""Smallest limit of an INT8 variant with parameters in float16, in nats, where its runtime rounds no value to it."""
+
+SHARE = 0.5
+"""Share of what INT8 costs by which a file may differ from its program, if that is more. Kernels add floats in any
+order, which moves values over the border between two integers, and some networks amplify that."""
 
 
 def repeats(writer: Writer, variant: Variant) -> bool:
     """Tells whether the runtime of a format gives a variant's answers alike on all processors."""
     return writer.format.is_exact or not (variant.half or variant.precision == "fp16")
-
-
-def thresholds_of(thresholds: Thresholds, writer: Writer, variant: Variant) -> Thresholds:
-    """Returns the thresholds of a precision for a variant.
-
-    Around integers, values in float32 are added in any order, and those in float16 are rounded as well: the former
-    moves some values over a border between integers, the latter many.
-    """
-    if not variant.half or thresholds.program_kl is None:
-        return thresholds
-    return replace(thresholds, program_kl=HALF_PROGRAM_KL if writer.format.is_exact else None)
 
 
 @dataclass
@@ -64,6 +57,20 @@ class Recorder:
         self.golden = replace(self.golden, recorded={**self.golden.recorded, path.name: found})
         limits = limits_from(deviation(program, found), repeats=repeats(writer, variant))
         return Recorded(runtime=runtime.name, version=writer.format.version, limits=limits)
+
+    def thresholds(self, thresholds: Thresholds, writer: Writer, variant: Variant) -> Thresholds:
+        """Returns the thresholds of a precision for a variant.
+
+        Around integers, values in float32 are added in any order, and those in float16 are rounded as well: the former
+        moves some values over a border between integers, the latter many.
+        """
+        if not variant.is_int8 or thresholds.program_kl is None:
+            return thresholds
+        if not repeats(writer, variant):
+            return replace(thresholds, program_kl=None)
+        cost = deviation(self.golden.expected, self.program(variant)).mean_kl
+        smallest = HALF_PROGRAM_KL if variant.half else thresholds.program_kl
+        return replace(thresholds, program_kl=max(smallest, SHARE * cost))
 
     def program(self, variant: Variant) -> Prediction:
         """Returns the answers of a variant's program, in PyTorch."""

@@ -96,13 +96,13 @@ class Verifier:
         request: What to check.
         report: Receives progress.
         images: Images with PyTorch's answers, by checkpoint and side.
-        caches: Reports of shared files, by checkpoint, side and golden vectors.
+        caches: Reports of shared files, by checkpoint and side.
     """
 
     request: VerificationRequest
     report: Reporter
     images: dict[tuple[str, int], ComparisonImages] = field(default_factory=dict)
-    caches: dict[tuple[str, int, str], ReportCache] = field(default_factory=dict)
+    caches: dict[tuple[str, int], ReportCache] = field(default_factory=dict)
 
     def check(self, path: Path) -> BundleReport:
         """Checks one bundle."""
@@ -113,8 +113,7 @@ class Verifier:
                 raise
             return broken_bundle(str(path), error)
         extra = [self.comparison_images(bundle)] if self.request.data else []
-        golden = bundle.manifest.files["golden.npz"].sha256
-        cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side, golden), {})
+        cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side), {})
         return verify_bundle(bundle, extra, cache, self.request.processors, self.report)
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:

@@ -29,7 +29,7 @@ def round_parameters(program: GraphModule) -> None:
     fold_sums(program)
     for node in [n for n in program.graph.nodes if n.op == "get_attr"]:
         value = attribute(program, str(node.target))
-        if not isinstance(value, Tensor) or not value.is_floating_point() or all(map(in_head, node.users)):
+        if not isinstance(value, Tensor) or not value.is_floating_point() or all(map(is_kept, node.users)):
             continue
         name = f"{str(node.target).replace('.', '_')}_half"
         program.register_buffer(name, value.detach().half().to(value.dtype))
@@ -41,6 +41,11 @@ def round_parameters(program: GraphModule) -> None:
             scale = node.kwargs.get("scale") or node.args[0].meta["val"].shape[-1] ** -0.5
             node.update_kwarg("scale", in_half(scale))
     finished(program)
+
+
+def is_kept(user: Node) -> bool:
+    """Tells whether an operator reads parameters in float32: those in the head, and those that quantize weights."""
+    return in_head(user) or "quantize_per" in str(user.target)
 
 
 def in_half(value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -37,6 +38,22 @@ class Golden:
     expected: Prediction
     programs: Mapping[str, Prediction] = field(default_factory=dict)
     recorded: Mapping[str, Prediction] = field(default_factory=dict)
+
+
+def digest_golden(golden: Golden, artifact: str, precision: str) -> str:
+    """Identifies all golden vectors that concern an artifact.
+
+    Args:
+        golden: The golden vectors.
+        artifact: File name of the artifact.
+        precision: Its precision.
+    """
+    digest = hashlib.sha256(golden.images.tobytes())
+    for answers in (golden.expected, golden.programs.get(precision), golden.recorded.get(artifact)):
+        for values in answers or ():
+            digest.update(str(values.shape).encode())
+            digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def named(answers: Prediction, *path: str) -> dict[str, NDArray[np.float32]]:

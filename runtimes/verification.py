@@ -16,8 +16,8 @@ from runtimes.comparison_images import ComparisonImages
 from runtimes.deviation import deviation, exceeded
 from runtimes.emulation.processors import NATIVE, Processor
 from runtimes.formats import Content
-from runtimes.golden import Golden
-from runtimes.manifest import Artifact, Thresholds
+from runtimes.golden import Golden, digest_golden
+from runtimes.manifest import Artifact
 from runtimes.parity import Parity, compare, violations
 from runtimes.vendor_output import hidden_output
 
@@ -233,8 +233,8 @@ def open_for(bundle: Bundle, artifact: Artifact, processor: Processor | None) ->
     return bundle.open_artifact(artifact, threads=os.cpu_count())
 
 
-ReportCache: TypeAlias = dict[tuple[str, str, Thresholds, Processor | None], ArtifactReport]
-"""Reports by digest, precision and limits of an artifact, and by processor."""
+ReportCache: TypeAlias = dict[tuple[Any, ...], ArtifactReport]
+"""Reports by all that they depend on: bytes and entry of an artifact, its golden vectors, and the processor."""
 
 
 def verify_bundle(
@@ -253,6 +253,7 @@ def verify_bundle(
         processors: Processors to emulate in addition to that of this machine, for the artifacts whose runtimes can.
         report: Receives progress.
     """
+    golden = bundle.golden()
     cache = {} if cache is None else cache
     reports = []
     for artifact in bundle.manifest.artifacts:
@@ -261,7 +262,15 @@ def verify_bundle(
             reports.append(verify_unexecuted(bundle, artifact))
             continue
         for processor in (None, *processors) if found.portable else (None,):
-            key = (bundle.digest(artifact), artifact.precision, artifact.thresholds, processor)
+            vectors = digest_golden(golden, artifact.name, artifact.precision)
+            key = (
+                bundle.digest(artifact),
+                artifact.precision,
+                artifact.thresholds,
+                artifact.recorded,
+                vectors,
+                processor,
+            )
             if key not in cache:
                 if processor:
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torchao.quantization.pt2e.quantize_pt2e as pt2e
@@ -130,7 +131,8 @@ def test_an_accelerator_gets_zero_point_zero(for_accelerator: GraphModule) -> No
         _, scale, zero_point, low, high, dtype = node.args
         assert isinstance(scale, float)
         assert scale > 0
-        assert (zero_point, low, high, dtype) == (0, -127, 127, torch.int8)
+        assert (zero_point, low, high, dtype) == (0, -128, 127, torch.int8)
+        assert scale == float(np.float16(scale))
 
 
 def test_a_cpu_gets_all_eight_bits_after_a_relu(for_cpu: GraphModule) -> None:

@@ -41,7 +41,13 @@ VALUE: dict[str, Any] = {
             "file": "artifacts/model.int8.onnx",
             "format": "onnx",
             "precision": "int8",
-            "thresholds": {"max_abs_error": None, "mean_kl": 0.005, "top1_agreement": 0.98},
+            "thresholds": {
+                "max_abs_error": None,
+                "mean_kl": 0.005,
+                "top1_agreement": 0.98,
+                "golden_kl": 0.02,
+                "program_kl": None,
+            },
             "content": {"inputs": ["image"]},
             "work": {
                 "macs": 100,
@@ -93,7 +99,7 @@ MANIFEST = Manifest(
             file="artifacts/model.int8.onnx",
             format="onnx",
             precision="int8",
-            thresholds=Thresholds(mean_kl=0.005, top1_agreement=0.98),
+            thresholds=Thresholds(mean_kl=0.005, top1_agreement=0.98, golden_kl=0.02),
             content={"inputs": ["image"]},
             work=Work(
                 macs=100,

@@ -36,7 +36,7 @@ def test_every_artifact_of_every_target_passes(bundles: Path, target: str) -> No
         if row.executed:
             assert row.runtime == EXECUTED[row.format]
             assert row.parity is not None
-            assert row.parity.samples == 32
+            assert row.parity.samples == 64
         else:
             assert row.why
 
