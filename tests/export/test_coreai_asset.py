@@ -9,7 +9,6 @@ import pytest
 
 from arbex.errors import BackendError
 from arbex.spec import digest_file
-from export.golden_images import drawn_faces
 from export.pipeline import export
 from export.plan import ExportRequest
 from export.registry import all_packages
@@ -54,13 +53,13 @@ def test_it_runs_next_to_an_event_loop_of_the_caller(coreai_bundle: Path) -> Non
     import asyncio
 
     opened = open_bundle(coreai_bundle)
-    images = drawn_faces(64)[:2]
+    golden = opened.golden()
 
     async def answer() -> np.ndarray:
         with opened.open("fp32") as runtime:
-            return runtime.run(images).corrected
+            return runtime.run(golden.images[:2]).corrected
 
-    expected = opened.golden().expected.corrected[:2]
+    expected = golden.expected.corrected[:2]
     assert np.abs(asyncio.run(answer()) - expected).max() <= 1e-5
 
 

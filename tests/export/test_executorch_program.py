@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arbex.checkpoint import load_run
 from arbex.cli import invoke
 from arbex.errors import BackendError
+from arbex.reference import answer
 from export.golden_images import drawn_faces
-from runtimes import open_bundle
+from runtimes import Prediction, open_bundle
 from runtimes.executorch_runtime import ExecuTorch
 from runtimes.parity import compare
 from runtimes.verification import verify_bundle
@@ -27,7 +29,14 @@ def test_both_precisions_meet_the_limits_of_litert(executorch_bundle: Path) -> N
     assert (quantized.executed, quantized.passed) == (True, True)
     assert quantized.parity is not None
     assert quantized.parity.mean_kl <= 5e-3
-    assert quantized.parity.top1_agreement >= 0.98
+
+
+def test_int8_agrees_with_pytorch(executorch_bundle: Path, run: Path) -> None:
+    expected = Prediction(*answer(load_run(run), IMAGES))
+    with open_bundle(executorch_bundle).open("int8") as runtime:
+        found = compare(expected, runtime.run_all(IMAGES))
+    assert found.mean_kl <= 5e-3
+    assert found.top1_agreement >= 0.98
 
 
 def test_int8_is_the_program_that_litert_runs(executorch_bundle: Path, bundles: Path) -> None:
