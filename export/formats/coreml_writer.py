@@ -14,6 +14,7 @@ from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.operators import HEAD
 from quantize.recipe import ACCELERATOR
+from runtimes.coreml_evaluator.package_files import read_specification
 from runtimes.coreml_runtime import MLPACKAGE
 from runtimes.vendor_output import hidden_output
 
@@ -85,9 +86,7 @@ class CoreMlWriter(Writer):
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
         """Returns the operations that multiply by weights."""
-        import coremltools
-
-        spec = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
+        spec, _ = read_specification(path)
         block = next(iter(spec.mlProgram.functions["main"].block_specializations.values()))
         return list(operators_of(block))
 

@@ -55,6 +55,7 @@ VALUE: dict[str, Any] = {
                 "islands": [{"reason": "a stem", "operators": 2, "macs": 10, "modules": ["encoder.stem"]}],
                 "elementwise": [{"operator": "add", "operators": 3, "values": 7, "reason": "sums"}],
             },
+            "recorded": None,
         }
     ],
     "provenance": {

@@ -15,6 +15,7 @@ from arbex.errors import BackendError, MissingPackageError
 from runtimes.base import Prediction, Runtime
 from runtimes.formats import Format
 from runtimes.registry import FORMATS
+from runtimes.vendor_output import hidden_output
 
 EXECUTED = [known for known in FORMATS.values() if known.runtime]
 IMAGES = np.zeros((1, 64, 64, 3), np.uint8)
@@ -44,7 +45,8 @@ def exceptions_of(known: Format) -> Iterator[type[Exception]]:
     """Yields what a runtime may raise: the vendor's own exceptions, and built-in ones that bindings raise."""
     for package in known.packages:
         if package.is_installed:
-            package.load()
+            with hidden_output():
+                package.load()
             yield from vendor_exceptions(package.module)
     yield from (RuntimeError, ValueError)
 
