@@ -80,6 +80,7 @@ VALUE: dict[str, Any] = {
             "float_operators": ["conv2d_1"],
             "activation": "per_tensor_affine",
             "weight": "per_channel_symmetric",
+            "half": False,
         },
         "sensitivity": {
             "restored": ["conv2d_1"],
