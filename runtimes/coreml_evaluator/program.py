@@ -88,7 +88,7 @@ class Program:
         self.block, self.shapes, self.images, self.states, self.outputs = block, shapes, images, states, outputs
 
     @classmethod
-    def load(cls, package: Path, precision: str = "fp32", function: str = "") -> Program:
+    def load(cls, package: Path | str, precision: str = "fp32", function: str = "") -> Program:
         """Reads a package.
 
         Args:
@@ -103,7 +103,7 @@ class Program:
             UnsupportedError: If the precision, the function, the op set or an operation is not known.
         """
         check_name("precision", precision, PRECISIONS)
-        specification, weights = read_specification(package)
+        specification, weights = read_specification(Path(package))
         description, functions = specification.description, specification.mlProgram.functions
         name = function or description.defaultFunctionName or MAIN
         check_name("function", name, functions)

@@ -206,6 +206,10 @@ def test_states_last_from_run_to_run_until_they_are_reset(tmp_path: Path) -> Non
     assert again.tolist() == [5, 5]
 
 
+def test_a_path_may_be_a_string(scaled: Path) -> None:
+    assert Program.load(str(scaled)).outputs == Program.load(scaled).outputs
+
+
 def test_constants_are_computed_once_and_values_released(scaled: Path) -> None:
     program = Program.load(scaled)
     assert [step.operation.name for step in program.block.steps] == ["linear"]
