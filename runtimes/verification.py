@@ -209,17 +209,17 @@ def changed_answers(bundle: Bundle, artifact: Artifact, golden: Golden, runtime:
 
     A runtime that did not run the artifact at export is held to the other limits alone.
     """
-    reasons: list[str] = []
-    before, program = golden.recorded.get(artifact.name), golden.programs.get(artifact.precision)
-    comparable = artifact.recorded is not None and artifact.recorded.runtime == runtime.name
-    if not comparable or before is None or artifact.recorded is None:
+    recorded = artifact.recorded
+    if recorded is None or recorded.runtime != runtime.name:
         return []
-    found = runtime.run_exactly(golden.images)
-    limits = artifact.recorded.limits
-    if artifact.recorded.version != bundle.format(artifact).version:
-        limits = replace(limits, typical_error=None)
-    reasons += exceeded(deviation(before, found), limits)
+    before, program = golden.recorded.get(artifact.name), golden.programs.get(artifact.precision)
     limit = artifact.thresholds.program_kl
+    if before is None or (program is None and limit is not None):
+        return ["the golden vectors lack its answers at export, which the manifest promises"]
+    found = runtime.run_exactly(golden.images)
+    same_version = recorded.version == bundle.format(artifact).version
+    limits = recorded.limits if same_version else replace(recorded.limits, typical_error=None)
+    reasons = exceeded(deviation(before, found), limits)
     if program is not None and limit is not None:
         apart = deviation(program, found).mean_kl
         reasons += [] if apart <= limit else [f"mean KL {apart:.1e} to its program exceeds {limit:.0e}"]
@@ -256,6 +256,8 @@ def verify_bundle(
     golden = bundle.golden()
     cache = {} if cache is None else cache
     reports = []
+    if processors and not any(bundle.format(artifact).portable for artifact in bundle.manifest.artifacts):
+        report.line(f"{bundle.path}: no artifact of it can be emulated; only ONNX and LiteRT files can")
     for artifact in bundle.manifest.artifacts:
         found = bundle.format(artifact)
         if found.runtime is None:

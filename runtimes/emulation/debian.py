@@ -159,9 +159,10 @@ def within(member: tarfile.TarInfo, folder: Path) -> tarfile.TarInfo | None:
     Raises:
         tarfile.TarError: If the path leaves the folder.
     """
-    target = (folder / member.name).resolve()
-    if not target.is_relative_to(folder.resolve()):
-        raise tarfile.OutsideDestinationError(member, str(target))
+    for name in (member.name, member.linkname if member.islnk() else ""):
+        target = (folder / name).resolve()
+        if not target.is_relative_to(folder.resolve()):
+            raise tarfile.OutsideDestinationError(member, str(target))
     if member.issym() and member.linkname.startswith("/"):
         up = "../" * len(Path(member.name.removeprefix("./")).parent.parts)
         return member.replace(linkname=f"{up}{member.linkname.lstrip('/')}", deep=False)

@@ -91,6 +91,13 @@ def test_another_version_has_more_room_and_another_runtime_only_that_of_pytorch(
     assert verify_bundle(open_bundle(folder)).passed
 
 
+def test_answers_that_the_manifest_promises_must_be_there(tmp_path: Path) -> None:
+    folder = write_miniature(tmp_path / "cpu", Thresholds(golden_kl=1e-3))
+    seal(folder, Thresholds(golden_kl=1e-3), recorded=STRICT)
+    (row,) = verify_bundle(open_bundle(folder)).artifacts
+    assert row.why == "the golden vectors lack its answers at export, which the manifest promises"
+
+
 def test_golden_vectors_round_trip_with_all_answers(tmp_path: Path) -> None:
     one, two = answers([[0.5, 0.5]], [0.5]), answers([[0.25, 0.75]], [0.5])
     images = np.zeros((1, 8, 8, 3), np.uint8)

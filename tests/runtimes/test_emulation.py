@@ -103,7 +103,20 @@ def test_only_what_is_wanted_is_unpacked(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "usr/bin").iterdir()) == ["a"]
 
 
-@pytest.mark.parametrize("package", [b"", b"no package", package_of(tarfile.TarInfo("../../evil"), content=b"x")])
+def hard_link(name: str, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.LNKTYPE, target
+    return info
+
+
+ESCAPING = (
+    package_of(tarfile.TarInfo("../../evil"), content=b"x"),
+    package_of(hard_link("./good", "../../evil")),
+    package_of(link("./up", "../.."), tarfile.TarInfo("./up/evil"), content=b"x"),
+)
+
+
+@pytest.mark.parametrize("package", [b"", b"no package", *ESCAPING])
 def test_a_damaged_or_escaping_package_is_refused(package: bytes, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="A package cannot be unpacked"):
         debian.unpack(package, tmp_path / "root")

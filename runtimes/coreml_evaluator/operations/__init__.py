@@ -4,46 +4,30 @@ A function gets tensors, and numbers, tuples and strings where its parameters sa
 casts results to the types that the program declares.
 """
 
-from runtimes.coreml_evaluator.operations import (
-    activations,
-    arithmetic,
-    compressed,
-    control_flow,
-    convolution,
-    gathering,
-    matrices,
-    normalization,
-    pooling,
-    quantization,
-    recurrent,
-    reductions,
-    resampling,
-    resizing,
-    selection,
-    shapes,
-    slices,
-)
+from importlib import import_module
+
 from runtimes.coreml_evaluator.operations.registry import OPERATIONS
 
-FAMILIES = (
-    activations,
-    arithmetic,
-    compressed,
-    control_flow,
-    convolution,
-    gathering,
-    matrices,
-    normalization,
-    pooling,
-    quantization,
-    recurrent,
-    reductions,
-    resampling,
-    resizing,
-    selection,
-    shapes,
-    slices,
+NAMES = (
+    "activations",
+    "arithmetic",
+    "compressed",
+    "control_flow",
+    "convolution",
+    "gathering",
+    "matrices",
+    "normalization",
+    "pooling",
+    "quantization",
+    "recurrent",
+    "reductions",
+    "resampling",
+    "resizing",
+    "selection",
+    "shapes",
+    "slices",
 )
+FAMILIES = tuple(import_module(f"{__name__}.{name}") for name in NAMES)
 """Modules whose import registers their operations."""
 
 __all__ = ["FAMILIES", "OPERATIONS"]
