@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from arbex.errors import ArbexError, BackendError, MissingPackageError
 from arbex.progress import SILENT, Reporter
 from arbex.provenance import Tradeoff
-from runtimes.base import Runtime
+from runtimes.base import Prediction, Runtime
 from runtimes.bundle import Bundle
 from runtimes.comparison_images import ComparisonImages
 from runtimes.deviation import deviation, exceeded
@@ -178,8 +178,10 @@ def verify_executed(
         reasons += changed_content(bundle, artifact)
         with open_for(bundle, artifact, processor) as runtime:
             golden = bundle.golden()
-            reasons += changed_answers(bundle, artifact, golden, runtime)
-            parity = compare(golden.expected, runtime.run_all(golden.images))
+            answers = runtime.run_all(golden.images)
+            exact = runtime.run_exactly(golden.images) if bundle.format(artifact).is_exact else answers
+            reasons += changed_answers(bundle, artifact, golden, runtime.name, exact)
+            parity = compare(golden.expected, answers)
             reasons += violations(parity, artifact.thresholds.golden, exact=True)
             for images in sets:
                 parity = compare(images.expected, runtime.run_all(images.images), images.labels)
@@ -204,19 +206,25 @@ def verify_executed(
     )
 
 
-def changed_answers(bundle: Bundle, artifact: Artifact, golden: Golden, runtime: Runtime) -> list[str]:
+def changed_answers(bundle: Bundle, artifact: Artifact, golden: Golden, runtime: str, found: Prediction) -> list[str]:
     """Returns how the answers to the golden images differ from those of the intact artifact and of its program.
 
     A runtime that did not run the artifact at export is held to the other limits alone.
+
+    Args:
+        bundle: The bundle.
+        artifact: The artifact.
+        golden: The bundle's golden vectors.
+        runtime: Name of the runtime that answered.
+        found: The answers.
     """
     recorded = artifact.recorded
-    if recorded is None or recorded.runtime != runtime.name:
+    if recorded is None or recorded.runtime != runtime:
         return []
     before, program = golden.recorded.get(artifact.name), golden.programs.get(artifact.precision)
     limit = artifact.thresholds.program_kl
     if before is None or (program is None and limit is not None):
         return ["the golden vectors lack its answers at export, which the manifest promises"]
-    found = runtime.run_exactly(golden.images)
     same_version = recorded.version == bundle.format(artifact).version
     limits = recorded.limits if same_version else replace(recorded.limits, typical_error=None)
     reasons = exceeded(deviation(before, found), limits)
