@@ -20,9 +20,9 @@ from runtimes.bundle import Bundle, open_bundle
 from runtimes.classification import FaceAnswer
 from runtimes.classification import classify as classify_faces
 from runtimes.emulation.processors import find_processors
+from runtimes.outcomes import BundleReport, Verification
 from runtimes.preprocessing import Detector
 from runtimes.vendor_output import hidden_output
-from runtimes.verification import BundleReport, Verification
 
 __all__ = ["bench", "calibrate", "classify", "evaluate", "export", "load_run", "open_bundle", "train", "verify"]
 
@@ -297,6 +297,7 @@ def verify(
     limit: int | None = None,
     max_kl: float | None = None,
     min_agreement: float | None = None,
+    by: str | None = None,
     reference: AnyPath | None = None,
     backbone: Backbone | str | None = None,
     cpu: Sequence[str] = (),
@@ -311,6 +312,7 @@ def verify(
         limit: Largest number of images, chosen evenly; None takes all.
         max_kl: Largest mean KL on these images, in nats; by default the bundle's limit.
         min_agreement: Smallest top-1 agreement on these images, in [0, 1]; by default the bundle's limit.
+        by: Column of ``labels.csv`` in ``data``; the agreement is also judged in each group of images with one value.
         reference: Run to compare with; by default the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         cpu: Names of processors to emulate in addition to that of this machine; ``all`` stands for every one.
@@ -335,6 +337,7 @@ def verify(
         limit=limit,
         max_kl=max_kl,
         min_agreement=min_agreement,
+        by=by,
         reference=Path(reference) if reference else None,
         backbone=backbone,
         processors=find_processors(cpu),

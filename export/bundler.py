@@ -21,7 +21,8 @@ from runtimes.bundle import open_bundle
 from runtimes.comparison_images import ComparisonImages
 from runtimes.golden import Golden
 from runtimes.manifest import Artifact, Manifest, Thresholds
-from runtimes.verification import BundleReport, ReportCache, verify_bundle
+from runtimes.outcomes import BundleReport
+from runtimes.verification import ReportCache, verify_bundle
 
 
 @dataclass(kw_only=True)

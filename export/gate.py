@@ -24,8 +24,9 @@ from quantize.program import quantize
 from quantize.sensitivity import analyze, measure_costs
 from runtimes.base import BATCH, Prediction
 from runtimes.comparison_images import ComparisonImages
+from runtimes.decision import decide
 from runtimes.manifest import Thresholds
-from runtimes.parity import Parity, compare, violations
+from runtimes.parity import Parity, compare
 
 GATE_IMAGES = 256
 """Largest number of calibration images to judge on, which are held in memory."""
@@ -45,7 +46,7 @@ class Gate:
     """Limits of INT8, and the images on which they must hold.
 
     Attributes:
-        images: Images with PyTorch's answers, which also rank the operators.
+        images: Images in memory with PyTorch's answers, which also rank the operators.
         thresholds: The limits.
     """
 
@@ -56,7 +57,8 @@ class Gate:
 def gate_on(calibrating: CalibrationSet, model: ExpressionClassifier, thresholds: Thresholds) -> Gate:
     """Returns the gate of int8 on calibration images. Golden vectors are close calls, and no sample of anything."""
     images = calibrating.first(GATE_IMAGES)
-    return Gate(ComparisonImages(images=images, expected=Prediction(*answer(model, images))), thresholds)
+    found = ComparisonImages(images=images, expected=Prediction(*answer(model, images)), undecided_passes=True)
+    return Gate(found, thresholds)
 
 
 def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:
@@ -99,7 +101,7 @@ def search_fallback(
     """
     chosen = list(dict.fromkeys(recipes))
     images = gate.images.images[:SENSITIVITY_IMAGES]
-    costs = {}
+    costs, pixels = {}, gate.images.images[:]
     with report.bar("measuring sensitivity", len(chosen)) as step:
         for i, recipe in enumerate(chosen):
             batches = normalized(split(images, SENSITIVITY_BATCH), traced.preprocessing)
@@ -109,14 +111,14 @@ def search_fallback(
     def holds(parity: Parity) -> bool:
         limit = gate.thresholds.mean_kl
         within = limit is None or parity.mean_kl <= MARGIN * limit  # no allowance for chance here
-        return within and not violations(parity, gate.thresholds)
+        return within and not decide(parity, gate.thresholds).violated
 
     def measure(restored: tuple[str, ...]) -> Score:
         by_recipe = []
         for recipe in chosen:
             program = quantize(traced.program, ranges, replace(recipe, float_operators=restored))
             program = as_kernels_compute(program) if recipe.outputs else program
-            found = answers_of(program, traced, gate.images.images, half=recipe.half)
+            found = answers_of(program, traced, pixels, half=recipe.half)
             by_recipe.append(compare(gate.images.expected, found))
         return Score(
             max(parity.mean_kl for parity in by_recipe),

@@ -23,7 +23,7 @@ from export.programs import Programs
 from export.trace import TracedModel, trace
 from quantize.fallback import Outcome
 from runtimes.golden import Golden
-from runtimes.verification import BundleReport
+from runtimes.outcomes import BundleReport
 
 
 def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleReport]:

@@ -6,19 +6,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arbex.errors import BundleError, InputError, MissingPackageError, RunError
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle
-from runtimes.comparison_images import ComparisonImages, list_images
+from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images, read_groups
 from runtimes.emulation.processors import Processor
-from runtimes.preprocessing import load
+from runtimes.outcomes import BundleReport, Verification
 from runtimes.registry import default_environment
-from runtimes.verification import BundleReport, ReportCache, Verification, broken_bundle, verify_bundle
+from runtimes.verification import ReportCache, broken_bundle, verify_bundle
 
 if TYPE_CHECKING:
     from arbex.models import ExpressionClassifier
@@ -36,6 +38,7 @@ class VerificationRequest:
         limit: Largest number of images, chosen evenly; None takes all.
         max_kl: Largest mean KL on these images, in nats; None stands for the bundle's limit.
         min_agreement: Smallest top-1 agreement on these images, in [0, 1]; None stands for the bundle's limit.
+        by: Column of the data's ``labels.csv`` whose values group the images; None makes no groups.
         reference: Run to compare with; None stands for the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         processors: Processors to emulate in addition to that of this machine.
@@ -47,6 +50,7 @@ class VerificationRequest:
     limit: int | None = None
     max_kl: float | None = None
     min_agreement: float | None = None
+    by: str | None = None
     reference: Path | None = None
     backbone: Backbone | str | None = None
     processors: Sequence[Processor] = ()
@@ -78,7 +82,12 @@ def refuse_limits_without_images(request: VerificationRequest) -> None:
     Raises:
         InputError: If there is such a value.
     """
-    limits = {"--limit": request.limit, "--max-kl": request.max_kl, "--min-agreement": request.min_agreement}
+    limits = {
+        "--limit": request.limit,
+        "--max-kl": request.max_kl,
+        "--min-agreement": request.min_agreement,
+        "--by": request.by,
+    }
     given = [f"{name} {value}" for name, value in limits.items() if value is not None]
     if given and request.data is None:
         raise InputError(
@@ -125,28 +134,65 @@ class Verifier:
 
 
 def read_comparison_images(bundle: Bundle, request: VerificationRequest, report: Reporter) -> ComparisonImages:
-    """Reads images and computes PyTorch's answers.
-
-    Any folder will do, since comparing needs no classes; all other layouts have them.
-    """
+    """Reads images and computes PyTorch's answers."""
     model = reference_model(bundle, request)
-    from arbex.data.layouts import parse_source
-    from arbex.data.loading import read_pixels
-    from arbex.reference import answer
-
-    data, labels = str(request.data), bundle.labels
-    if parse_source(data)[0] == "folder":
-        files, classes = list_images(data, request.split, labels, request.limit)
-        pixels = np.stack([load(file, bundle.side) for file in files])
-    else:
-        pixels, classes = read_pixels(data, request.split, labels, bundle.side, limit=request.limit)
+    pixels, labels, groups = read_images(bundle, request)
     return ComparisonImages(
         images=pixels,
-        expected=Prediction(*answer(model, pixels, report=report)),
-        labels=classes,
+        expected=stored_answers(model, pixels, report),
+        labels=labels,
+        groups=groups,
         max_kl=request.max_kl,
         min_agreement=request.min_agreement,
     )
+
+
+def read_images(
+    bundle: Bundle, request: VerificationRequest
+) -> tuple[Pixels, NDArray[np.int64] | None, NDArray[np.str_] | None]:
+    """Returns the request's images with their classes and groups.
+
+    Any folder will do, since comparing needs no classes; all other layouts have them. Decoded images are kept if they
+    fit into memory.
+    """
+    from arbex.data.layouts import parse_source
+    from arbex.data.loading import MEMORY_LIMIT, read_pixels
+
+    data = str(request.data)
+    source = parse_source(data)
+    if source.layout != "folder":
+        if request.by:
+            raise InputError(
+                f"--by {request.by} needs the layout 'folder', not {source.layout!r}.",
+                remedy="Leave --by out, or give the images as a folder with labels.csv.",
+            )
+        return *read_pixels(data, request.split, bundle.labels, bundle.side, limit=request.limit), None
+    paths, labels = list_images(data, request.split, bundle.labels, request.limit)
+    groups = read_groups(source.path, request.by, paths) if request.by else None
+    files = ImageFiles(paths, bundle.side)
+    fits = len(files) * bundle.side**2 * 3 <= MEMORY_LIMIT
+    return files[:] if fits else files, labels, groups
+
+
+def stored_answers(model: ExpressionClassifier, images: Pixels, report: Reporter) -> Prediction:
+    """Returns PyTorch's answers, held by a temporary file, so that they need no memory however many they are."""
+    from arbex.reference import answer
+
+    shapes = ((len(model.labels),), (len(model.labels),), ())
+    expected = Prediction(*(array_in_file((len(images), *shape)) for shape in shapes))
+    with report.bar("PyTorch reference", len(images)) as step:
+        for start in range(0, len(images), PART):
+            part = slice(start, start + PART)
+            for stored, found in zip(expected, answer(model, images[part]), strict=True):
+                stored[part] = found
+            step(min(start + PART, len(images)))
+    return expected
+
+
+def array_in_file(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Returns a new array in a temporary file, which lives as long as the array."""
+    with TemporaryFile() as file:
+        return np.memmap(file, np.float32, shape=shape)
 
 
 def reference_model(bundle: Bundle, request: VerificationRequest) -> ExpressionClassifier:

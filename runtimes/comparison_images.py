@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.errors import DataError
+from arbex.errors import DataError, reason
 from arbex.images import find_images
+from arbex.progress import Step
 from arbex.spec import SPLITS
 from runtimes.base import Prediction
+from runtimes.parity import Comparison, Parity
+from runtimes.preprocessing import load
+
+PART: Final = 256
+"""Number of images that are decoded and compared at a time."""
+
+TABLE: Final = "labels.csv"
+"""Table with what is known of each image, in the folder of a data set."""
+
+
+class Pixels(Protocol):
+    """Images that can be decoded piece by piece; a NumPy array is one that has been."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.uint8]:
+        """Returns images, uint8 RGB ``[n, S, S, 3]``."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files that are decoded whenever they are needed, since not every set fits into memory.
+
+    Attributes:
+        files: The files.
+        side: Side to which they are resized, in pixels.
+    """
+
+    files: Sequence[Path]
+    side: int
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.files)
+
+    def __getitem__(self, part: slice) -> NDArray[np.uint8]:
+        """Returns images, uint8 RGB ``[n, S, S, 3]``.
+
+        Raises:
+            DataError: If one cannot be read.
+        """
+        return np.stack([load(file, self.side) for file in self.files[part]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,18 +66,81 @@ class ComparisonImages:
     """Images with PyTorch's answers, and the limits that hold for them.
 
     Attributes:
-        images: uint8 ``[n, S, S, 3]``.
+        images: The images, of n.
         expected: PyTorch's answers.
         labels: Classes [n]; None if they are not known.
+        groups: Names of the images' groups [n]; None without groups.
         max_kl: Largest mean KL on these images; None stands for the artifact's limit.
         min_agreement: Smallest top-1 agreement on these images; None stands for the artifact's limit.
+        undecided_passes: Whether limits may hold only perhaps, because these are too few images to decide.
     """
 
-    images: NDArray[np.uint8]
+    images: Pixels
     expected: Prediction
     labels: NDArray[np.integer] | None = None
+    groups: NDArray[np.str_] | None = None
     max_kl: float | None = None
     min_agreement: float | None = None
+    undecided_passes: bool = False
+
+    def compare(self, answers: Callable[[NDArray[np.uint8]], Prediction], classes: Sequence[str], step: Step) -> Parity:
+        """Compares an artifact's answers with PyTorch's, a part of the images at a time.
+
+        Args:
+            answers: Returns the artifact's answers for images.
+            classes: Names of the classes.
+            step: Receives how many images have been compared.
+        """
+        comparison = Comparison(classes)
+        for start in range(0, len(self.images), PART):
+            part = slice(start, start + PART)
+            found = answers(self.images[part])
+            comparison.add(
+                Prediction(*(values[part] for values in self.expected)),
+                found,
+                None if self.labels is None else self.labels[part],
+                None if self.groups is None else self.groups[part],
+            )
+            step(start + len(found.corrected))
+        return comparison.parity()
+
+
+def read_groups(root: Path, column: str, files: Sequence[Path]) -> NDArray[np.str_]:
+    """Reads the groups of images from ``labels.csv``.
+
+    Args:
+        root: Folder of the data set, with the table; its column ``file`` holds paths relative to this folder.
+        column: Name of the column whose values are the groups.
+        files: The images.
+
+    Returns:
+        A name per image, as ``column=value``.
+
+    Raises:
+        DataError: If the table cannot be read, or lacks the column or an image.
+    """
+    table = root / TABLE
+    try:
+        with table.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            columns = [name for name in reader.fieldnames or () if name != "file"]
+            values = {row["file"]: row[column] for row in reader} if {"file", column} <= {"file", *columns} else None
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise DataError(
+            f"The groups cannot be read from {table}: {reason(error)}.",
+            allowed="Allowed: a table with the columns 'file' and those to group by.",
+            remedy="Leave --by out, or write the table; arbex synth writes one.",
+        ) from error
+    if values is None:
+        raise DataError(f"{table} has no column {column!r}.", allowed=f"Allowed: {', '.join(columns)}.")
+    names = [file.relative_to(root).as_posix() for file in files]
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise DataError(
+            f"{table} lacks {len(missing)} of {len(names)} images; the first: {missing[0]}.",
+            remedy="Add a row for each image.",
+        )
+    return np.array([f"{column}={values[name]}" for name in names])
 
 
 def list_images(

@@ -26,13 +26,20 @@ ROOT = "manifest"
 class Thresholds:
     """Limits of an artifact's distance to PyTorch and to its program; a limit that is None is not checked.
 
+    Those of images are limits of the figures of the same names in ``runtimes.parity.Parity``. On a sample of images, a
+    limit holds if the figure's whole 95 % interval does.
+
     Attributes:
-        max_abs_error: Largest absolute difference in any output.
-        mean_kl: Largest mean of KL(PyTorch, artifact) of ``corrected``, in nats. On fewer than 1,000 images, the
-            measured mean may exceed it by its 95 % error, but by no more than the limit itself.
-        top1_agreement: Smallest share of images with the same most probable class, in [0, 1]. On fewer than 1,000
-            images, it is violated only if the 95 % interval of the measured share lies below it.
-        golden_kl: The same as ``mean_kl`` for the golden vectors, whatever their number.
+        max_abs_error: Largest absolute difference in any output, on images and on golden vectors.
+        mean_kl: Largest mean of KL(PyTorch, artifact) of ``corrected``, in nats.
+        top1_agreement: Smallest share of images with the same most probable class, in [0, 1], of all images and of each
+            group.
+        confidence_rank_correlation: Smallest rank correlation of ``confidence``, in [-1, 1].
+        confidence_flips: Largest share of images whose ``confidence`` crosses the threshold that 90 % of the images
+            exceed, in [0, 1].
+        ece_delta: Largest change of the expected calibration error.
+        recall_change: Smallest change of the recall of a class or of a group, negative for a loss.
+        golden_kl: The same as ``mean_kl`` for the golden vectors, which are no sample.
         program_kl: Largest mean of KL(program, artifact) of ``corrected`` on the golden vectors, in nats, where the
             program is the calibrated one as integer kernels compute it.
     """
@@ -40,6 +47,10 @@ class Thresholds:
     max_abs_error: float | None = None
     mean_kl: float | None = None
     top1_agreement: float | None = None
+    confidence_rank_correlation: float | None = None
+    confidence_flips: float | None = None
+    ece_delta: float | None = None
+    recall_change: float | None = None
     golden_kl: float | None = None
     program_kl: float | None = None
 

@@ -1,74 +1,122 @@
-"""How far an artifact's distributions are from PyTorch's."""
+"""How far an artifact's distributions are from PyTorch's: measures, and their collection over any number of images."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
 from runtimes.base import Prediction
-from runtimes.manifest import Thresholds
+from runtimes.intervals import (
+    Interval,
+    correlation_interval,
+    mean_interval,
+    paired_interval,
+    resampled_interval,
+    wilson_interval,
+)
 
-EXACT_FROM = 1000
-"""Number of images from which measured figures must meet the limits; with fewer, chance is allowed for."""
+KEPT: Final = 50_000
+"""Number of images, drawn evenly, whose figures are kept one by one; counts, sums and extremes are of all images."""
 
-Z95 = 1.959963984540054
-"""Half the width of a 95 % interval, in standard errors."""
+SHARE_ABOVE: Final = 0.9
+"""Share of the images that are accepted at the threshold of ``confidence`` at which flips are counted."""
+
+Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class GroupParity:
+    """Comparison over the n images of a group.
+
+    Attributes:
+        samples: Number of images.
+        top1_agreement: Share of images with the same most probable class.
+        top1_agreement_ci95: Its 95 % interval (Wilson's).
+        recall_change: Change of the share of images that are recognized; None without labels.
+        recall_change_ci95: Its 95 % interval.
+    """
+
+    samples: int
+    top1_agreement: float
+    top1_agreement_ci95: Interval
+    recall_change: float | None = None
+    recall_change_ci95: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Comparison over n images; of ``corrected`` unless stated otherwise.
+    """Comparison over n images; of ``corrected`` unless stated otherwise. Divergences are in nats.
 
     Attributes:
         samples: Number of images.
         max_abs_error: Largest absolute difference in any of the three outputs.
-        mean_kl: Mean of KL(PyTorch, artifact) in nats.
-        mean_kl_error: Standard error of that mean.
-        max_kl: Largest KL(PyTorch, artifact) of an image, in nats.
+        primary_max_abs_error: Largest absolute difference in ``primary``.
+        confidence_max_abs_error: Largest absolute difference in ``confidence``.
+        mean_kl: Mean of KL(PyTorch, artifact).
+        mean_kl_ci95: Its 95 % interval (bootstrap-t over the images).
+        p99_kl: 99th percentile of KL(PyTorch, artifact).
+        max_kl: Largest KL(PyTorch, artifact) of an image.
+        jensen_shannon: Mean Jensen-Shannon divergence, at most ln 2.
         top1_agreement: Share of images with the same most probable class.
-        top1_agreement_ci95: Wilson's 95 % interval of that share.
-        confidence_rank_correlation: Spearman's rank correlation of the confidence; None if it is constant.
+        top1_agreement_ci95: Its 95 % interval (Wilson's).
+        confidence_rank_correlation: Spearman's rank correlation of ``confidence``; None if it is constant.
+        confidence_rank_correlation_ci95: Its 95 % interval.
+        confidence_flips: Share of images whose ``confidence`` crosses the threshold that 90 % of the images exceed in
+            PyTorch; None if it is constant.
+        confidence_flips_ci95: Its 95 % interval (Wilson's).
         ece_delta: Change of the expected calibration error; None without labels.
+        ece_delta_ci95: Its 95 % interval (bootstrap over the images).
+        recall_change: Change of the recall by class; None without labels.
+        recall_change_ci95: Its 95 % intervals by class.
+        groups: Comparison by group of images; empty if none were given.
     """
 
     samples: int
     max_abs_error: float
+    primary_max_abs_error: float
+    confidence_max_abs_error: float
     mean_kl: float
-    mean_kl_error: float
+    mean_kl_ci95: Interval
+    p99_kl: float
     max_kl: float
+    jensen_shannon: float
     top1_agreement: float
-    top1_agreement_ci95: tuple[float, float]
+    top1_agreement_ci95: Interval
     confidence_rank_correlation: float | None
-    ece_delta: float | None
+    confidence_rank_correlation_ci95: Interval | None
+    confidence_flips: float | None
+    confidence_flips_ci95: Interval | None
+    ece_delta: float | None = None
+    ece_delta_ci95: Interval | None = None
+    recall_change: Mapping[str, float] | None = None
+    recall_change_ci95: Mapping[str, Interval] | None = None
+    groups: Mapping[str, GroupParity] = field(default_factory=dict)
 
 
-def kl_divergence(p: NDArray[np.floating], q: NDArray[np.floating]) -> NDArray[np.float64]:
+def kl_divergence(p: NDArray[np.floating], q: NDArray[np.floating]) -> Floats:
     """Returns ``KL(p, q)`` in nats, [n], for distributions [n, N]."""
     a, b = (np.maximum(x.astype(np.float64), PROBABILITY_FLOOR) for x in (p, q))
-    out: NDArray[np.float64] = np.maximum((a * (np.log(a) - np.log(b))).sum(-1), 0.0)
+    out: Floats = np.maximum((a * (np.log(a) - np.log(b))).sum(-1), 0.0)
     return out
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share (E. B. Wilson 1927)."""
-    if successes in (0, n):  # the formula misses the exact end by a rounding error
-        end = Z95**2 / (n + Z95**2)
-        return (0.0, end) if successes == 0 else (1.0 - end, 1.0)
-    share, z2 = successes / n, Z95**2
-    center = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, center - half), min(1.0, center + half)
+def jensen_shannon_divergence(p: NDArray[np.floating], q: NDArray[np.floating]) -> Floats:
+    """Returns the Jensen-Shannon divergence in nats, [n], for distributions [n, N] (J. Lin 1991)."""
+    middle = (p.astype(np.float64) + q) / 2
+    return (kl_divergence(p, middle) + kl_divergence(q, middle)) / 2
 
 
-def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def ranks(values: NDArray[np.floating]) -> Floats:
     """Returns ranks from 1; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    out: NDArray[np.float64] = ((ends - counts + 1 + ends) / 2)[inverse]
+    out: Floats = ((ends - counts + 1 + ends) / 2)[inverse]
     return out
 
 
@@ -80,71 +128,227 @@ def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float 
     return float(np.corrcoef(ra, rb)[0, 1])
 
 
-def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Returns the expected calibration error over equal-width bins of the largest probability, with the L1 norm."""
-    top = probabilities.max(-1).astype(np.float64)
-    right = (probabilities.argmax(-1) == labels).astype(np.float64)
+def calibration_error(top: NDArray[np.floating], right: NDArray[np.generic], weights: Floats | None = None) -> float:
+    """Returns the expected calibration error over equal-width bins of the largest probability, with the L1 norm.
+
+    Args:
+        top: Largest probability of each image [n].
+        right: Whether its class is the true one [n].
+        weights: Weight of each image [n]; by default all weigh the same.
+    """
     bins = np.clip((top * ECE_BINS).astype(int), 0, ECE_BINS - 1)
-    gaps = np.abs(np.bincount(bins, top - right, ECE_BINS))
-    return float(gaps.sum() / len(top))
+    gaps = top.astype(np.float64) - right.astype(np.float64)
+    weights = np.ones(len(top)) if weights is None else weights
+    return float(np.abs(np.bincount(bins, gaps * weights, ECE_BINS)).sum() / weights.sum())
 
 
-def compare(reference: Prediction, other: Prediction, labels: NDArray[np.integer] | None = None) -> Parity:
+@dataclass
+class Tally:
+    """Counts over the images of a class or group.
+
+    Attributes:
+        samples: Number of images.
+        same: Number of images with the same most probable class.
+        lost: Number of images that PyTorch alone recognizes.
+        gained: Number of images that the artifact alone recognizes.
+    """
+
+    samples: int = 0
+    same: int = 0
+    lost: int = 0
+    gained: int = 0
+
+    def add(self, same: NDArray[np.bool_], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> None:
+        """Counts images: whether both sides agree, and whether each is right, ``[n]``."""
+        self.samples += len(same)
+        self.same += int(same.sum())
+        self.lost += int((before & ~after).sum())
+        self.gained += int((after & ~before).sum())
+
+    @property
+    def change(self) -> float:
+        """Change of the share of images that are recognized."""
+        return (self.gained - self.lost) / self.samples
+
+    @property
+    def change_interval(self) -> Interval:
+        """The 95 % interval of the change."""
+        return paired_interval(self.lost, self.gained, self.samples)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Figures of single images, ``[n]`` each.
+
+    Attributes:
+        kl: KL(PyTorch, artifact) in nats.
+        confidence: ``confidence`` of PyTorch and of the artifact, ``[n, 2]``.
+        top: Largest probability of PyTorch and of the artifact, ``[n, 2]``.
+        right: Whether PyTorch and the artifact are right, ``[n, 2]``.
+        lots: Random numbers that decide which images are kept.
+    """
+
+    kl: Floats
+    confidence: NDArray[np.float32]
+    top: NDArray[np.float32]
+    right: NDArray[np.bool_]
+    lots: Floats
+
+    def fewer(self, most: int) -> Rows:
+        """Returns at most ``most`` images, drawn evenly."""
+        if len(self.lots) <= most:
+            return self
+        chosen = np.sort(np.argpartition(self.lots, most)[:most])
+        return Rows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Returns the figures of all images in order."""
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows.__dataclass_fields__))
+
+
+class Comparison:
+    """Compares answers batch by batch; its memory does not grow with the number of images beyond ``KEPT``.
+
+    Args:
+        classes: Names of the classes.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        """Starts without images."""
+        self.classes = classes
+        self.errors = np.zeros(3)
+        self.total = Tally()
+        self.by_class: dict[Any, Tally] = {}
+        self.by_group: dict[Any, Tally] = {}
+        self.kl_sum = self.js_sum = self.max_kl = 0.0
+        self.rows: list[Rows] = []
+        self.labeled = False
+        self.random = np.random.default_rng(0)
+
+    def add(
+        self,
+        reference: Prediction,
+        other: Prediction,
+        labels: NDArray[np.integer] | None = None,
+        groups: NDArray[np.str_] | None = None,
+    ) -> None:
+        """Adds images.
+
+        Args:
+            reference: PyTorch's answers.
+            other: The artifact's answers.
+            labels: Classes of the images [n], for changes of recall and calibration; given for all batches or for none.
+            groups: Groups of the images [n].
+        """
+        apart = [float(np.abs(a.astype(np.float64) - b).max()) for a, b in zip(reference, other, strict=True)]
+        kl = kl_divergence(reference.corrected, other.corrected)
+        if not np.isfinite(apart).all():
+            apart, kl = [math.inf if not math.isfinite(x) else x for x in apart], np.full_like(kl, np.inf)
+        self.errors = np.maximum(self.errors, apart)
+        self.kl_sum += float(kl.sum())
+        self.js_sum += float(jensen_shannon_divergence(reference.corrected, other.corrected).sum())
+        self.max_kl = max(self.max_kl, float(kl.max()))
+        answers = np.stack([reference.corrected.argmax(-1), other.corrected.argmax(-1)], -1)
+        right = np.zeros_like(answers, dtype=bool) if labels is None else answers == np.asarray(labels)[:, None]
+        self.labeled = labels is not None
+        self.count(answers[:, 0] == answers[:, 1], right, labels, groups)
+        self.rows.append(
+            Rows(
+                kl=kl,
+                confidence=np.stack([reference.confidence, other.confidence], -1),
+                top=np.stack([reference.corrected.max(-1), other.corrected.max(-1)], -1),
+                right=right,
+                lots=self.random.random(len(kl)),
+            )
+        )
+        if sum(len(part.kl) for part in self.rows) > 2 * KEPT:
+            self.rows = [joined(self.rows).fewer(KEPT)]
+
+    def count(
+        self,
+        same: NDArray[np.bool_],
+        right: NDArray[np.bool_],
+        labels: NDArray[np.integer] | None,
+        groups: NDArray[np.str_] | None,
+    ) -> None:
+        """Adds images to the counts of all, of their classes and of their groups."""
+        self.total.add(same, right[:, 0], right[:, 1])
+        for tallies, keys in ((self.by_class, labels), (self.by_group, groups)):
+            for key in () if keys is None else np.unique(keys):
+                mine = keys == key
+                tallies.setdefault(key.item(), Tally()).add(same[mine], right[mine, 0], right[mine, 1])
+
+    def parity(self) -> Parity:
+        """Returns the figures of all images so far, of which there must be one."""
+        n, rows = self.total.samples, joined(self.rows).fewer(KEPT)
+        finite = bool(np.isfinite(self.errors).all())
+        correlation = rank_correlation(*rows.confidence.T) if finite else None
+        flips = None if correlation is None else flipped(*rows.confidence.T)
+        labeled = self.labeled and finite
+        return Parity(
+            samples=n,
+            max_abs_error=float(self.errors.max()),
+            primary_max_abs_error=float(self.errors[1]),
+            confidence_max_abs_error=float(self.errors[2]),
+            mean_kl=self.kl_sum / n,
+            mean_kl_ci95=mean_interval(rows.kl) if finite else (math.inf, math.inf),
+            p99_kl=float(np.quantile(rows.kl, 0.99)) if finite else math.inf,
+            max_kl=self.max_kl,
+            jensen_shannon=self.js_sum / n if finite else math.inf,
+            top1_agreement=self.total.same / n,
+            top1_agreement_ci95=wilson_interval(self.total.same, n),
+            confidence_rank_correlation=correlation,
+            confidence_rank_correlation_ci95=None if correlation is None else correlation_interval(correlation, n),
+            confidence_flips=None if flips is None else float(flips.mean()),
+            confidence_flips_ci95=None if flips is None else wilson_interval(float(flips.mean()) * n, n),
+            ece_delta=ece_change(rows) if labeled else None,
+            ece_delta_ci95=resampled_interval(len(rows.kl), lambda w: ece_change(rows, w)) if labeled else None,
+            recall_change={self.classes[k]: t.change for k, t in sorted(self.by_class.items())} if labeled else None,
+            recall_change_ci95=(
+                {self.classes[k]: t.change_interval for k, t in sorted(self.by_class.items())} if labeled else None
+            ),
+            groups={name: self.group(tally) for name, tally in sorted(self.by_group.items())},
+        )
+
+    def group(self, tally: Tally) -> GroupParity:
+        """Returns the figures of a group."""
+        return GroupParity(
+            samples=tally.samples,
+            top1_agreement=tally.same / tally.samples,
+            top1_agreement_ci95=wilson_interval(tally.same, tally.samples),
+            recall_change=tally.change if self.labeled else None,
+            recall_change_ci95=tally.change_interval if self.labeled else None,
+        )
+
+
+def flipped(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Returns whose confidence crosses the threshold that ``SHARE_ABOVE`` of the images exceed before, ``[n]``."""
+    threshold = np.quantile(before, 1 - SHARE_ABOVE)
+    flips: NDArray[np.bool_] = (before >= threshold) != (after >= threshold)
+    return flips
+
+
+def ece_change(rows: Rows, weights: Floats | None = None) -> float:
+    """Returns the change of the expected calibration error of weighted images."""
+    before, after = (calibration_error(rows.top[:, side], rows.right[:, side], weights) for side in (0, 1))
+    return after - before
+
+
+def compare(
+    reference: Prediction,
+    other: Prediction,
+    labels: NDArray[np.integer] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Parity:
     """Compares an artifact's answers with the reference's on the same images.
 
     Args:
         reference: PyTorch's answers.
         other: The artifact's answers.
-        labels: Classes of the images [n], for the change of calibration.
+        labels: Classes of the images [n], for changes of recall and calibration.
+        classes: Names of the classes; by default their numbers.
     """
-    p, q = reference.corrected, other.corrected
-    kl = kl_divergence(p, q)
-    same = int((p.argmax(-1) == q.argmax(-1)).sum())
-    errors = [float(np.abs(a.astype(np.float64) - b).max()) for a, b in zip(reference, other, strict=True)]
-    if not np.isfinite(errors).all():
-        kl, errors = np.full_like(kl, np.inf), [math.inf]
-    return Parity(
-        samples=len(p),
-        max_abs_error=max(errors),
-        mean_kl=float(kl.mean()),
-        mean_kl_error=float(kl.std() / math.sqrt(len(p))) if np.isfinite(kl).all() else math.inf,
-        max_kl=float(kl.max()),
-        top1_agreement=same / len(p),
-        top1_agreement_ci95=wilson_interval(same, len(p)),
-        confidence_rank_correlation=rank_correlation(reference.confidence, other.confidence),
-        ece_delta=None if labels is None else calibration_error(q, labels) - calibration_error(p, labels),
-    )
-
-
-def allowed_kl(parity: Parity, limit: float) -> float:
-    """Returns the largest allowed mean KL.
-
-    On few images, single ones decide the mean. With fewer than 1,000, it may exceed the limit by its 95 % error, but by
-    no more than the limit itself.
-    """
-    return limit if parity.samples >= EXACT_FROM else limit + min(limit, Z95 * parity.mean_kl_error)
-
-
-def violations(parity: Parity, thresholds: Thresholds, *, exact: bool = False) -> list[str]:
-    """Returns the limits that are violated, as clauses; empty if all hold.
-
-    Args:
-        parity: What was measured.
-        thresholds: The limits.
-        exact: Whether to make no allowance for chance, as for images that were not drawn by chance.
-    """
-    found = []
-    if thresholds.max_abs_error is not None and not parity.max_abs_error <= thresholds.max_abs_error:
-        found.append(f"max error {parity.max_abs_error:.2e} exceeds {thresholds.max_abs_error:.0e}")
-    allowed = thresholds.mean_kl if exact or thresholds.mean_kl is None else allowed_kl(parity, thresholds.mean_kl)
-    if allowed is not None and not parity.mean_kl <= allowed:
-        found.append(f"mean KL {parity.mean_kl:.2e} exceeds {thresholds.mean_kl:.0e}")
-    limit, highest = thresholds.top1_agreement, parity.top1_agreement_ci95[1]
-    if limit is not None and parity.samples >= EXACT_FROM and parity.top1_agreement < limit:
-        found.append(f"agreement {parity.top1_agreement:.2%} is below {limit:.2%}")
-    elif limit is not None and highest < limit:
-        found.append(
-            f"agreement {parity.top1_agreement:.2%} on {parity.samples} images, at most {highest:.2%} with 95 % "
-            f"confidence, is below {limit:.2%}"
-        )
-    return found
+    comparison = Comparison(classes or [str(k) for k in range(reference.corrected.shape[-1])])
+    comparison.add(reference, other, labels)
+    return comparison.parity()

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from arbex.errors import InputError
 from arbex.files import write_atomically
 from runtimes import tradeoff_plot
-from runtimes.verification import ArtifactReport, Verification
+from runtimes.outcomes import ArtifactReport, Verification
 
 COLUMNS = {
     "artifact": "artifact",
@@ -57,7 +57,7 @@ def to_markdown(outcome: Verification) -> str:
         lines.append("| " + " | ".join([*COLUMNS.values(), "outcome"]) + " |")
         lines.append("|" + "---|" * (len(COLUMNS) + 1))
         for a in bundle.artifacts:
-            lines.append("| " + " | ".join([*(cell(name, value) for name, value in figures(a)), a.state]) + " |")
+            lines.append("| " + " | ".join([*(cell(name, value) for name, value in figures(a)), a.outcome]) + " |")
         lines += ["", *(f"- {a.title}: {a.why}" for a in bundle.artifacts if a.why), ""]
         if bundle.sensitivity:
             lines += [*tradeoff_plot.to_markdown(bundle.sensitivity), ""]
@@ -92,7 +92,7 @@ def to_html(outcome: Verification) -> str:
         rows = "".join(
             "<tr>"
             + "".join(f"<td>{html.escape(cell(name, value))}</td>" for name, value in figures(a))
-            + f"<td class='{a.state}'>{a.state}</td></tr>"
+            + f"<td class='{a.outcome}'>{a.outcome}</td></tr>"
             for a in bundle.artifacts
         )
         parts.append(f"<table><tr>{head}</tr>{rows}</table>")

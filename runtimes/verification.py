@@ -3,117 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from arbex.errors import ArbexError, BackendError, MissingPackageError
 from arbex.progress import SILENT, Reporter
-from arbex.provenance import Tradeoff
 from runtimes.base import Prediction, Runtime
 from runtimes.bundle import Bundle
 from runtimes.comparison_images import ComparisonImages
+from runtimes.decision import Decision, decide, decide_exactly
 from runtimes.deviation import deviation, exceeded
 from runtimes.emulation.processors import NATIVE, Processor
 from runtimes.formats import Content
 from runtimes.golden import Golden, digest_golden
-from runtimes.manifest import Artifact
-from runtimes.parity import Parity, compare, violations
+from runtimes.manifest import Artifact, Thresholds
+from runtimes.outcomes import FAILED, NOT_EXECUTED, PASSED, UNDECIDED, ArtifactReport, BundleReport
+from runtimes.parity import Parity, compare
 from runtimes.vendor_output import hidden_output
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArtifactReport:
-    """The outcome for one artifact.
-
-    Attributes:
-        artifact: Its file name.
-        format: Name of its format.
-        precision: Its precision.
-        runtime: Name of what ran it, or of what runs it on its device.
-        cpu: Name of the emulated processor that it ran on, or ``native``.
-        executed: Whether it ran on this machine.
-        passed: Whether everything that could be checked on this machine holds.
-        why: What does not hold, or why it did not run.
-        parity: The comparison with PyTorch; None if it did not run.
-    """
-
-    artifact: str
-    format: str
-    precision: str
-    runtime: str
-    cpu: str = NATIVE
-    executed: bool
-    passed: bool
-    why: str
-    parity: Parity | None = None
-
-    @property
-    def state(self) -> str:
-        """``passed``, ``not executed`` or ``failed``."""
-        if not self.passed:
-            return "failed"
-        return "passed" if self.executed else "not executed"
-
-    @property
-    def title(self) -> str:
-        """The artifact's file name and, if it was emulated, the processor."""
-        return self.artifact if self.cpu == NATIVE else f"{self.artifact} on {self.cpu}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the report as one flat object, the figures of the comparison included."""
-        row = asdict(self)
-        figures = row.pop("parity") or {name: None for name in Parity.__dataclass_fields__} | {"samples": 0}
-        figures.pop("mean_kl_error")
-        return {**row, **figures}
-
-
-@dataclass(frozen=True, kw_only=True)
-class BundleReport:
-    """The outcome for one bundle.
-
-    Attributes:
-        bundle: Its folder.
-        artifacts: A report per artifact.
-        sensitivity: What the accuracy gate of the export measured; None without a gate.
-        why: Why the bundle could not be opened; empty if it could.
-    """
-
-    bundle: str
-    artifacts: tuple[ArtifactReport, ...] = ()
-    sensitivity: Tradeoff | None = None
-    why: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the bundle is intact and every artifact passed."""
-        return not self.why and all(a.passed for a in self.artifacts)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the report as the command prints it."""
-        return {
-            "bundle": self.bundle,
-            "passed": self.passed,
-            "artifacts": [a.to_json() for a in self.artifacts],
-            **({"sensitivity": asdict(self.sensitivity)} if self.sensitivity else {}),
-            **({"why": self.why} if self.why else {}),
-        }
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The outcome for several bundles."""
-
-    bundles: tuple[BundleReport, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every bundle passed."""
-        return all(bundle.passed for bundle in self.bundles)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the outcome as the command prints it."""
-        return {"passed": self.passed, "bundles": [bundle.to_json() for bundle in self.bundles]}
 
 
 def content_differences(found: Content, recorded: Content) -> list[str]:
@@ -140,28 +50,32 @@ def changed_content(bundle: Bundle, artifact: Artifact) -> list[str]:
 def verify_unexecuted(bundle: Bundle, artifact: Artifact) -> ArtifactReport:
     """Checks what can be checked of an artifact that does not run on this machine."""
     found = bundle.format(artifact)
-    why, passed = found.elsewhere, True
+    why, outcome = found.elsewhere, NOT_EXECUTED
     try:
         changes = changed_content(bundle, artifact)
         if changes:
-            why, passed = "; ".join(changes), False
+            why, outcome = "; ".join(changes), FAILED
     except MissingPackageError as error:
         why = f"It does not run on this machine, and could not be read back either: {error}"
     except BackendError as error:
-        why, passed = str(error), False
+        why, outcome = str(error), FAILED
     return ArtifactReport(
         artifact=artifact.name,
         format=artifact.format,
         precision=artifact.precision,
         runtime=found.runner,
         executed=False,
-        passed=passed,
+        outcome=outcome,
         why=why,
     )
 
 
 def verify_executed(
-    bundle: Bundle, artifact: Artifact, sets: Sequence[ComparisonImages], processor: Processor | None = None
+    bundle: Bundle,
+    artifact: Artifact,
+    sets: Sequence[ComparisonImages],
+    processor: Processor | None = None,
+    report: Reporter = SILENT,
 ) -> ArtifactReport:
     """Runs an artifact on the golden images and all sets; all must pass, and the figures are those of the last one.
 
@@ -170,39 +84,87 @@ def verify_executed(
         artifact: The artifact.
         sets: The images, in addition to the golden ones.
         processor: Processor to emulate; None stands for that of this machine.
+        report: Receives progress.
     """
-    reasons: list[str] = []
-    parity: Parity | None = None
-    runtime_name, executed = "none", False
-    try:
-        reasons += changed_content(bundle, artifact)
-        with open_for(bundle, artifact, processor) as runtime:
-            golden = bundle.golden()
-            answers = runtime.run_all(golden.images)
-            exact = runtime.run_exactly(golden.images) if bundle.format(artifact).is_exact else answers
-            reasons += changed_answers(bundle, artifact, golden, runtime.name, exact)
-            parity = compare(golden.expected, answers)
-            reasons += violations(parity, artifact.thresholds.golden, exact=True)
-            for images in sets:
-                parity = compare(images.expected, runtime.run_all(images.images), images.labels)
-                limits = artifact.thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement)
-                reasons += violations(parity, limits)
-            runtime_name, executed = runtime.name, True
-        passed, why = not reasons, "; ".join(reasons)
-    except MissingPackageError as error:
-        passed, why, parity = True, str(error), None
-    except BackendError as error:
-        passed, why, parity = False, str(error), None
-    return ArtifactReport(
+    row = ArtifactReport(
         artifact=artifact.name,
         format=artifact.format,
         precision=artifact.precision,
-        runtime=runtime_name,
+        runtime="none",
         cpu=processor.name if processor else NATIVE,
-        executed=executed,
-        passed=passed,
-        why=why,
+        executed=False,
+        outcome=NOT_EXECUTED,
+        why="",
+    )
+    try:
+        with hidden_output():
+            decision = Decision(tuple(changed_content(bundle, artifact)))
+            runtime = open_for(bundle, artifact, processor)
+        with runtime:
+            found = check_golden(bundle, artifact, runtime)
+            parity, decision = found.parity, decision + found.decision
+            for images in sets:
+                with report.bar(row.title, len(images.images)) as step:
+                    parity = images.compare(quietly(runtime.run_all), bundle.labels, step)
+                decision += decide_on(images, parity, artifact.thresholds)
+    except MissingPackageError as error:
+        return replace(row, why=str(error))
+    except BackendError as error:
+        return replace(row, outcome=FAILED, why=str(error))
+    return replace(
+        row,
+        runtime=runtime.name,
+        executed=True,
+        outcome=FAILED if decision.violated else UNDECIDED if decision.undecided else PASSED,
+        why="; ".join(decision.violated or decision.undecided),
         parity=parity,
+        program_kl=found.program_kl,
+    )
+
+
+def quietly(run: Callable[[NDArray[np.uint8]], Prediction]) -> Callable[[NDArray[np.uint8]], Prediction]:
+    """Returns a function that runs images without what the vendor's package prints."""
+
+    def call(images: NDArray[np.uint8]) -> Prediction:
+        with hidden_output():
+            return run(images)
+
+    return call
+
+
+def decide_on(images: ComparisonImages, parity: Parity, thresholds: Thresholds) -> Decision:
+    """Decides whether an artifact's limits hold on images."""
+    decision = decide(parity, thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement))
+    return replace(decision, undecided=()) if images.undecided_passes else decision
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """What an artifact's answers to the golden images show.
+
+    Attributes:
+        parity: The comparison with PyTorch.
+        decision: Whether they are right.
+        program_kl: Mean KL to the answers of its program, in nats; None if it has no program of its own.
+    """
+
+    parity: Parity
+    decision: Decision
+    program_kl: float | None
+
+
+def check_golden(bundle: Bundle, artifact: Artifact, runtime: Runtime) -> GoldenCheck:
+    """Compares an artifact's answers to the golden images with PyTorch's, with its own at export, and its program's."""
+    golden = bundle.golden()
+    answers = quietly(runtime.run_all)(golden.images)
+    exact = quietly(runtime.run_exactly)(golden.images) if bundle.format(artifact).is_exact else answers
+    parity = compare(golden.expected, answers)
+    changes = changed_answers(bundle, artifact, golden, runtime.name, exact)
+    program = golden.programs.get(artifact.precision)
+    return GoldenCheck(
+        parity=parity,
+        decision=decide_exactly(parity, artifact.thresholds.golden) + Decision(tuple(changes)),
+        program_kl=None if program is None else deviation(program, exact).mean_kl,
     )
 
 
@@ -284,8 +246,7 @@ def verify_bundle(
             if key not in cache:
                 if processor:
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
-                with hidden_output():
-                    cache[key] = verify_executed(bundle, artifact, extra, processor)
+                cache[key] = verify_executed(bundle, artifact, extra, processor, report)
             reports.append(cache[key])
     return BundleReport(
         bundle=str(bundle.path), artifacts=tuple(reports), sensitivity=bundle.manifest.provenance.sensitivity

@@ -12,10 +12,10 @@ from arbex.cli.parameters import PATH, SOURCE
 from runtimes.emulation.processors import ALL, NATIVE, PROCESSORS
 
 if TYPE_CHECKING:
-    from runtimes.verification import BundleReport
+    from runtimes.outcomes import BundleReport
 
 COLUMNS = ("bundle", "artifact", "runtime", "parity", "images", "max error", "mean KL", "agreement")
-STATES = {"passed": "ok", "not executed": "not run", "failed": "FAILED"}
+STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "failed": "FAILED"}
 
 
 @click.command()
@@ -29,6 +29,7 @@ STATES = {"passed": "ok", "not executed": "not run", "failed": "FAILED"}
 @click.option(
     "--min-agreement", type=click.FloatRange(0, 1), help="Smallest top-1 agreement on --data.  [default: the bundle's]"
 )
+@click.option("--by", metavar="COLUMN", help="Also judge each group of images, by a column of labels.csv in --data.")
 @click.option(
     "--reference",
     type=PATH,
@@ -56,6 +57,7 @@ def verify(
     limit: int | None,
     max_kl: float | None,
     min_agreement: float | None,
+    by: str | None,
     reference: Path | None,
     backbone: str | None,
     cpu: tuple[str, ...],
@@ -80,6 +82,7 @@ def verify(
         limit=limit,
         max_kl=max_kl,
         min_agreement=min_agreement,
+        by=by,
         reference=reference,
         backbone=backbone,
         cpu=cpu,
@@ -119,7 +122,7 @@ def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> Non
                     figure(parity.top1_agreement, ".2%"),
                 ]
             where = a.runtime if a.cpu == NATIVE else f"{a.runtime}, {a.cpu}"
-            rows.append([name, a.artifact, where, STATES[a.state], *figures])
+            rows.append([name, a.artifact, where, STATES[a.outcome], *figures])
             if a.why:
                 notes.append(f"{name}/{a.title}: {a.why}")
     print_table(COLUMNS, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
 
     def arrays(self) -> NDArray[np.uint8]:
         """Returns all images in order in the layout of a device, uint8 RGB ``[n, side, side, 3]``."""
-        return self.pixels[self.rows].permute(0, 2, 3, 1).numpy()
+        return DevicePixels(self)[:]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -113,6 +113,22 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         """Returns one image uint8 ``[3, side, side]``, its target float32 ``[N]`` and its position."""
         return self.pixels[self.rows[index]], self.targets[index], index
+
+
+@dataclass(frozen=True)
+class DevicePixels:
+    """The images of a data set in the layout of a device, copied piece by piece."""
+
+    images: FaceDataset
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def __getitem__(self, part: slice) -> NDArray[np.uint8]:
+        """Returns images, uint8 RGB ``[n, side, side, 3]``."""
+        pixels: NDArray[np.uint8] = self.images.pixels[self.images.rows[part]].permute(0, 2, 3, 1).numpy()
+        return pixels
 
 
 def decode_all(
@@ -141,7 +157,7 @@ def decode_all(
 
 def read_pixels(
     data: str, split: str, labels: tuple[str, ...], side: int, *, limit: int | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+) -> tuple[DevicePixels, NDArray[np.int64]]:
     """Reads a split in the layout of a device.
 
     Args:
@@ -152,7 +168,7 @@ def read_pixels(
         limit: Largest number of images; they are chosen evenly from the split.
 
     Returns:
-        uint8 RGB ``[n, side, side, 3]``, and the class of each image ``[n]``.
+        The images, uint8 RGB ``[n, side, side, 3]`` when sliced, and the class of each ``[n]``.
 
     Raises:
         DataError: If the data cannot be read, or has other classes.
@@ -161,7 +177,7 @@ def read_pixels(
     count = min(limit or len(faces.samples), len(faces.samples))
     chosen = np.linspace(0, len(faces.samples) - 1, count).round().astype(int)
     images = FaceDataset(replace(faces, samples=tuple(faces.samples[i] for i in chosen)), side)
-    return images.arrays(), images.labels.numpy()
+    return DevicePixels(images), images.labels.numpy()
 
 
 def log_unreadable(images: FaceDataset, run: Path, report: Reporter) -> None:

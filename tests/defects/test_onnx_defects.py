@@ -16,7 +16,8 @@ from export.pipeline import export
 from export.plan import ExportRequest
 from runtimes import open_bundle
 from runtimes.manifest import NAME
-from runtimes.verification import ArtifactReport, verify_bundle
+from runtimes.outcomes import ArtifactReport
+from runtimes.verification import verify_bundle
 from tests.conftest import made_once
 from tests.defects.onnx_defects import DEFECTS, inject
 

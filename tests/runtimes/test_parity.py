@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from runtimes import parity as measures
 from runtimes.base import Prediction
-from runtimes.manifest import Thresholds
-from runtimes.parity import calibration_error, compare, kl_divergence, rank_correlation, violations, wilson_interval
+from runtimes.parity import (
+    Comparison,
+    calibration_error,
+    compare,
+    flipped,
+    jensen_shannon_divergence,
+    kl_divergence,
+    rank_correlation,
+)
 
 
 def prediction(corrected: list[list[float]]) -> Prediction:
@@ -40,12 +47,6 @@ def test_kl_is_not_negative_and_zero_for_equals(a: list[float], b: list[float]) 
     assert kl_divergence(p, q)[0] == pytest.approx(scipy.stats.entropy(p[0], q[0]), abs=1e-9)
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (98, 100), (1000, 1000)])
-def test_wilson_agrees_with_scipy(k: int, n: int) -> None:
-    expected = scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
 def test_rank_correlation_agrees_with_scipy_and_knows_constants() -> None:
     rng = np.random.default_rng(0)
     a = rng.integers(0, 9, 50).astype(float)
@@ -62,28 +63,31 @@ def test_calibration_error_agrees_with_torchmetrics() -> None:
     p = rng.dirichlet(np.ones(5), 400)
     labels = rng.integers(0, 5, 400)
     expected = multiclass_calibration_error(torch.from_numpy(p), torch.from_numpy(labels), 5, n_bins=15)
-    assert calibration_error(p, labels) == pytest.approx(float(expected), abs=1e-6)
+    assert calibration_error(p.max(-1), p.argmax(-1) == labels) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_a_probability_of_one_belongs_to_the_last_bin() -> None:
     # Confidences 1 and .95 share a bin: a gap of 1 for the mistake and of -.05 for the other, .95 over two images.
-    p = np.array([[1.0, 0.0], [0.95, 0.05]])
-    assert calibration_error(p, np.array([1, 0])) == pytest.approx(0.95 / 2)
+    assert calibration_error(np.array([1.0, 0.95]), np.array([False, True])) == pytest.approx(0.95 / 2)
 
 
 def test_neighboring_bins_are_apart_up_to_the_last() -> None:
     # Confidence 1 for a mistake and .9 for a right answer: gaps of 1 and -.1 that do not cancel.
-    p = np.array([[1.0, 0.0], [0.9, 0.1]])
-    assert calibration_error(p, np.array([1, 0])) == pytest.approx((1 + 0.1) / 2)
+    assert calibration_error(np.array([1.0, 0.9]), np.array([False, True])) == pytest.approx((1 + 0.1) / 2)
+
+
+def test_an_image_that_weighs_twice_counts_twice() -> None:
+    top, right = np.array([1.0, 0.9]), np.array([False, True])
+    assert calibration_error(top, right, np.array([2.0, 1.0])) == pytest.approx((2 + 0.1) / 3)
 
 
 def test_compare_by_hand() -> None:
     even, coin = [0.5, 0.5], [0.25, 0.75]
     parity = compare(prediction([even] * 4), prediction([even, coin, even, even]))
-    # .14384 once and 0 three times: a mean of a quarter of it, a deviation of sqrt(3) / 4 of it, by sqrt(4) images
     assert parity.mean_kl == pytest.approx(0.14384 / 4, abs=1e-5)
-    assert parity.mean_kl_error == pytest.approx(0.14384 * 3**0.5 / 4 / 2, abs=1e-5)
     assert parity.max_kl == pytest.approx(0.14384, abs=1e-5)
+    # of the values 0, 0, 0 and .14384, the 99th percentile is 97 % of the way from the third to the last
+    assert parity.p99_kl == pytest.approx(0.97 * 0.14384, abs=1e-5)
     swapped = compare(prediction([coin]), prediction([even]))
     assert swapped.mean_kl == pytest.approx(0.13081, abs=1e-5)  # .25 ln(.25/.5) + .75 ln(.75/.5)
 
@@ -127,83 +131,102 @@ def test_compare_counts_agreement_and_the_largest_error() -> None:
     assert parity.ece_delta is None
 
 
-def test_nan_never_passes() -> None:
-    a, b = prediction([[0.5, 0.5]]), prediction([[float("nan"), 0.5]])
-    parity = compare(a, b)
-    assert violations(parity, Thresholds(max_abs_error=1.0))
-    assert violations(parity, Thresholds(mean_kl=1.0))
+def test_jensen_shannon_by_hand_and_at_its_largest() -> None:
+    # of a coin that always shows heads and a fair one: the middle is (.75, .25)
+    # (ln(1/.75) + .5 ln(.5/.75) + .5 ln(.5/.25)) / 2 = (.28768 - .20273 + .34657) / 2
+    found = jensen_shannon_divergence(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]))
+    assert found[0] == pytest.approx(0.21576, abs=1e-5)
+    apart = jensen_shannon_divergence(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
+    assert apart[0] == pytest.approx(math.log(2), abs=1e-6)
 
 
-def agreeing(same: int, n: int) -> list[str]:
-    reference = prediction([[0.6, 0.4]] * n)
-    other = prediction([[0.6, 0.4]] * same + [[0.4, 0.6]] * (n - same))
-    return violations(compare(reference, other), Thresholds(top1_agreement=0.98))
+def test_the_errors_of_single_outputs() -> None:
+    a = prediction([[0.6, 0.4], [0.7, 0.3]])
+    parity = compare(a, a._replace(primary=a.primary + 0.125, confidence=a.confidence + 0.25))
+    assert parity.primary_max_abs_error == pytest.approx(0.125)
+    assert parity.confidence_max_abs_error == pytest.approx(0.25)
 
 
-def test_on_few_images_agreement_fails_where_its_interval_lies_below_the_limit() -> None:
-    # Wilson's upper end: 97 of 100 gives 98.97 %, 94 of 100 gives 97.22 %
-    assert agreeing(97, 100) == []
-    assert agreeing(1000, 1000) == []
-    assert "at most 97.22%" in agreeing(94, 100)[0]
-    assert agreeing(0, 10)
+def test_flips_cross_the_threshold_that_nine_of_ten_exceed() -> None:
+    before = np.arange(10, dtype=np.float32)  # its 10 % quantile is .9
+    after = before.copy()
+    assert not flipped(before, after).any()
+    after[1] = 0.5  # falls below
+    after[5] = 9.0  # stays above
+    after[0] = 0.95  # rises above
+    assert flipped(before, after).nonzero()[0].tolist() == [0, 1]
 
 
-def test_from_a_thousand_images_on_the_measured_agreement_counts() -> None:
-    assert agreeing(980, 1000) == []
-    assert agreeing(979, 1000) == ["agreement 97.90% is below 98.00%"]
-    assert agreeing(978, 999) == []
+def test_recall_changes_by_class() -> None:
+    a = prediction([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.2, 0.8]])
+    b = prediction([[0.2, 0.8], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.2, 0.8]])
+    parity = compare(a, b, np.array([0, 0, 0, 1, 1]), ("calm", "glad"))
+    assert parity.recall_change == pytest.approx({"calm": -1 / 3, "glad": 1 / 2})
+    assert parity.recall_change is not None
+    assert parity.recall_change_ci95 is not None
+    for name, (low, high) in parity.recall_change_ci95.items():
+        assert low < parity.recall_change[name] < high
 
 
-@pytest.mark.parametrize("n", [1, 10, 13, 25, 1000])
-def test_full_agreement_passes_the_strictest_limit(n: int) -> None:
-    p = prediction([[0.6, 0.4]] * n)
-    assert violations(compare(p, p), Thresholds(top1_agreement=1.0)) == []
+def test_groups_are_judged_on_their_own_images() -> None:
+    a = prediction([[0.9, 0.1]] * 4)
+    b = prediction([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1]])
+    comparison = Comparison(("calm", "glad"))
+    comparison.add(a, b, np.array([0, 0, 0, 0]), np.array(["glasses=yes", "glasses=yes", "glasses=no", "glasses=no"]))
+    groups = comparison.parity().groups
+    assert {name: (g.samples, g.top1_agreement, g.recall_change) for name, g in groups.items()} == {
+        "glasses=no": (2, 1.0, 0.0),
+        "glasses=yes": (2, 0.5, -0.5),
+    }
 
 
-@pytest.mark.parametrize("output", [0, 1, 2])
-def test_nan_in_any_output_fails_at_every_precision(output: int) -> None:
-    good = prediction([[0.6, 0.4]])
-    bad = Prediction(*(a * np.nan if i == output else a for i, a in enumerate(good)))
-    assert violations(compare(good, bad), Thresholds(mean_kl=1.0))
+def random_answers(n: int, seed: int, spread: float) -> tuple[Prediction, Prediction, NDArray[np.int64]]:
+    """Returns answers of two models, and labels, for n images."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(n, 4))
+    moved = logits + spread * random.normal(size=(n, 4))
+    before, after = (prediction((np.exp(x) / np.exp(x).sum(-1, keepdims=True)).tolist()) for x in (logits, moved))
+    return before, after, random.integers(4, size=n)
 
 
-def test_explicit_limits_take_precedence_and_always_apply() -> None:
-    int8 = Thresholds(mean_kl=5e-3, top1_agreement=0.98)
-    assert int8.overridden(mean_kl=None, top1_agreement=0.9) == Thresholds(mean_kl=5e-3, top1_agreement=0.9)
-    assert int8.overridden(mean_kl=1e-3, top1_agreement=None) == Thresholds(mean_kl=1e-3, top1_agreement=0.98)
-    fp32 = Thresholds(max_abs_error=1e-5)
-    limited = Thresholds(max_abs_error=1e-5, mean_kl=1.0, top1_agreement=0.999)
-    assert fp32.overridden(mean_kl=1.0, top1_agreement=0.999) == limited
-    assert fp32.overridden(mean_kl=None, top1_agreement=None) == fp32
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 99))
+def test_batches_of_any_size_give_the_same_figures(n: int, size: int, seed: int) -> None:
+    a, b, labels = random_answers(n, seed, 0.3)
+    comparison = Comparison("abcd")
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        comparison.add(Prediction(*(x[part] for x in a)), Prediction(*(x[part] for x in b)), labels[part])
+    found, whole = comparison.parity(), compare(a, b, labels, "abcd")
+    assert found.samples == n
+    for name in ("mean_kl", "jensen_shannon"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name))
+    for name in ("top1_agreement", "max_kl", "p99_kl", "recall_change", "confidence_flips", "ece_delta"):
+        assert getattr(found, name) == getattr(whole, name), name
 
 
-def kl_of(mean_kl: float, error: float, samples: int) -> list[str]:
-    same = prediction([[1.0, 0.0], [0.0, 1.0]])
-    parity = replace(compare(same, same), mean_kl=mean_kl, mean_kl_error=error)
-    return violations(replace(parity, samples=samples), Thresholds(mean_kl=1e-3))
+def test_memory_does_not_grow_with_the_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "KEPT", 200)
+    whole, sampled = Comparison("abcd"), Comparison("abcd")
+    for seed in range(100):
+        answers = random_answers(50, seed, 0.3)
+        sampled.add(*answers)
+        assert sum(len(part.kl) for part in sampled.rows) <= 450
+    monkeypatch.setattr(measures, "KEPT", 5000)
+    for seed in range(100):
+        whole.add(*random_answers(50, seed, 0.3))
+    few, all_ = sampled.parity(), whole.parity()
+    assert few.samples == 5000
+    assert few.mean_kl == pytest.approx(all_.mean_kl)
+    assert (few.max_kl, few.top1_agreement, few.recall_change) == (all_.max_kl, all_.top1_agreement, all_.recall_change)
+    assert few.p99_kl == pytest.approx(all_.p99_kl, rel=0.5)
+    assert few.confidence_rank_correlation == pytest.approx(all_.confidence_rank_correlation, abs=0.1)
+    assert few.ece_delta == pytest.approx(all_.ece_delta, abs=0.05)
 
 
-def test_few_images_are_allowed_what_chance_makes_of_them_but_never_twice_the_limit() -> None:
-    assert kl_of(1.1e-3, 0.0, 32)
-    assert not kl_of(1.19e-3, 1e-4, 32)  # 1.96 times the error
-    assert kl_of(1.2e-3, 1e-4, 32)
-    assert not kl_of(2e-3, 1.0, 32)
-    assert kl_of(2.1e-3, 1.0, 32)
-    assert kl_of(1.1e-3, 1e-4, 1000)
-    assert not kl_of(1e-3, 0.0, 1000)
-
-
-def test_chosen_images_are_allowed_nothing_for_chance() -> None:
-    same = prediction([[1.0, 0.0], [0.0, 1.0]])
-    parity = replace(compare(same, same), mean_kl=1.1e-3, mean_kl_error=1e-3)
-    assert violations(parity, Thresholds(mean_kl=1e-3)) == []
-    assert violations(parity, Thresholds(mean_kl=1e-3), exact=True) == ["mean KL 1.10e-03 exceeds 1e-03"]
-
-
-def test_a_limit_that_is_met_exactly_holds_and_one_of_zero_is_a_limit() -> None:
-    a, b = prediction([[0.5, 0.5]]), prediction([[0.625, 0.375]])
-    assert violations(compare(a, b), Thresholds(max_abs_error=0.125)) == []
-    assert violations(compare(a, b), Thresholds(max_abs_error=0.12)) == ["max error 1.25e-01 exceeds 1e-01"]
-    assert violations(compare(a, a), Thresholds(mean_kl=0.0, max_abs_error=0.0)) == []
-    assert len(violations(compare(a, b), Thresholds(mean_kl=0.0, max_abs_error=0.0))) == 2
-    assert violations(compare(a, b), Thresholds()) == []
+def test_what_is_constant_or_unlabeled_is_left_out() -> None:
+    a = Prediction(*(np.ones(shape, np.float32) for shape in ((3, 2), (3, 2), (3,))))
+    parity = compare(a, a)
+    assert parity.confidence_rank_correlation is None
+    assert parity.confidence_flips is None
+    assert parity.ece_delta is None
+    assert parity.recall_change is None

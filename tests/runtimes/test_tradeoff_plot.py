@@ -6,9 +6,9 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from arbex.provenance import PredictedPoint, Tradeoff, Trial
+from runtimes.outcomes import BundleReport, Verification
 from runtimes.reports import to_html, to_markdown
 from runtimes.tradeoff_plot import LEFT, WIDTH, plot
-from runtimes.verification import BundleReport, Verification
 
 FREE = Trial(restored=0, int8_share=0.9, predicted_kl=1e-3, mean_kl=2e-3, agreement=0.98)
 HELD = Trial(restored=1, int8_share=0.5, predicted_kl=1e-4, mean_kl=1e-4, agreement=1.0)

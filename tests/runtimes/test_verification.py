@@ -20,8 +20,9 @@ from runtimes import Prediction, open_bundle
 from runtimes.bundle import Bundle
 from runtimes.comparison_images import ComparisonImages
 from runtimes.manifest import Artifact
+from runtimes.outcomes import ArtifactReport, Verification
 from runtimes.reports import check_suffix, write_report
-from runtimes.verification import ArtifactReport, Verification, verify_bundle, verify_executed
+from runtimes.verification import verify_bundle, verify_executed
 
 EXECUTED = {"onnx": "onnxruntime", "tflite": "litert", "mlpackage": "coreml-evaluator"}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from arbex.cli import invoke
 from runtimes import Prediction, open_bundle
@@ -39,8 +41,39 @@ def test_an_explicit_limit_applies_where_the_manifest_has_none(
     assert words in row.why
     good = answers(IMAGES)
     assert verify_bundle(
-        bundle, [ComparisonImages(images=IMAGES, expected=good, max_kl=1e-6, min_agreement=1.0)]
+        bundle, [ComparisonImages(images=IMAGES, expected=good, max_kl=1e-6, min_agreement=0.9)]
     ).passed
+
+
+def test_too_few_images_are_undecided_and_no_pass(tmp_path: Path) -> None:
+    bundle = open_bundle(write_miniature(tmp_path / "cpu", Thresholds(top1_agreement=0.98)))
+    few = ComparisonImages(images=IMAGES, expected=answers(IMAGES))
+    (row,) = verify_bundle(bundle, [few]).artifacts
+    assert (row.outcome, row.passed) == ("undecided", False)
+    assert row.why.endswith("does not decide about 98.00%: needs about 200 images")
+    assert verify_bundle(bundle, [replace(few, undecided_passes=True)]).passed
+    wrong = replace(few, expected=turned(answers(IMAGES)), undecided_passes=True)
+    assert not verify_bundle(bundle, [wrong]).passed
+
+
+def test_images_are_decoded_and_compared_a_part_at_a_time(tmp_path: Path) -> None:
+    bundle = open_bundle(write_miniature(tmp_path / "cpu"))
+    many = np.random.default_rng(2).integers(0, 256, (600, SIDE, SIDE, 3), dtype=np.uint8)
+    parts: list[int] = []
+
+    class Recording:
+        def __len__(self) -> int:
+            return len(many)
+
+        def __getitem__(self, part: slice) -> NDArray[np.uint8]:
+            parts.append(len(many[part]))
+            return many[part]
+
+    (row,) = verify_bundle(bundle, [ComparisonImages(images=Recording(), expected=answers(many))]).artifacts
+    assert row.passed, row.why
+    assert row.parity is not None
+    assert row.parity.samples == 600
+    assert parts == [256, 256, 88]
 
 
 def test_a_float_artifact_has_its_own_limit_in_addition_to_an_explicit_one(tmp_path: Path) -> None:
@@ -64,7 +97,7 @@ def test_the_golden_vectors_are_judged_by_the_manifest_alone(tmp_path: Path) -> 
     golden = Golden(images=IMAGES, expected=turned(answers(IMAGES)))
     (folder / "golden.npz").write_bytes(pack_golden(golden))
     seal(folder, Thresholds())
-    test = ComparisonImages(images=IMAGES, expected=answers(IMAGES), max_kl=1e-6, min_agreement=1.0)
+    test = ComparisonImages(images=IMAGES, expected=answers(IMAGES), max_kl=1e-6, min_agreement=0.9)
     assert verify_bundle(open_bundle(folder), [test]).passed
     seal(folder, Thresholds(mean_kl=1e-6, top1_agreement=1.0))
     assert verify_bundle(open_bundle(folder), [test]).passed

@@ -1,0 +1,107 @@
+"""Outcomes of a verification, by artifact, by bundle and of all bundles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from arbex.provenance import Tradeoff
+from runtimes.emulation.processors import NATIVE
+from runtimes.parity import Parity
+
+PASSED, FAILED, UNDECIDED, NOT_EXECUTED = "passed", "failed", "undecided", "not executed"
+"""Outcomes of an artifact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactReport:
+    """The outcome for one artifact.
+
+    Attributes:
+        artifact: Its file name.
+        format: Name of its format.
+        precision: Its precision.
+        runtime: Name of what ran it, or of what runs it on its device.
+        cpu: Name of the emulated processor that it ran on, or ``native``.
+        executed: Whether it ran on this machine.
+        outcome: ``passed``, ``failed``, ``undecided`` if more images are needed to tell, or ``not executed``.
+        why: What does not hold or is undecided, or why it did not run.
+        parity: The comparison with PyTorch; None if it did not run.
+        program_kl: Mean KL to the answers of its program on the golden vectors, in nats; None if it did not run, or has
+            no program of its own.
+    """
+
+    artifact: str
+    format: str
+    precision: str
+    runtime: str
+    cpu: str = NATIVE
+    executed: bool
+    outcome: str
+    why: str
+    parity: Parity | None = None
+    program_kl: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that could be checked on this machine holds."""
+        return self.outcome in (PASSED, NOT_EXECUTED)
+
+    @property
+    def title(self) -> str:
+        """The artifact's file name and, if it was emulated, the processor."""
+        return self.artifact if self.cpu == NATIVE else f"{self.artifact} on {self.cpu}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as one flat object, the figures of the comparison included."""
+        row = asdict(self)
+        figures = row.pop("parity") or {name: None for name in Parity.__dataclass_fields__} | {"samples": 0}
+        return {**row, "passed": self.passed, **figures}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleReport:
+    """The outcome for one bundle.
+
+    Attributes:
+        bundle: Its folder.
+        artifacts: A report per artifact.
+        sensitivity: What the accuracy gate of the export measured; None without a gate.
+        why: Why the bundle could not be opened; empty if it could.
+    """
+
+    bundle: str
+    artifacts: tuple[ArtifactReport, ...] = ()
+    sensitivity: Tradeoff | None = None
+    why: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bundle is intact and every artifact passed."""
+        return not self.why and all(a.passed for a in self.artifacts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as the command prints it."""
+        return {
+            "bundle": self.bundle,
+            "passed": self.passed,
+            "artifacts": [a.to_json() for a in self.artifacts],
+            **({"sensitivity": asdict(self.sensitivity)} if self.sensitivity else {}),
+            **({"why": self.why} if self.why else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome for several bundles."""
+
+    bundles: tuple[BundleReport, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bundle passed."""
+        return all(bundle.passed for bundle in self.bundles)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the outcome as the command prints it."""
+        return {"passed": self.passed, "bundles": [bundle.to_json() for bundle in self.bundles]}
