@@ -301,6 +301,7 @@ def verify(
     reference: AnyPath | None = None,
     backbone: Backbone | str | None = None,
     cpu: Sequence[str] = (),
+    compare: AnyPath | None = None,
     report: Reporter = SILENT,
 ) -> Verification:
     """Checks bundles, as ``arbex verify`` does: every byte, the golden vectors, the distributions on images.
@@ -316,6 +317,7 @@ def verify(
         reference: Run to compare with; by default the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         cpu: Names of processors to emulate in addition to that of this machine; ``all`` stands for every one.
+        compare: What ``arbex verify --json`` printed before; the outcome also says what changed since.
         report: Receives progress.
 
     Returns:
@@ -341,6 +343,7 @@ def verify(
         reference=Path(reference) if reference else None,
         backbone=backbone,
         processors=find_processors(cpu),
+        earlier=Path(compare) if compare else None,
     )
     return check(request, report=report)
 

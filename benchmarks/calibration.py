@@ -32,8 +32,8 @@ from quantize.program import Calibrator, prepare, quantize
 from quantize.recipe import ACCELERATOR, CPU, WIDEST
 from runtimes.base import BATCH, Prediction
 from runtimes.benchmark import peak_memory
+from runtimes.comparison import compare
 from runtimes.comparison_images import list_images
-from runtimes.parity import compare
 
 RUNS = 20
 FEW, MANY = 64, 1024

@@ -39,11 +39,11 @@ from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
 from quantize.recipe import ACCELERATOR, CPU
 from runtimes.base import Prediction, Runtime
+from runtimes.comparison import compare
 from runtimes.comparison_images import list_images
 from runtimes.coreml_runtime import CoreMlEvaluator
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime
-from runtimes.parity import compare
 from runtimes.vendor_output import hidden_output
 
 SAMPLES = 64

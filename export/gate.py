@@ -23,10 +23,11 @@ from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
 from quantize.sensitivity import analyze, measure_costs
 from runtimes.base import BATCH, Prediction
+from runtimes.comparison import compare
 from runtimes.comparison_images import ComparisonImages
 from runtimes.decision import decide
 from runtimes.manifest import Thresholds
-from runtimes.parity import Parity, compare
+from runtimes.parity import Parity
 
 GATE_IMAGES = 256
 """Largest number of calibration images to judge on, which are held in memory."""

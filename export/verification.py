@@ -16,6 +16,7 @@ from arbex.errors import BundleError, InputError, MissingPackageError, RunError
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle
+from runtimes.changes import changes_since, read_states
 from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images, read_groups
 from runtimes.emulation.processors import Processor
 from runtimes.outcomes import BundleReport, Verification
@@ -42,6 +43,7 @@ class VerificationRequest:
         reference: Run to compare with; None stands for the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         processors: Processors to emulate in addition to that of this machine.
+        earlier: What ``arbex verify --json`` printed before, to compare with; None compares with nothing.
     """
 
     bundles: Sequence[Path]
@@ -54,6 +56,7 @@ class VerificationRequest:
     reference: Path | None = None
     backbone: Backbone | str | None = None
     processors: Sequence[Processor] = ()
+    earlier: Path | None = None
 
 
 def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verification:
@@ -64,7 +67,7 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
 
     Raises:
         BundleError: If a bundle does not exist.
-        InputError: If limits of images are given without images.
+        InputError: If limits of images are given without images, or the earlier verification cannot be read.
         BackendError: If an emulator is not set up.
         RunError, DataError: If the reference or the images cannot be used.
         MissingPackageError: If the request has images and torch is not installed.
@@ -72,8 +75,10 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
     refuse_limits_without_images(request)
     for processor in request.processors:
         default_environment().check(processor)
+    before = read_states(request.earlier) if request.earlier else None
     verifier = Verifier(request, report)
-    return Verification(tuple(verifier.check(path) for path in request.bundles))
+    bundles = tuple(verifier.check(path) for path in request.bundles)
+    return Verification(bundles, None if before is None else changes_since(before, bundles))
 
 
 def refuse_limits_without_images(request: VerificationRequest) -> None:
@@ -134,44 +139,47 @@ class Verifier:
 
 
 def read_comparison_images(bundle: Bundle, request: VerificationRequest, report: Reporter) -> ComparisonImages:
-    """Reads images and computes PyTorch's answers."""
+    """Reads the request's images, with their classes, groups and limits, and computes PyTorch's answers.
+
+    Any folder will do, since comparing needs no classes; all other layouts have them.
+    """
     model = reference_model(bundle, request)
-    pixels, labels, groups = read_images(bundle, request)
+    from arbex.data.layouts import parse_source
+    from arbex.data.loading import read_pixels
+
+    source = parse_source(str(request.data))
+    if source.layout == "folder":
+        paths, labels = list_images(str(request.data), request.split, bundle.labels, request.limit)
+        pixels = decoded(ImageFiles(paths, bundle.side))
+        return ComparisonImages(
+            images=pixels,
+            expected=stored_answers(model, pixels, report),
+            labels=labels,
+            groups=read_groups(source.path, request.by, paths) if request.by else None,
+            names=[path.relative_to(source.path).as_posix() for path in paths],
+            max_kl=request.max_kl,
+            min_agreement=request.min_agreement,
+        )
+    if request.by:
+        raise InputError(
+            f"--by {request.by} needs the layout 'folder', not {source.layout!r}.",
+            remedy="Leave --by out, or give the images as a folder with labels.csv.",
+        )
+    found, labels = read_pixels(str(request.data), request.split, bundle.labels, bundle.side, limit=request.limit)
     return ComparisonImages(
-        images=pixels,
-        expected=stored_answers(model, pixels, report),
+        images=found,
+        expected=stored_answers(model, found, report),
         labels=labels,
-        groups=groups,
         max_kl=request.max_kl,
         min_agreement=request.min_agreement,
     )
 
 
-def read_images(
-    bundle: Bundle, request: VerificationRequest
-) -> tuple[Pixels, NDArray[np.int64] | None, NDArray[np.str_] | None]:
-    """Returns the request's images with their classes and groups.
+def decoded(files: ImageFiles) -> Pixels:
+    """Returns images decoded if they fit into memory, so that not every artifact decodes them again."""
+    from arbex.data.loading import MEMORY_LIMIT
 
-    Any folder will do, since comparing needs no classes; all other layouts have them. Decoded images are kept if they
-    fit into memory.
-    """
-    from arbex.data.layouts import parse_source
-    from arbex.data.loading import MEMORY_LIMIT, read_pixels
-
-    data = str(request.data)
-    source = parse_source(data)
-    if source.layout != "folder":
-        if request.by:
-            raise InputError(
-                f"--by {request.by} needs the layout 'folder', not {source.layout!r}.",
-                remedy="Leave --by out, or give the images as a folder with labels.csv.",
-            )
-        return *read_pixels(data, request.split, bundle.labels, bundle.side, limit=request.limit), None
-    paths, labels = list_images(data, request.split, bundle.labels, request.limit)
-    groups = read_groups(source.path, request.by, paths) if request.by else None
-    files = ImageFiles(paths, bundle.side)
-    fits = len(files) * bundle.side**2 * 3 <= MEMORY_LIMIT
-    return files[:] if fits else files, labels, groups
+    return files[:] if len(files) * files.side**2 * 3 <= MEMORY_LIMIT else files
 
 
 def stored_answers(model: ExpressionClassifier, images: Pixels, report: Reporter) -> Prediction:

@@ -16,7 +16,7 @@ from arbex.images import find_images
 from arbex.progress import Step
 from arbex.spec import SPLITS
 from runtimes.base import Prediction
-from runtimes.parity import Comparison, Parity
+from runtimes.comparison import Comparison
 from runtimes.preprocessing import load
 
 PART: Final = 256
@@ -70,6 +70,7 @@ class ComparisonImages:
         expected: PyTorch's answers.
         labels: Classes [n]; None if they are not known.
         groups: Names of the images' groups [n]; None without groups.
+        names: Names of the images [n]; empty if they have none.
         max_kl: Largest mean KL on these images; None stands for the artifact's limit.
         min_agreement: Smallest top-1 agreement on these images; None stands for the artifact's limit.
         undecided_passes: Whether limits may hold only perhaps, because these are too few images to decide.
@@ -79,11 +80,14 @@ class ComparisonImages:
     expected: Prediction
     labels: NDArray[np.integer] | None = None
     groups: NDArray[np.str_] | None = None
+    names: Sequence[str] = ()
     max_kl: float | None = None
     min_agreement: float | None = None
     undecided_passes: bool = False
 
-    def compare(self, answers: Callable[[NDArray[np.uint8]], Prediction], classes: Sequence[str], step: Step) -> Parity:
+    def compare(
+        self, answers: Callable[[NDArray[np.uint8]], Prediction], classes: Sequence[str], step: Step
+    ) -> Comparison:
         """Compares an artifact's answers with PyTorch's, a part of the images at a time.
 
         Args:
@@ -94,15 +98,18 @@ class ComparisonImages:
         comparison = Comparison(classes)
         for start in range(0, len(self.images), PART):
             part = slice(start, start + PART)
-            found = answers(self.images[part])
+            images = self.images[part]
+            found = answers(images)
             comparison.add(
                 Prediction(*(values[part] for values in self.expected)),
                 found,
                 None if self.labels is None else self.labels[part],
                 None if self.groups is None else self.groups[part],
+                images,
+                self.names[part],
             )
             step(start + len(found.corrected))
-        return comparison.parity()
+        return comparison
 
 
 def read_groups(root: Path, column: str, files: Sequence[Path]) -> NDArray[np.str_]:

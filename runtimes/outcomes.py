@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from arbex.provenance import Tradeoff
+from arbex.provenance import Provenance, Tradeoff
 from runtimes.emulation.processors import NATIVE
+from runtimes.evidence import Evidence
 from runtimes.parity import Parity
 
 PASSED, FAILED, UNDECIDED, NOT_EXECUTED = "passed", "failed", "undecided", "not executed"
@@ -27,6 +28,7 @@ class ArtifactReport:
         outcome: ``passed``, ``failed``, ``undecided`` if more images are needed to tell, or ``not executed``.
         why: What does not hold or is undecided, or why it did not run.
         parity: The comparison with PyTorch; None if it did not run.
+        evidence: What lies behind its figures, for reports; None if it did not run.
         program_kl: Mean KL to the answers of its program on the golden vectors, in nats; None if it did not run, or has
             no program of its own.
     """
@@ -40,6 +42,7 @@ class ArtifactReport:
     outcome: str
     why: str
     parity: Parity | None = None
+    evidence: Evidence | None = None
     program_kl: float | None = None
 
     @property
@@ -54,7 +57,8 @@ class ArtifactReport:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as one flat object, the figures of the comparison included."""
-        row = asdict(self)
+        row = asdict(replace(self, evidence=None))
+        del row["evidence"]
         figures = row.pop("parity") or {name: None for name in Parity.__dataclass_fields__} | {"samples": 0}
         return {**row, "passed": self.passed, **figures}
 
@@ -66,14 +70,19 @@ class BundleReport:
     Attributes:
         bundle: Its folder.
         artifacts: A report per artifact.
-        sensitivity: What the accuracy gate of the export measured; None without a gate.
+        provenance: Where its artifacts came from; None if it could not be opened.
         why: Why the bundle could not be opened; empty if it could.
     """
 
     bundle: str
     artifacts: tuple[ArtifactReport, ...] = ()
-    sensitivity: Tradeoff | None = None
+    provenance: Provenance | None = None
     why: str = ""
+
+    @property
+    def sensitivity(self) -> Tradeoff | None:
+        """What the accuracy gate of the export measured; None without a gate."""
+        return self.provenance.sensitivity if self.provenance else None
 
     @property
     def passed(self) -> bool:
@@ -91,11 +100,51 @@ class BundleReport:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """An artifact in one verification.
+
+    Attributes:
+        outcome: Its outcome.
+        mean_kl: Mean KL(PyTorch, artifact) in nats; None if it did not run.
+        top1_agreement: Share of images with the same most probable class; None if it did not run.
+    """
+
+    outcome: str
+    mean_kl: float | None
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """An artifact then and now.
+
+    Attributes:
+        bundle: Name of its bundle's folder.
+        artifact: Its file name.
+        cpu: Name of the emulated processor, or ``native``.
+        before: Then; None if it was not there.
+        after: Now; None if it is no longer there.
+    """
+
+    bundle: str
+    artifact: str
+    cpu: str
+    before: State | None
+    after: State | None
+
+
 @dataclass(frozen=True)
 class Verification:
-    """The outcome for several bundles."""
+    """The outcome for several bundles.
+
+    Attributes:
+        bundles: A report per bundle.
+        changes: What changed since an earlier verification; None if there was none to compare with.
+    """
 
     bundles: tuple[BundleReport, ...]
+    changes: tuple[Change, ...] | None = None
 
     @property
     def passed(self) -> bool:
@@ -104,4 +153,8 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the outcome as the command prints it."""
-        return {"passed": self.passed, "bundles": [bundle.to_json() for bundle in self.bundles]}
+        return {
+            "passed": self.passed,
+            "bundles": [bundle.to_json() for bundle in self.bundles],
+            **({} if self.changes is None else {"changes": [asdict(change) for change in self.changes]}),
+        }

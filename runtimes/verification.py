@@ -14,6 +14,7 @@ from arbex.errors import ArbexError, BackendError, MissingPackageError
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction, Runtime
 from runtimes.bundle import Bundle
+from runtimes.comparison import Comparison
 from runtimes.comparison_images import ComparisonImages
 from runtimes.decision import Decision, decide, decide_exactly
 from runtimes.deviation import deviation, exceeded
@@ -22,7 +23,7 @@ from runtimes.formats import Content
 from runtimes.golden import Golden, digest_golden
 from runtimes.manifest import Artifact, Thresholds
 from runtimes.outcomes import FAILED, NOT_EXECUTED, PASSED, UNDECIDED, ArtifactReport, BundleReport
-from runtimes.parity import Parity, compare
+from runtimes.parity import Parity
 from runtimes.vendor_output import hidden_output
 
 
@@ -102,11 +103,11 @@ def verify_executed(
             runtime = open_for(bundle, artifact, processor)
         with runtime:
             found = check_golden(bundle, artifact, runtime)
-            parity, decision = found.parity, decision + found.decision
+            comparison, decision = found.comparison, decision + found.decision
             for images in sets:
                 with report.bar(row.title, len(images.images)) as step:
-                    parity = images.compare(quietly(runtime.run_all), bundle.labels, step)
-                decision += decide_on(images, parity, artifact.thresholds)
+                    comparison = images.compare(quietly(runtime.run_all), bundle.labels, step)
+                decision += decide_on(images, comparison.parity(), artifact.thresholds)
     except MissingPackageError as error:
         return replace(row, why=str(error))
     except BackendError as error:
@@ -117,7 +118,8 @@ def verify_executed(
         executed=True,
         outcome=FAILED if decision.violated else UNDECIDED if decision.undecided else PASSED,
         why="; ".join(decision.violated or decision.undecided),
-        parity=parity,
+        parity=comparison.parity(),
+        evidence=comparison.evidence(),
         program_kl=found.program_kl,
     )
 
@@ -143,12 +145,12 @@ class GoldenCheck:
     """What an artifact's answers to the golden images show.
 
     Attributes:
-        parity: The comparison with PyTorch.
+        comparison: The comparison with PyTorch.
         decision: Whether they are right.
         program_kl: Mean KL to the answers of its program, in nats; None if it has no program of its own.
     """
 
-    parity: Parity
+    comparison: Comparison
     decision: Decision
     program_kl: float | None
 
@@ -158,12 +160,13 @@ def check_golden(bundle: Bundle, artifact: Artifact, runtime: Runtime) -> Golden
     golden = bundle.golden()
     answers = quietly(runtime.run_all)(golden.images)
     exact = quietly(runtime.run_exactly)(golden.images) if bundle.format(artifact).is_exact else answers
-    parity = compare(golden.expected, answers)
+    comparison = Comparison(bundle.labels)
+    comparison.add(golden.expected, answers, images=golden.images)
     changes = changed_answers(bundle, artifact, golden, runtime.name, exact)
     program = golden.programs.get(artifact.precision)
     return GoldenCheck(
-        parity=parity,
-        decision=decide_exactly(parity, artifact.thresholds.golden) + Decision(tuple(changes)),
+        comparison=comparison,
+        decision=decide_exactly(comparison.parity(), artifact.thresholds.golden) + Decision(tuple(changes)),
         program_kl=None if program is None else deviation(program, exact).mean_kl,
     )
 
@@ -248,9 +251,7 @@ def verify_bundle(
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
                 cache[key] = verify_executed(bundle, artifact, extra, processor, report)
             reports.append(cache[key])
-    return BundleReport(
-        bundle=str(bundle.path), artifacts=tuple(reports), sensitivity=bundle.manifest.provenance.sensitivity
-    )
+    return BundleReport(bundle=str(bundle.path), artifacts=tuple(reports), provenance=bundle.manifest.provenance)
 
 
 def broken_bundle(path: str, error: ArbexError) -> BundleReport:

@@ -12,7 +12,7 @@ from arbex.cli.parameters import PATH, SOURCE
 from runtimes.emulation.processors import ALL, NATIVE, PROCESSORS
 
 if TYPE_CHECKING:
-    from runtimes.outcomes import BundleReport
+    from runtimes.outcomes import BundleReport, Change
 
 COLUMNS = ("bundle", "artifact", "runtime", "parity", "images", "max error", "mean KL", "agreement")
 STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "failed": "FAILED"}
@@ -42,6 +42,9 @@ STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "
     help="Also run ONNX and LiteRT files as this processor does; repeatable. arbex emulators sets it up.",
 )
 @click.option(
+    "--compare", type=PATH, metavar="OLD.json", help="Show what changed since an earlier run's --json output."
+)
+@click.option(
     "--report",
     "report_file",
     type=PATH,
@@ -61,6 +64,7 @@ def verify(
     reference: Path | None,
     backbone: str | None,
     cpu: tuple[str, ...],
+    compare: Path | None,
     report_file: Path | None,
     as_json: bool,
 ) -> int:
@@ -86,6 +90,7 @@ def verify(
         reference=reference,
         backbone=backbone,
         cpu=cpu,
+        compare=compare,
         report=console,
     )
     if report_file:
@@ -95,6 +100,8 @@ def verify(
         print_json(outcome.to_json())
     else:
         print_reports(outcome.bundles)
+        if outcome.changes is not None:
+            print_changes(outcome.changes)
     return 0 if outcome.passed else 1
 
 
@@ -128,3 +135,11 @@ def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> Non
     print_table(COLUMNS, rows)
     for note in dict.fromkeys(notes):
         click.echo(f"  {note}")
+
+
+def print_changes(changes: tuple[Change, ...]) -> None:
+    """Prints a row per artifact with what it was and what it is."""
+    from runtimes.reports.figures import CHANGES, change_row
+
+    click.echo("\nSince the earlier verification:")
+    print_table(CHANGES, [change_row(change) for change in changes])

@@ -29,7 +29,13 @@ SPLIT_SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
 FREQUENCY = ("happiness", "neutral", "sadness", "surprise", "anger", "disgust", "fear", "other", "contempt")
 """Classes from frequent to rare, as in photographs from the wild; ``imbalance`` follows this order."""
 
-COLUMNS = ("file", "split", "subject", "label", "true_label", "votes")
+COLUMNS = ("file", "split", "subject", "label", "true_label", "votes", "skin", "hair", "glasses", "yaw", "light")
+FRONTAL_YAW = 0.15
+"""Largest yaw in radians that counts as frontal."""
+
+FRONTAL_LIGHT = 1 / 3
+"""Largest direction of the light that counts as frontal; -1 comes from the left, 1 from the right."""
+
 MIN_SIZE, MAX_SIZE = 32, 1024
 HUFFMAN_ONLY = 2
 """Strategy of zlib: sensor noise has no repetitions that a search would find."""
@@ -104,12 +110,14 @@ class Drawn:
         image: uint8 RGB ``[S, S, 3]``.
         label: Position of the majority class.
         votes: Number of votes for each class ``[N]``.
+        traits: Skin, hair, glasses, yaw and direction of the light in words, to group images by.
     """
 
     face: Face
     image: NDArray[np.uint8]
     label: int
     votes: NDArray[np.int64]
+    traits: tuple[str, ...]
 
 
 def split_subjects(config: SynthConfig) -> list[str]:
@@ -169,7 +177,8 @@ def draw_face(config: SynthConfig, face: Face) -> Drawn:
     units = vary(blend(shares, intensity), rng)
     light = float(rng.uniform(-1, 1))
     backdrop = capture.background(config.image_size * SUPERSAMPLING, rng)
-    clean = draw(identity, units, capture.sample_pose(rng), light, backdrop)
+    pose = capture.sample_pose(rng)
+    clean = draw(identity, units, pose, light, backdrop)
     if rng.random() < 0.08:
         picture = Image.fromarray(clean)
         capture.occlude(picture, rng)
@@ -181,7 +190,19 @@ def draw_face(config: SynthConfig, face: Face) -> Drawn:
         # A separate generator, so that later draws do not depend on the noise.
         votes = annotators.mislabel(votes, np.random.default_rng([config.seed, 5, face.index]))
         label = int(votes.argmax())
-    return Drawn(face, capture.expose(clean, light, rng), label, votes)
+    traits = (
+        identity.skin_tone,
+        identity.hair_color,
+        "yes" if identity.glasses else "no",
+        side_of(pose.yaw, FRONTAL_YAW),
+        side_of(light, FRONTAL_LIGHT),
+    )
+    return Drawn(face, capture.expose(clean, light, rng), label, votes, traits)
+
+
+def side_of(value: float, frontal: float) -> str:
+    """Returns ``left``, ``front`` or ``right`` for a direction that is negative on the left."""
+    return "front" if abs(value) <= frontal else "left" if value < 0 else "right"
 
 
 def write_face(config: SynthConfig, root: Path, face: Face) -> tuple[str, ...]:
@@ -191,7 +212,7 @@ def write_face(config: SynthConfig, root: Path, face: Face) -> tuple[str, ...]:
     name = f"{face.split}/{label}/s{face.subject:04d}_{face.index:06d}.png"
     Image.fromarray(drawn.image).save(root / name, compress_level=1, compress_type=HUFFMAN_ONLY)
     votes = " ".join(str(v) for v in drawn.votes)
-    return name, face.split, f"s{face.subject:04d}", label, config.classes[face.truth], votes
+    return name, face.split, f"s{face.subject:04d}", label, config.classes[face.truth], votes, *drawn.traits
 
 
 def write_dataset(

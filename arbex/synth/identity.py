@@ -26,6 +26,8 @@ HAIRS: tuple[Color, ...] = (
     (150, 62, 32),
     (150, 150, 150),
 )
+HAIR_NAMES = ("black", "dark brown", "brown", "dark blond", "blond", "red", "gray")
+TONES = ("light", "medium", "dark")
 IRISES: tuple[Color, ...] = ((70, 44, 24), (92, 64, 34), (70, 98, 70), (84, 120, 156), (110, 116, 112))
 
 
@@ -60,6 +62,27 @@ class Identity:
     ears: float
     glasses: float
     beard: float
+
+    @property
+    def skin_tone(self) -> str:
+        """``light``, ``medium`` or ``dark``: the third of the tones in which the brightness of the skin lies."""
+        steps = [brightness(SKINS[len(SKINS) // 3]), brightness(SKINS[2 * len(SKINS) // 3])]
+        return TONES[sum(brightness(self.skin) < step for step in steps)]
+
+    @property
+    def hair_color(self) -> str:
+        """Name of the color that is closest to that of the hair."""
+        return min(HAIR_NAMES, key=lambda name: distance(self.hair, HAIRS[HAIR_NAMES.index(name)]))
+
+
+def brightness(color: Color) -> float:
+    """Returns the luma of a color (Rec. 601), 0..255."""
+    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+
+
+def distance(a: Color, b: Color) -> float:
+    """Returns the squared distance of two colors."""
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
 
 
 def tint(color: Color, factor: float) -> Color:

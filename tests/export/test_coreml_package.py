@@ -24,9 +24,9 @@ from quantize.program import quantize
 from quantize.recipe import ACCELERATOR
 from runtimes import open_bundle
 from runtimes.base import Prediction, concatenate
+from runtimes.comparison import compare
 from runtimes.coreml_evaluator.program import Program
 from runtimes.coreml_runtime import CoreMl, CoreMlEvaluator, prediction, runtime_on
-from runtimes.parity import compare
 
 PIXELS = drawn_faces(64)
 

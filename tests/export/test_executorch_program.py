@@ -14,8 +14,8 @@ from arbex.errors import BackendError
 from arbex.reference import answer
 from export.golden_images import drawn_faces
 from runtimes import Prediction, open_bundle
+from runtimes.comparison import compare
 from runtimes.executorch_runtime import ExecuTorch
-from runtimes.parity import compare
 from runtimes.verification import verify_bundle
 
 IMAGES = drawn_faces(64)

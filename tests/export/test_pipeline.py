@@ -35,8 +35,8 @@ from quantize.kernel_emulation import as_kernels_compute
 from quantize.program import quantize
 from quantize.recipe import CPU
 from runtimes import open_bundle
+from runtimes.comparison import compare
 from runtimes.coreml_evaluator.package_files import read_specification
-from runtimes.parity import compare
 
 
 def operators(path: Path) -> Counter[str]:

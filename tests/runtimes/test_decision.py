@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.base import Prediction
+from runtimes.comparison import Comparison, compare
 from runtimes.decision import decide, decide_exactly, rounded_up
 from runtimes.manifest import Thresholds
-from runtimes.parity import Comparison, Parity, compare
+from runtimes.parity import Parity
 from tests.runtimes.test_parity import prediction
 
 

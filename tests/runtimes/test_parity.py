@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtimes import parity as measures
+from runtimes import comparison as comparing
 from runtimes.base import Prediction
+from runtimes.comparison import Comparison, compare
 from runtimes.parity import (
-    Comparison,
     calibration_error,
-    compare,
     flipped,
     jensen_shannon_divergence,
     kl_divergence,
@@ -205,13 +204,13 @@ def test_batches_of_any_size_give_the_same_figures(n: int, size: int, seed: int)
 
 
 def test_memory_does_not_grow_with_the_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "KEPT", 200)
+    monkeypatch.setattr(comparing, "KEPT", 200)
     whole, sampled = Comparison("abcd"), Comparison("abcd")
     for seed in range(100):
         answers = random_answers(50, seed, 0.3)
         sampled.add(*answers)
         assert sum(len(part.kl) for part in sampled.rows) <= 450
-    monkeypatch.setattr(measures, "KEPT", 5000)
+    monkeypatch.setattr(comparing, "KEPT", 5000)
     for seed in range(100):
         whole.add(*random_answers(50, seed, 0.3))
     few, all_ = sampled.parity(), whole.parity()

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from arbex.synth import SynthConfig, draw_face, write_dataset
 from arbex.synth.action_units import NAMES, PROTOTYPES, blend
 from arbex.synth.annotators import majority, mislabel, perceived, vote
 from arbex.synth.dataset import plan, write_face
+from arbex.synth.identity import sample_identity
 
 
 def rows(root: Path) -> list[dict[str, str]]:
@@ -36,6 +38,32 @@ def test_layout_and_table_agree(faces: Path) -> None:
     with Image.open(faces / table[0]["file"]) as image:
         assert (image.mode, image.size) == ("RGB", (64, 64))
     assert (faces / "classes.txt").read_text().split() == list(EXPRESSIONS)
+
+
+def test_traits_in_words_belong_to_people_or_to_images(faces: Path) -> None:
+    allowed = {
+        "skin": {"light", "medium", "dark"},
+        "hair": {"black", "dark brown", "brown", "dark blond", "blond", "red", "gray"},
+        "glasses": {"yes", "no"},
+        "yaw": {"left", "front", "right"},
+        "light": {"left", "front", "right"},
+    }
+    table = rows(faces)
+    for column, values in allowed.items():
+        assert {row[column] for row in table} <= values
+    for column in ("skin", "hair", "glasses"):
+        assert len({(row["subject"], row[column]) for row in table}) == 10  # one value per person
+    assert {row["light"] for row in table} == {row["yaw"] for row in table} == allowed["yaw"]
+
+
+def test_skin_and_hair_are_named_as_they_look() -> None:
+    person = sample_identity(np.random.default_rng(0))
+    assert replace(person, skin=(246, 214, 190), hair=(30, 24, 20)).skin_tone == "light"
+    assert replace(person, skin=(224, 172, 132)).skin_tone == "light"
+    assert replace(person, skin=(190, 130, 95)).skin_tone == "medium"
+    assert replace(person, skin=(82, 54, 40)).skin_tone == "dark"
+    assert replace(person, hair=(30, 24, 20)).hair_color == "black"
+    assert replace(person, hair=(210, 180, 130)).hair_color == "blond"
 
 
 def test_subjects_are_in_one_split_only(faces: Path) -> None:

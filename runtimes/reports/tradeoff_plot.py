@@ -1,8 +1,7 @@
-"""The trade-off of an accuracy gate for the report: divergence against the share of work in int8."""
+"""A plot of the trade-off of an accuracy gate: divergence against the share of work in int8."""
 
 from __future__ import annotations
 
-import html
 import math
 
 from arbex.provenance import Tradeoff
@@ -11,35 +10,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 60, 40
 LOWEST = 1e-7
 """Lower end of the KL axis; smaller divergences are drawn there."""
 
-COLUMNS = ("restored to float", "multiply-adds in int8", "predicted KL", "mean KL", "agreement")
 TITLE = "Divergence against the share of work in int8"
-
-
-def rows(tradeoff: Tradeoff) -> list[list[str]]:
-    """Returns the measured points as text."""
-    return [
-        [
-            str(t.restored),
-            f"{t.int8_share:.1%}",
-            f"{t.predicted_kl:.1e}",
-            f"{t.mean_kl:.1e}",
-            f"{t.agreement:.2%}",
-        ]
-        for t in tradeoff.trials
-    ]
-
-
-def to_markdown(tradeoff: Tradeoff) -> list[str]:
-    """Returns the lines of a table."""
-    lines = [f"### {TITLE}", "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows(tradeoff)]
-
-
-def to_html(tradeoff: Tradeoff) -> str:
-    """Returns a plot and its table."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows(tradeoff))
-    return f"<h3>{TITLE}</h3>{plot(tradeoff)}<table><tr>{head}</tr>{body}</table>"
 
 
 def plot(tradeoff: Tradeoff) -> str:
@@ -58,7 +29,7 @@ def plot(tradeoff: Tradeoff) -> str:
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{TITLE}">']
     for exponent in range(low, high + 1):
         _, y = place((0.0, 10.0**exponent))
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y}" y2="{y}" stroke="#d6dae0"/>')
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y}" y2="{y}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">1e{exponent}</text>')
     for percent in range(0, 101, 20):
         x, _ = place((percent / 100, 1.0))
@@ -68,9 +39,9 @@ def plot(tradeoff: Tradeoff) -> str:
     parts.append(f'<text x="12" y="{HEIGHT / 2}" transform="rotate(-90 12 {HEIGHT / 2})">mean KL</text>')
     parts.append(f'<text x="{LEFT + 10}" y="26">line: predicted; dots: measured</text>')
     line = " ".join(f"{x},{y}" for x, y in map(place, predicted))
-    parts.append(f'<polyline points="{line}" fill="none" stroke="#6b7280"/>')
+    parts.append(f'<polyline points="{line}" class="line"/>')
     for point, trial in zip(measured, tradeoff.trials, strict=True):
         x, y = place(point)
         title = f"{trial.restored} restored, KL {trial.mean_kl:.1e}, agreement {trial.agreement:.2%}"
-        parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="#11703a"><title>{title}</title></circle>')
+        parts.append(f'<circle cx="{x}" cy="{y}" r="5" class="dot"><title>{title}</title></circle>')
     return "".join([*parts, "</svg>"])

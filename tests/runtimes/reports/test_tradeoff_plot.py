@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from arbex.provenance import PredictedPoint, Tradeoff, Trial
 from runtimes.outcomes import BundleReport, Verification
-from runtimes.reports import to_html, to_markdown
-from runtimes.tradeoff_plot import LEFT, WIDTH, plot
+from runtimes.reports.markdown import to_markdown
+from runtimes.reports.page import to_html
+from runtimes.reports.tradeoff_plot import LEFT, WIDTH, plot
+from tests.runtimes.reports.outcomes import FREE, PROVENANCE, TRADEOFF
 
-FREE = Trial(restored=0, int8_share=0.9, predicted_kl=1e-3, mean_kl=2e-3, agreement=0.98)
-HELD = Trial(restored=1, int8_share=0.5, predicted_kl=1e-4, mean_kl=1e-4, agreement=1.0)
-CURVE = tuple(PredictedPoint(int8_share=share, kl=kl) for share, kl in ((0.9, 1e-3), (0.5, 1e-4), (0.0, 0.0)))
-TRADEOFF = Tradeoff(restored=("conv",), trials=(FREE, HELD), predicted=CURVE, operators=())
-OUTCOME = Verification((BundleReport(bundle="b", sensitivity=TRADEOFF),))
+OUTCOME = Verification((BundleReport(bundle="b", provenance=PROVENANCE),))
 
 
 def test_the_plot_places_what_was_measured() -> None:
@@ -33,11 +30,11 @@ def test_a_plot_of_one_exact_point_is_drawn() -> None:
 
 
 def test_both_reports_show_the_trade_off() -> None:
-    assert "| 1 | 50.0% | 1.0e-04 | 1.0e-04 | 100.00% |" in to_markdown(OUTCOME)
+    assert "- b: the gate left 1 operator in float; 50.0% of the multiply-adds are in int8" in to_markdown(OUTCOME)
     page = to_html(OUTCOME)
     assert "<svg" in page
     assert "<td>2.0e-03</td>" in page
 
 
 def test_without_a_gate_there_is_none() -> None:
-    assert "<svg" not in to_html(Verification((BundleReport(bundle="b"),)))
+    assert "<circle" not in to_html(Verification((BundleReport(bundle="b"),)))
