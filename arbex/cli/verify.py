@@ -46,9 +46,11 @@ STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "
 )
 @click.option(
     "--report",
-    "report_file",
+    "report_files",
+    multiple=True,
     type=PATH,
-    help="Also write a report: .html, .md or .xml (JUnit).",
+    metavar="FILE",
+    help="Also write a report: .html, .md or .xml (JUnit); repeatable.",
 )
 @backbone_option
 @json_option
@@ -65,7 +67,7 @@ def verify(
     backbone: str | None,
     cpu: tuple[str, ...],
     compare: Path | None,
-    report_file: Path | None,
+    report_files: tuple[Path, ...],
     as_json: bool,
 ) -> int:
     """Check BUNDLES: every byte, the golden vectors, and the distributions on --data.
@@ -76,8 +78,8 @@ def verify(
     from arbex.api import verify as check
     from runtimes.reports import check_suffix, write_report
 
-    if report_file:
-        check_suffix(report_file)
+    for file in report_files:
+        check_suffix(file)
     console = Console()
     outcome = check(
         bundles,
@@ -93,9 +95,9 @@ def verify(
         compare=compare,
         report=console,
     )
-    if report_file:
-        write_report(report_file, outcome)
-        console.line(f"report: {report_file}")
+    for file in report_files:
+        write_report(file, outcome)
+        console.line(f"report: {file}")
     if as_json:
         print_json(outcome.to_json())
     else:
