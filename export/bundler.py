@@ -77,15 +77,15 @@ class Bundler:
             variant = self.lowering.programs.variant(bundle.target, precision)
             for writer in bundle.writers:
                 copy = copy_artifact(self.lowering.file(writer, variant), folder)
-                read = writer.format.read_content
+                read, recorded = writer.format.read_content, recorder.record(writer, variant)
                 yield Artifact(
                     file=copy.relative_to(folder).as_posix(),
                     format=writer.format.name,
                     precision=precision,
-                    thresholds=recorder.thresholds(self.thresholds[precision], writer, variant),
+                    thresholds=recorder.thresholds(self.thresholds[precision], variant, recorded),
                     content=read(copy) if read else {},
                     work=self.lowering.work(writer, variant),
-                    recorded=recorder.record(writer, variant),
+                    recorded=recorded,
                 )
 
     def provenance_for(self, bundle: PlannedBundle) -> Provenance:

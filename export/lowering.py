@@ -37,7 +37,7 @@ class Lowering:
     folder: Path
     report: Reporter
     made: dict[tuple[str, Variant], Path] = field(default_factory=dict)
-    answered: dict[Path, Prediction] = field(default_factory=dict)
+    answered: dict[Path, tuple[Prediction, bool]] = field(default_factory=dict)
 
     def file(self, writer: Writer, variant: Variant) -> Path:
         """Returns the file of a variant in the writer's format, which is made at the first request.
@@ -59,8 +59,11 @@ class Lowering:
             self.made[key] = path
         return self.made[key]
 
-    def answers(self, writer: Writer, path: Path, images: NDArray[np.uint8]) -> Prediction:
-        """Returns what a file answers in its runtime, which is run once per file.
+    def answers(self, writer: Writer, path: Path, images: NDArray[np.uint8]) -> tuple[Prediction, bool]:
+        """Returns what a file answers in its runtime, which is run once per file, without rounding to float16.
+
+        Returns:
+            The answers, and whether there was such rounding to leave out.
 
         Raises:
             MissingPackageError: If the runtime's package is not installed.
@@ -70,7 +73,8 @@ class Lowering:
             assert writer.format.runtime is not None
             side, threads = self.programs.traced.side, os.cpu_count()
             with hidden_output(), writer.format.runtime(path, side, threads=threads) as runtime:
-                self.answered[path] = runtime.run_exactly(images)
+                rounds = runtime.rounds_to_half
+                self.answered[path] = (runtime.run_exactly if rounds else runtime.run_all)(images), rounds
         return self.answered[path]
 
     def with_source(self, writer: Writer, variant: Variant) -> Variant:

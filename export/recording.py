@@ -22,9 +22,14 @@ SHARE = 0.5
 order, which moves values over the border between two integers, and some networks amplify that."""
 
 
-def repeats(writer: Writer, variant: Variant) -> bool:
-    """Tells whether the runtime of a format gives a variant's answers alike on all processors."""
-    return writer.format.is_exact or not (variant.half or variant.precision == "fp16")
+def repeats(variant: Variant, *, exact: bool) -> bool:
+    """Tells whether a variant's answers are alike on all processors.
+
+    Args:
+        variant: The variant.
+        exact: Whether its runtime left out the rounding to float16.
+    """
+    return exact or not (variant.half or variant.precision == "fp16")
 
 
 @dataclass
@@ -53,23 +58,23 @@ class Recorder:
             return None
         path = self.lowering.file(writer, variant)
         try:
-            found = self.lowering.answers(writer, path, self.golden.images)
+            found, exact = self.lowering.answers(writer, path, self.golden.images)
         except MissingPackageError:
             return None
         program = self.program(variant)
         self.golden = replace(self.golden, recorded={**self.golden.recorded, path.name: found})
-        limits = limits_from(deviation(program, found), repeats=repeats(writer, variant))
-        return Recorded(runtime=runtime.name, version=writer.format.version, limits=limits)
+        limits = limits_from(deviation(program, found), repeats=repeats(variant, exact=exact))
+        return Recorded(runtime=runtime.name, version=writer.format.version, exact=exact, limits=limits)
 
-    def thresholds(self, thresholds: Thresholds, writer: Writer, variant: Variant) -> Thresholds:
-        """Returns the thresholds of a precision for a variant.
+    def thresholds(self, thresholds: Thresholds, variant: Variant, recorded: Recorded | None) -> Thresholds:
+        """Returns the thresholds of a precision for a variant that was recorded, or not.
 
         Around integers, values in float32 are added in any order, and those in float16 are rounded as well: the former
         moves some values over a border between integers, the latter many.
         """
         if not variant.is_int8 or thresholds.program_kl is None:
             return thresholds
-        if not repeats(writer, variant):
+        if recorded is None or not repeats(variant, exact=recorded.exact):
             return replace(thresholds, program_kl=None)
         cost = deviation(self.golden.expected, self.program(variant)).mean_kl
         if self.is_custom:

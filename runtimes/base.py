@@ -128,11 +128,23 @@ class Runtime(ABC):
         return concatenate([self.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
 
     def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
-        """Returns the answers for any number of images as they are recorded at export.
+        """Returns the answers for any number of images without rounding any value to float16, if the runtime can.
 
-        They are those of ``run_all`` unless the runtime can leave out rounding that depends on the processor.
+        Such rounding depends on the order in which a processor adds. See ``rounds_to_half``.
+
+        Raises:
+            MissingPackageError: If it needs a package that is not installed.
         """
         return self.run_all(images)
+
+    @property
+    def rounds_to_half(self) -> bool:
+        """Whether the file declares values in float16 that ``run_exactly`` keeps in float32.
+
+        Raises:
+            MissingPackageError: If it takes a package to tell, and that is not installed.
+        """
+        return False
 
     def close(self) -> None:
         """Releases what the runtime holds; most release everything with the object."""

@@ -29,7 +29,6 @@ class Format:
         elsewhere: Why it does not run on this machine, as sentences; empty if ``runtime`` is given.
         read_content: Reads the content of a file, to be compared with what the exporter recorded; None if nothing is
             recorded. Raises BackendError if the file is damaged or has another interface.
-        is_exact: Whether its runtime has a ``run_exactly`` of its own, which rounds nothing to float16.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Format:
     portable: bool = False
     elsewhere: str = ""
     read_content: Callable[[Path], Content] | None = None
-    is_exact: bool = False
 
     @property
     def version(self) -> str:

@@ -39,6 +39,19 @@ class Golden:
     programs: Mapping[str, Prediction] = field(default_factory=dict)
     recorded: Mapping[str, Prediction] = field(default_factory=dict)
 
+    def every(self, step: int) -> Golden:
+        """Returns every ``step``-th image with its answers."""
+
+        def part(answers: Prediction) -> Prediction:
+            return Prediction(*(values[::step] for values in answers))
+
+        return Golden(
+            images=self.images[::step],
+            expected=part(self.expected),
+            programs={name: part(answers) for name, answers in self.programs.items()},
+            recorded={name: part(answers) for name, answers in self.recorded.items()},
+        )
+
 
 def digest_golden(golden: Golden, artifact: str, precision: str) -> str:
     """Identifies all golden vectors that concern an artifact.

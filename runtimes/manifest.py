@@ -94,12 +94,14 @@ class Recorded:
     Attributes:
         runtime: Name of the runtime.
         version: Version of the runtime's package.
+        exact: Whether values that the file declares in float16 stayed in float32.
         limits: How far the artifact may be from those answers in the same runtime. The typical error counts only if the
             version is the same as well.
     """
 
     runtime: str
     version: str
+    exact: bool
     limits: Deviation
 
 

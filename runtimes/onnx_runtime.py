@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime
 from runtimes.formats import Format
+from runtimes.onnx_widening import holds_half, widened
 from runtimes.saturation import sums_saturate
 
 if TYPE_CHECKING:
@@ -52,6 +55,19 @@ class OnnxRuntime(Runtime):
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the whole batch at once."""
         return Prediction(*self.session.run(list(OUTPUT_NAMES), {INPUT_NAME: images}))
+
+    def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs a copy of the file that holds everything in float32."""
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / self.path.name
+            copy.write_bytes(widened(self.path))
+            with OnnxRuntime(copy, self.side, threads=self.threads) as runtime:
+                return runtime.run_all(images)
+
+    @property
+    def rounds_to_half(self) -> bool:
+        """Whether the file holds numbers in float16."""
+        return holds_half(self.path)
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
         """Returns ONNX Runtime's exceptions, which have no common base but Exception, and those of its bindings."""
