@@ -20,6 +20,7 @@ from runtimes.bundle import Bundle, open_bundle
 from runtimes.classification import FaceAnswer
 from runtimes.classification import classify as classify_faces
 from runtimes.emulation.processors import find_processors
+from runtimes.limits import parse_limits
 from runtimes.outcomes import BundleReport, Verification
 from runtimes.preprocessing import Detector
 from runtimes.vendor_output import hidden_output
@@ -297,6 +298,7 @@ def verify(
     limit: int | None = None,
     max_kl: float | None = None,
     min_agreement: float | None = None,
+    thresholds: Sequence[str] | Mapping[str, float | None] = (),
     by: str | None = None,
     reference: AnyPath | None = None,
     backbone: Backbone | str | None = None,
@@ -313,6 +315,7 @@ def verify(
         limit: Largest number of images, chosen evenly; None takes all.
         max_kl: Largest mean KL on these images, in nats; by default the bundle's limit.
         min_agreement: Smallest top-1 agreement on these images, in [0, 1]; by default the bundle's limit.
+        thresholds: Further limits on these images by name, as ``name=value`` texts or a mapping; ``none`` lifts one.
         by: Column of ``labels.csv`` in ``data``; the agreement is also judged in each group of images with one value.
         reference: Run to compare with; by default the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
@@ -332,13 +335,15 @@ def verify(
     from export.verification import VerificationRequest
     from export.verification import verify as check
 
+    shorthands = {"mean_kl": max_kl, "top1_agreement": min_agreement}
+    limits: dict[str, float | None] = {name: value for name, value in shorthands.items() if value is not None}
+    limits |= thresholds if isinstance(thresholds, Mapping) else parse_limits(thresholds)
     request = VerificationRequest(
         bundles=[Path(bundles)] if isinstance(bundles, str | Path) else list(map(Path, bundles)),
         data=data,
         split=split,
         limit=limit,
-        max_kl=max_kl,
-        min_agreement=min_agreement,
+        limits=limits,
         by=by,
         reference=Path(reference) if reference else None,
         backbone=backbone,

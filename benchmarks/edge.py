@@ -48,16 +48,20 @@ def drawing(images: int = 350, runs: int = 3) -> float:
     return speed
 
 
+def write_untrained(preset: str, root: Path) -> Path:
+    """Writes small faces and an untrained run of a preset, ``root/faces`` and ``root/run``, and returns the run."""
+    write_dataset(SynthConfig(images=210, subjects=10, image_size=64), root / "faces")
+    settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
+    train(TrainRequest(data=str(root / "faces"), out=root / "run", preset=preset, method="arbex", settings=settings))
+    return root / "run"
+
+
 def latency(preset: str, threads: int) -> None:
     """Prints the latency at batch 1 of PyTorch and of every artifact that runs here."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_dataset(SynthConfig(images=210, subjects=10, image_size=64), root / "faces")
-        settings = override(PRESET_SETTINGS[preset], ["epochs=0"])
-        train(
-            TrainRequest(data=str(root / "faces"), out=root / "run", preset=preset, method="arbex", settings=settings)
-        )
+        write_untrained(preset, root)
         # Answers of random weights are ties that any rounding decides; they do not matter here.
         targets, precisions = ("cpu", "android", "executorch"), ("fp32", "int8")
         export(

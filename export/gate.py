@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from runtimes.base import BATCH, Prediction
 from runtimes.comparison import compare
 from runtimes.comparison_images import ComparisonImages
 from runtimes.decision import decide
+from runtimes.limits import Limits
 from runtimes.manifest import Thresholds
 from runtimes.parity import Parity
 
@@ -34,6 +36,9 @@ GATE_IMAGES = 256
 
 SENSITIVITY_IMAGES = 64
 """Number of images whose gradients rank the operators; this costs as much as 10 evaluations of a placement."""
+
+NOT_GATED: Final[Limits] = {"confidence_rank_correlation": None, "confidence_flips": None}
+"""Limits that the gate leaves to verification: a user asks it for a divergence and an agreement."""
 
 MARGIN = 0.9
 """Share of the allowed divergence that a placement may use in PyTorch; runtimes break ties in their own ways."""
@@ -58,8 +63,9 @@ class Gate:
 def gate_on(calibrating: CalibrationSet, model: ExpressionClassifier, thresholds: Thresholds) -> Gate:
     """Returns the gate of int8 on calibration images. Golden vectors are close calls, and no sample of anything."""
     images = calibrating.first(GATE_IMAGES)
-    found = ComparisonImages(images=images, expected=Prediction(*answer(model, images)), undecided_passes=True)
-    return Gate(found, thresholds)
+    expected = Prediction(*answer(model, images))
+    found = ComparisonImages(images=images, expected=expected, limits=NOT_GATED, undecided_passes=True)
+    return Gate(found, thresholds.overridden(NOT_GATED))
 
 
 def split(images: NDArray[np.uint8], size: int) -> Iterable[NDArray[np.uint8]]:

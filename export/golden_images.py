@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from arbex.images import resize
 from arbex.progress import SILENT, Reporter
@@ -16,7 +17,7 @@ from arbex.spec import EXPRESSIONS
 from arbex.synth import SynthConfig, draw_face
 from arbex.synth.dataset import plan
 from runtimes.base import Prediction
-from runtimes.golden import Golden
+from runtimes.golden import Golden, Picture
 
 if TYPE_CHECKING:
     from arbex.models import ExpressionClassifier
@@ -32,6 +33,12 @@ CANDIDATES = 160
 
 EXTREMES, PER_CLASS = 4, 3
 """Numbers of golden images that are darkest, and brightest, and of those that are surest of each class."""
+
+PICTURE_SIDE = 256
+"""Side of the faces that pictures of other sizes are made of, in pixels."""
+
+SIZES = ((2.0, 2.0), (1.5, 1.5), (1.02, 0.98), (0.5, 0.5), (2.0, 1.2), (0.8, 1.7), (1.3, 1.9), (0.7, 0.4))
+"""Width and height of these pictures, relative to the side of the network's input."""
 
 LIGHT = (0.25, 0.5, 1.5, 2.5)
 """Factors of the light of every fifth candidate; values are cut at 255."""
@@ -75,7 +82,21 @@ def golden_vectors(model: ExpressionClassifier, side: int, report: Reporter = SI
     images = candidates(side)
     answers = Prediction(*answer(model, images, report=report))
     chosen = np.sort(choose(images, answers))
-    return Golden(images=images[chosen], expected=Prediction(*(values[chosen] for values in answers)))
+    return Golden(
+        images=images[chosen],
+        expected=Prediction(*(values[chosen] for values in answers)),
+        pictures=pictures(side),
+    )
+
+
+def pictures(side: int) -> tuple[Picture, ...]:
+    """Returns pictures of other sizes with what preprocessing makes of them: larger, smaller, wide and tall."""
+    found = []
+    for face, (width, height) in zip(draw(PICTURE_SIDE, count=len(SIZES)), SIZES, strict=True):
+        shape = max(8, round(width * side)), max(8, round(height * side))
+        original = np.asarray(Image.fromarray(face).resize(shape, Image.Resampling.BICUBIC))
+        found.append(Picture(original, resize(original, side)))
+    return tuple(found)
 
 
 def choose(images: NDArray[np.uint8], answers: Prediction) -> NDArray[np.intp]:

@@ -116,7 +116,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     bundles = plan_bundles(request)
     run = open_run(request.run)
     refuse_untrained(run, request.allow_untrained)
-    gate = THRESHOLDS["int8"].overridden(mean_kl=request.max_kl, top1_agreement=request.min_agreement)
+    asked = {"mean_kl": request.max_kl, "top1_agreement": request.min_agreement}
+    gate = THRESHOLDS["int8"].overridden({name: value for name, value in asked.items() if value is not None})
     gate = replace(gate, golden_kl=max(GOLDEN_KL, request.max_kl or 0.0))
     plan = ExportPlan(
         run=run,

@@ -19,6 +19,7 @@ from runtimes.bundle import Bundle, open_bundle
 from runtimes.changes import changes_since, read_states
 from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images, read_groups
 from runtimes.emulation.processors import Processor
+from runtimes.limits import LIFTED, SHORTHANDS, Limits
 from runtimes.outcomes import BundleReport, Verification
 from runtimes.registry import default_environment
 from runtimes.verification import ReportCache, broken_bundle, verify_bundle
@@ -37,8 +38,7 @@ class VerificationRequest:
         data: Images to compare on: a data set or any folder of cropped faces. None checks the golden vectors only.
         split: Split of the data, if it has splits.
         limit: Largest number of images, chosen evenly; None takes all.
-        max_kl: Largest mean KL on these images, in nats; None stands for the bundle's limit.
-        min_agreement: Smallest top-1 agreement on these images, in [0, 1]; None stands for the bundle's limit.
+        limits: Limits on these images in place of the bundle's.
         by: Column of the data's ``labels.csv`` whose values group the images; None makes no groups.
         reference: Run to compare with; None stands for the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
@@ -50,8 +50,7 @@ class VerificationRequest:
     data: str | None = None
     split: str = "test"
     limit: int | None = None
-    max_kl: float | None = None
-    min_agreement: float | None = None
+    limits: Limits = field(default_factory=dict)
     by: str | None = None
     reference: Path | None = None
     backbone: Backbone | str | None = None
@@ -81,19 +80,22 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
     return Verification(bundles, None if before is None else changes_since(before, bundles))
 
 
+def option_of(name: str, value: float | None) -> str:
+    """Returns the option that gives a limit."""
+    if name in SHORTHANDS and value is not None:
+        return f"{SHORTHANDS[name]} {value}"
+    return f"--threshold {name}={LIFTED if value is None else value}"
+
+
 def refuse_limits_without_images(request: VerificationRequest) -> None:
     """Refuses what only applies to images where none are given; the golden vectors have the bundle's own limits.
 
     Raises:
         InputError: If there is such a value.
     """
-    limits = {
-        "--limit": request.limit,
-        "--max-kl": request.max_kl,
-        "--min-agreement": request.min_agreement,
-        "--by": request.by,
-    }
-    given = [f"{name} {value}" for name, value in limits.items() if value is not None]
+    given = [option_of(name, value) for name, value in request.limits.items()]
+    for option, value in (("--limit", request.limit), ("--by", request.by)):
+        given += [] if value is None else [f"{option} {value}"]
     if given and request.data is None:
         raise InputError(
             f"{' and '.join(given)} would have no effect, since there are no images to compare on.",
@@ -157,8 +159,7 @@ def read_comparison_images(bundle: Bundle, request: VerificationRequest, report:
             labels=labels,
             groups=read_groups(source.path, request.by, paths) if request.by else None,
             names=[path.relative_to(source.path).as_posix() for path in paths],
-            max_kl=request.max_kl,
-            min_agreement=request.min_agreement,
+            limits=request.limits,
         )
     if request.by:
         raise InputError(
@@ -170,8 +171,7 @@ def read_comparison_images(bundle: Bundle, request: VerificationRequest, report:
         images=found,
         expected=stored_answers(model, found, report),
         labels=labels,
-        max_kl=request.max_kl,
-        min_agreement=request.min_agreement,
+        limits=request.limits,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from arbex.progress import Step
 from arbex.spec import SPLITS
 from runtimes.base import Prediction
 from runtimes.comparison import Comparison
+from runtimes.limits import Limits
 from runtimes.preprocessing import load
 
 PART: Final = 256
@@ -71,8 +72,7 @@ class ComparisonImages:
         labels: Classes [n]; None if they are not known.
         groups: Names of the images' groups [n]; None without groups.
         names: Names of the images [n]; empty if they have none.
-        max_kl: Largest mean KL on these images; None stands for the artifact's limit.
-        min_agreement: Smallest top-1 agreement on these images; None stands for the artifact's limit.
+        limits: Limits on these images in place of the artifact's.
         undecided_passes: Whether limits may hold only perhaps, because these are too few images to decide.
     """
 
@@ -81,8 +81,7 @@ class ComparisonImages:
     labels: NDArray[np.integer] | None = None
     groups: NDArray[np.str_] | None = None
     names: Sequence[str] = ()
-    max_kl: float | None = None
-    min_agreement: float | None = None
+    limits: Limits = field(default_factory=dict)
     undecided_passes: bool = False
 
     def compare(

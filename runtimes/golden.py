@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex.errors import BundleError
+from arbex.images import resize
 from arbex.spec import OUTPUT_NAMES
 from runtimes.base import Prediction
 
@@ -21,6 +22,23 @@ NAME: Final = "golden.npz"
 
 PROGRAM, RECORDED = "program", "recorded"
 """First parts of the names of further answers: ``program/int8/corrected``, ``recorded/model.int8.onnx/corrected``."""
+
+
+PICTURE, PIXELS = "picture", "pixels"
+"""First parts of the names of pictures of other sizes, and of what preprocessing makes of them: ``picture/0``."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of another size than the network's input.
+
+    Attributes:
+        original: uint8 RGB ``[H, W, 3]``.
+        pixels: What preprocessing made of it at export, uint8 RGB ``[S, S, 3]``.
+    """
+
+    original: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +50,14 @@ class Golden:
         expected: Answers of the model in PyTorch.
         programs: Answers of the calibrated program as integer kernels compute it, by precision.
         recorded: Answers of the intact artifacts when they were exported, by file name.
+        pictures: Pictures of other sizes, to check preprocessing with.
     """
 
     images: NDArray[np.uint8]
     expected: Prediction
     programs: Mapping[str, Prediction] = field(default_factory=dict)
     recorded: Mapping[str, Prediction] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
 
     def every(self, step: int) -> Golden:
         """Returns every ``step``-th image with its answers."""
@@ -50,6 +70,7 @@ class Golden:
             expected=part(self.expected),
             programs={name: part(answers) for name, answers in self.programs.items()},
             recorded={name: part(answers) for name, answers in self.recorded.items()},
+            pictures=self.pictures,
         )
 
 
@@ -80,6 +101,8 @@ def pack_golden(golden: Golden) -> bytes:
     for group, answers in ((PROGRAM, golden.programs), (RECORDED, golden.recorded)):
         for key, prediction in answers.items():
             arrays |= named(prediction, group, key)
+    for number, picture in enumerate(golden.pictures):
+        arrays |= {f"{PICTURE}/{number}": picture.original, f"{PIXELS}/{number}": picture.pixels}
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()
@@ -98,6 +121,7 @@ def read_golden(file: Path) -> Golden:
                 expected=Prediction(*(stored[name] for name in OUTPUT_NAMES)),
                 programs=read_group(stored, PROGRAM),
                 recorded=read_group(stored, RECORDED),
+                pictures=read_pictures(stored),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(
@@ -109,3 +133,29 @@ def read_group(stored: Mapping[str, NDArray[np.float32]], group: str) -> dict[st
     """Returns the answers of a group by key."""
     keys = {name.split("/")[1] for name in stored if name.startswith(f"{group}/")}
     return {key: Prediction(*(stored[f"{group}/{key}/{name}"] for name in OUTPUT_NAMES)) for key in sorted(keys)}
+
+
+def read_pictures(stored: Mapping[str, NDArray[np.uint8]]) -> tuple[Picture, ...]:
+    """Returns the pictures in order."""
+    count = sum(name.startswith(f"{PICTURE}/") for name in stored)
+    return tuple(Picture(stored[f"{PICTURE}/{number}"], stored[f"{PIXELS}/{number}"]) for number in range(count))
+
+
+MEAN_DIFFERENCE: Final = 0.25
+"""Largest mean difference of a picture's pixels from those at export, in steps of 8 bits. Versions of Pillow differ by
+less, and without antialiasing, or with another interpolation, the difference is several times as large."""
+
+
+def changed_preprocessing(golden: Golden, side: int) -> str:
+    """Returns how preprocessing differs from that of the export, as a sentence; empty if it does not."""
+    for number, picture in enumerate(golden.pictures):
+        found, expected = resize(picture.original, side), picture.pixels
+        if found.shape != expected.shape:
+            return f"Preprocessing makes {list(found.shape)} of picture {number}, and made {list(expected.shape)}."
+        difference = float(np.abs(found.astype(np.int16) - expected).mean())
+        if difference > MEAN_DIFFERENCE:
+            return (
+                f"Preprocessing makes other pixels than at export: those of picture {number} of golden.npz differ by "
+                f"{difference:.1f} of 255 on average. Allowed: 0 to {MEAN_DIFFERENCE}."
+            )
+    return ""

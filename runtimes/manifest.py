@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from arbex.errors import BundleError
 from arbex.provenance import Provenance, Work
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES, Preprocessing
+from runtimes.limits import Limits
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -59,13 +60,9 @@ class Thresholds:
         """The limits for golden vectors: those are chosen, so that no share of them means anything."""
         return Thresholds(max_abs_error=self.max_abs_error, mean_kl=self.golden_kl)
 
-    def overridden(self, *, mean_kl: float | None, top1_agreement: float | None) -> Thresholds:
-        """Returns the thresholds with the given limits in place of their own; None keeps a limit."""
-        return replace(
-            self,
-            mean_kl=self.mean_kl if mean_kl is None else mean_kl,
-            top1_agreement=self.top1_agreement if top1_agreement is None else top1_agreement,
-        )
+    def overridden(self, limits: Limits) -> Thresholds:
+        """Returns the thresholds with the given limits in place of their own."""
+        return replace(self, **limits)
 
 
 @dataclass(frozen=True, kw_only=True)

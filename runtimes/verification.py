@@ -20,7 +20,7 @@ from runtimes.decision import Decision, decide, decide_exactly
 from runtimes.deviation import deviation, exceeded
 from runtimes.emulation.processors import NATIVE, Processor
 from runtimes.formats import Content
-from runtimes.golden import Golden, digest_golden
+from runtimes.golden import Golden, changed_preprocessing, digest_golden
 from runtimes.manifest import Artifact, Thresholds
 from runtimes.outcomes import FAILED, NOT_EXECUTED, PASSED, UNDECIDED, ArtifactReport, BundleReport
 from runtimes.parity import Parity
@@ -137,7 +137,7 @@ def quietly(run: Callable[[NDArray[np.uint8]], Prediction]) -> Callable[[NDArray
 
 def decide_on(images: ComparisonImages, parity: Parity, thresholds: Thresholds) -> Decision:
     """Decides whether an artifact's limits hold on images."""
-    decision = decide(parity, thresholds.overridden(mean_kl=images.max_kl, top1_agreement=images.min_agreement))
+    decision = decide(parity, thresholds.overridden(images.limits))
     return replace(decision, undecided=()) if images.undecided_passes else decision
 
 
@@ -248,6 +248,9 @@ def verify_bundle(
         report: Receives progress.
     """
     golden = bundle.golden()
+    changed = changed_preprocessing(golden, bundle.side)
+    if changed:
+        return BundleReport(bundle=str(bundle.path), why=changed)
     cache = {} if cache is None else cache
     reports = []
     if processors and not any(bundle.format(artifact).portable for artifact in bundle.manifest.artifacts):

@@ -29,6 +29,13 @@ STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "
 @click.option(
     "--min-agreement", type=click.FloatRange(0, 1), help="Smallest top-1 agreement on --data.  [default: the bundle's]"
 )
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another limit on --data, such as recall_change=-0.1; none lifts it. Repeatable.",
+)
 @click.option("--by", metavar="COLUMN", help="Also judge each group of images, by a column of labels.csv in --data.")
 @click.option(
     "--reference",
@@ -62,6 +69,7 @@ def verify(
     limit: int | None,
     max_kl: float | None,
     min_agreement: float | None,
+    thresholds: tuple[str, ...],
     by: str | None,
     reference: Path | None,
     backbone: str | None,
@@ -88,6 +96,7 @@ def verify(
         limit=limit,
         max_kl=max_kl,
         min_agreement=min_agreement,
+        thresholds=thresholds,
         by=by,
         reference=reference,
         backbone=backbone,

@@ -28,7 +28,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.lab
 
-SIDE = 224
+SIDE, CLASSES = 224, 8
 
 
 class Logits(nn.Module):
@@ -44,17 +44,20 @@ class Logits(nn.Module):
 
 
 def vit() -> PreTrainedModel:
-    config = ViTConfig(num_hidden_layers=4, hidden_size=192, num_attention_heads=3, intermediate_size=768, num_labels=8)
+    config = ViTConfig(num_hidden_layers=4, hidden_size=192, num_attention_heads=3, intermediate_size=768)
+    config.num_labels = CLASSES
     return ViTForImageClassification(config)
 
 
 def swin() -> PreTrainedModel:
-    config = SwinConfig(embed_dim=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16], num_labels=8)
+    config = SwinConfig(embed_dim=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16])
+    config.num_labels = CLASSES
     return SwinForImageClassification(config)
 
 
 def resnet() -> PreTrainedModel:
-    config = ResNetConfig(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic", num_labels=8)
+    config = ResNetConfig(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic")
+    config.num_labels = CLASSES
     return ResNetForImageClassification(config)
 
 
