@@ -40,17 +40,24 @@ def producer(model: ModelProto, name: str) -> NodeProto | None:
     return next((node for node in model.graph.node if name in node.output), None)
 
 
+def dequantization(model: ModelProto, node: NodeProto) -> NodeProto | None:
+    """Returns the node that dequantizes a node's weight, if any; casts and transpositions may follow it."""
+    source = producer(model, node.input[1])
+    while source is not None and source.op_type in ("Cast", "Transpose"):
+        source = producer(model, source.input[0])
+    return source if source is not None and source.op_type == "DequantizeLinear" else None
+
+
 def weight_of(model: ModelProto, node: NodeProto) -> TensorProto | None:
     """Returns the weight of a node, dequantized or not."""
-    source = producer(model, node.input[1])
-    name = source.input[0] if source is not None and source.op_type == "DequantizeLinear" else node.input[1]
-    return constant(model, name)
+    source = dequantization(model, node)
+    return constant(model, source.input[0] if source is not None else node.input[1])
 
 
 def scale_of(model: ModelProto, node: NodeProto) -> TensorProto | None:
     """Returns the scales of a node's weight; None if the weight is not quantized."""
-    source = producer(model, node.input[1])
-    return constant(model, source.input[1]) if source is not None and source.op_type == "DequantizeLinear" else None
+    source = dequantization(model, node)
+    return None if source is None else constant(model, source.input[1])
 
 
 def nodes(model: ModelProto, *kinds: str) -> Iterator[NodeProto]:

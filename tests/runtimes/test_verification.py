@@ -23,6 +23,7 @@ from runtimes.manifest import Artifact
 from runtimes.outcomes import ArtifactReport, Verification
 from runtimes.reports import check_suffix, write_report
 from runtimes.verification import verify_bundle, verify_executed
+from tests.limits import FEW_OPTIONS
 
 EXECUTED = {"onnx": "onnxruntime", "tflite": "litert", "mlpackage": "coreml-evaluator"}
 
@@ -89,7 +90,7 @@ def test_a_file_that_bundles_share_runs_once(
 
     monkeypatch.setattr("runtimes.verification.verify_executed", count)
     folders = [str(bundles / name) for name in ("jetson", "rtx", "cpu")]
-    wanted = ["--data", str(faces), "--max-kl", "0.1", "--min-agreement", "0.5", "--json"]
+    wanted = ["--data", str(faces), "--max-kl", "0.1", "--min-agreement", "0.5", *FEW_OPTIONS, "--json"]
     assert invoke(["verify", *folders, *wanted], "arbex") == 0
     assert ran == ["jetson/model.fp32.onnx", "jetson/model.int8.onnx", "cpu/model.int8.onnx"]
     results = json.loads(capfd.readouterr().out)["bundles"]

@@ -1,0 +1,9 @@
+"""Limits for the small sets of images of the tests, which are too few to decide about shares of them."""
+
+from __future__ import annotations
+
+FEW: dict[str, float | None] = {"recall_change": None, "confidence_flips": None, "confidence_rank_correlation": None}
+"""Limits that are lifted."""
+
+FEW_OPTIONS = [word for name in FEW for word in ("--threshold", f"{name}=none")]
+"""The same on the command line."""
