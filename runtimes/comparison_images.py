@@ -129,16 +129,21 @@ def read_groups(root: Path, column: str, files: Sequence[Path]) -> NDArray[np.st
     try:
         with table.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
-            columns = [name for name in reader.fieldnames or () if name != "file"]
-            values = {row["file"]: row[column] for row in reader} if {"file", column} <= {"file", *columns} else None
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"The groups cannot be read from {table}: {reason(error)}.",
             allowed="Allowed: a table with the columns 'file' and those to group by.",
             remedy="Leave --by out, or write the table; arbex synth writes one.",
         ) from error
-    if values is None:
-        raise DataError(f"{table} has no column {column!r}.", allowed=f"Allowed: {', '.join(columns)}.")
+    for name in ("file", column):
+        if name not in columns:
+            raise DataError(
+                f"{table} has no column {name!r}.",
+                allowed=f"Allowed: a table with 'file' and {column!r}.",
+                remedy=f"Its columns are: {', '.join(columns) or 'none'}.",
+            )
+    values = {row["file"]: row[column] for row in rows}
     names = [file.relative_to(root).as_posix() for file in files]
     missing = [name for name in names if name not in values]
     if missing:

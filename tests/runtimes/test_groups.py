@@ -1,0 +1,46 @@
+"""Groups of images by a column of labels.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arbex.errors import DataError
+from runtimes.comparison_images import read_groups
+
+FILES = ("test/anger/a.png", "test/fear/b.png")
+
+
+def write(root: Path, text: str) -> list[Path]:
+    (root / "labels.csv").write_text(text)
+    return [root / name for name in FILES]
+
+
+def test_groups_are_named_after_column_and_value(tmp_path: Path) -> None:
+    files = write(tmp_path, "file,glasses\ntest/fear/b.png,no\ntest/anger/a.png,yes\ntrain/c.png,no\n")
+    assert read_groups(tmp_path, "glasses", files).tolist() == ["glasses=yes", "glasses=no"]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "words"),
+    [
+        (
+            "file,glasses\n",
+            "skin",
+            "has no column 'skin'. Allowed: a table with 'file' and 'skin'. Its columns are: file, glasses.",
+        ),
+        ("name,glasses\n", "glasses", "has no column 'file'"),
+        ("file,glasses\ntest/fear/b.png,no\n", "glasses", "lacks 1 of 2 images; the first: test/anger/a.png"),
+        ("", "glasses", "has no column 'file'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(text: str, column: str, words: str, tmp_path: Path) -> None:
+    files = write(tmp_path, text)
+    with pytest.raises(DataError, match=words.replace(".", r"\.")):
+        read_groups(tmp_path, column, files)
+
+
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"The groups cannot be read .*labels\.csv"):
+        read_groups(tmp_path, "skin", [])
