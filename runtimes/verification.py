@@ -104,11 +104,12 @@ def verify_executed(
         with runtime:
             golden = bundle.golden().every(EMULATED_STEP if processor else 1)
             found = check_golden(bundle, artifact, runtime, golden)
-            comparison, decision = found.comparison, decision + found.decision
+            comparison, parity, decision = found.comparison, found.parity, decision + found.decision
             for images in sets:
                 with report.bar(row.title, len(images.images)) as step:
                     comparison = images.compare(quietly(runtime.run_all), bundle.labels, step)
-                decision += decide_on(images, comparison.parity(), artifact.thresholds)
+                parity = comparison.parity()
+                decision += decide_on(images, parity, artifact.thresholds)
     except MissingPackageError as error:
         return replace(row, why=str(error))
     except BackendError as error:
@@ -119,7 +120,7 @@ def verify_executed(
         executed=True,
         outcome=FAILED if decision.violated else UNDECIDED if decision.undecided else PASSED,
         why="; ".join(decision.violated or decision.undecided) or found.note,
-        parity=comparison.parity(),
+        parity=parity,
         evidence=comparison.evidence(),
         program_kl=found.program_kl,
     )
@@ -147,12 +148,14 @@ class GoldenCheck:
 
     Attributes:
         comparison: The comparison with PyTorch.
+        parity: Its figures.
         decision: Whether they are right.
         program_kl: Mean KL to the answers of its program, in nats; None if it has no program of its own.
         note: What could not be compared, as sentences; mostly empty.
     """
 
     comparison: Comparison
+    parity: Parity
     decision: Decision
     program_kl: float | None
     note: str
@@ -167,12 +170,14 @@ def check_golden(bundle: Bundle, artifact: Artifact, runtime: Runtime, golden: G
     answers = quietly(runtime.run_all)(golden.images)
     comparison = Comparison(bundle.labels)
     comparison.add(golden.expected, answers, images=golden.images)
+    parity = comparison.parity()
     exact, note = exact_answers(artifact, runtime, golden, answers)
     changes = changed_answers(bundle, artifact, golden, runtime.name, exact) if exact else []
     program = golden.programs.get(artifact.precision)
     return GoldenCheck(
         comparison=comparison,
-        decision=decide_exactly(comparison.parity(), artifact.thresholds.golden) + Decision(tuple(changes)),
+        parity=parity,
+        decision=decide_exactly(parity, artifact.thresholds.golden) + Decision(tuple(changes)),
         program_kl=None if program is None or exact is None else deviation(program, exact).mean_kl,
         note=note,
     )
