@@ -9,7 +9,6 @@ from pathlib import Path
 
 from arbex.errors import CheckFailed
 from arbex.files import staged_folder
-from arbex.models.custom import PRESET
 from arbex.progress import Reporter
 from arbex.provenance import Provenance
 from export.bundle_writer import copy_artifact, seal_bundle, write_archive
@@ -54,7 +53,7 @@ class Bundler:
             CheckFailed: If it does not answer like PyTorch; an older bundle is kept.
         """
         out, traced = bundle.out, self.lowering.programs.traced
-        recorder = Recorder(self.lowering, self.golden, is_custom=self.provenance.preset == PRESET)
+        recorder = Recorder(self.lowering, self.golden)
         with staged_folder(out, check=check_replaceable) as folder:
             manifest = Manifest(
                 target=bundle.target.name,

@@ -39,13 +39,10 @@ class Recorder:
     Attributes:
         lowering: Has made the artifacts, and keeps what they answered, so that bundles share it.
         golden: Golden vectors; the answers are added.
-        is_custom: Whether the backbone is the user's own. Its INT8 files may differ from the program by half of what
-            INT8 may cost, since not every operator of every network has an integer kernel that the program foresees.
     """
 
     lowering: Lowering
     golden: Golden
-    is_custom: bool = False
 
     def record(self, writer: Writer, variant: Variant) -> Recorded | None:
         """Runs an artifact on the golden images and returns the entry for the manifest; None if it cannot run here.
@@ -77,8 +74,6 @@ class Recorder:
         if recorded is None or not repeats(variant, exact=recorded.exact):
             return replace(thresholds, program_kl=None)
         cost = deviation(self.golden.expected, self.program(variant)).mean_kl
-        if self.is_custom:
-            cost = max(cost, thresholds.mean_kl or 0.0)
         smallest = HALF_PROGRAM_KL if variant.half else thresholds.program_kl
         return replace(thresholds, program_kl=max(smallest, SHARE * cost))
 

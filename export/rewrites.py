@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from quantize.editing import editable, finished, replace_uses
@@ -10,8 +11,11 @@ from quantize.folding import constant
 from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, WEIGHTED
 from quantize.patterns import calls, quantized_output, scale_and_zero_point
 
-AVERAGE = "aten.avg_pool2d.default"
-MOVEMENTS = tuple(f"aten.{name}" for name in ("reshape.default", "permute.default", "transpose.int", "view.default"))
+AVERAGE, CONCATENATE, EXPAND = "aten.avg_pool2d.default", "aten.cat.default", "aten.expand.default"
+MOVEMENTS = tuple(
+    f"aten.{name}"
+    for name in ("reshape.default", "permute.default", "transpose.int", "view.default", "flatten.using_ints")
+)
 
 
 def flatten_linear_layers(program: GraphModule) -> GraphModule:
@@ -56,6 +60,54 @@ def convolve_averages(program: GraphModule) -> GraphModule:
             )
         pool.replace_all_uses_with(sums)
     return finished(convolved)
+
+
+def is_rounded(values: Node) -> bool:
+    """Tells whether a tensor holds dequantized values, moved or not."""
+    while calls(values, MOVEMENTS):
+        values = values.args[0]  # type: ignore[assignment]
+    return calls(values, (DEQUANTIZE,))
+
+
+def parameter_of(program: GraphModule, node: Node) -> Tensor | None:
+    """Returns the parameter that a node reads or repeats along the batch; None for any other node."""
+    source = node.args[0] if calls(node, (EXPAND,)) else node
+    return constant(program, source).detach() if isinstance(source, Node) and source.op == "get_attr" else None
+
+
+def add_concatenated_parameters(program: GraphModule) -> GraphModule:
+    """Returns a program that adds parameters to padded values in place of concatenating the two.
+
+    LiteRT's converter rounds whatever is concatenated with int8 values to their scale, which the program does not do.
+    The class token of a vision transformer, a parameter much smaller than the patches, would become zero.
+
+    Args:
+        program: An INT8 program; not changed.
+    """
+    spelled = editable(program)
+    for i, joined in enumerate(node for node in spelled.graph.nodes if calls(node, (CONCATENATE,))):
+        parts, shape = list(joined.args[0]), joined.meta["val"].shape
+        axis = (joined.args[1] if len(joined.args) > 1 else 0) % len(shape)
+        parameters = [parameter_of(spelled, part) for part in parts]
+        values = [part for part, parameter in zip(parts, parameters) if parameter is None]
+        if axis == 0 or len(values) == len(parts) or not any(map(is_rounded, values)):
+            continue
+        added, start, sums = torch.zeros(1, *map(int, shape[1:])), 0, []
+        for part, parameter in zip(parts, parameters):
+            size = int(part.meta["val"].shape[axis])
+            if parameter is None:
+                around = [0, 0] * (len(shape) - 1 - axis) + [start, int(shape[axis]) - start - size]
+                with spelled.graph.inserting_before(joined):
+                    sums.append(spelled.graph.call_function(torch.ops.aten.constant_pad_nd.default, (part, around)))
+            else:
+                added.narrow(axis, start, size).copy_(parameter)
+            start += size
+        spelled.register_buffer(f"concatenated_{i}", added)
+        with spelled.graph.inserting_before(joined):
+            for term in (*sums[1:], spelled.graph.get_attr(f"concatenated_{i}")):
+                sums[0] = spelled.graph.call_function(torch.ops.aten.add.Tensor, (sums[0], term))
+        joined.replace_all_uses_with(sums[0])
+    return finished(spelled)
 
 
 def spell_out_prelus(program: GraphModule) -> GraphModule:

@@ -47,13 +47,18 @@ class LiteRtModel(Writer):
         """Writes a model with a signature from uint8 ``[1, S, S, 3]`` to the named outputs."""
         import torch
 
-        from export.rewrites import convolve_averages, separate_rounded_copies, spell_out_prelus
+        from export.rewrites import (
+            add_concatenated_parameters,
+            convolve_averages,
+            separate_rounded_copies,
+            spell_out_prelus,
+        )
         from export.trace import NamedOutputs
 
         (litert_torch,) = (package.load() for package in self.packages)
         program = variant.program(folded=False)
         if variant.is_int8:
-            program = convolve_averages(separate_rounded_copies(program))
+            program = convolve_averages(add_concatenated_parameters(separate_rounded_copies(program)))
         deployed = NamedOutputs(variant.with_input(spell_out_prelus(program)))
         example = torch.zeros(1, variant.side, variant.side, 3, dtype=torch.uint8)
         with refusals_of("litert-torch"), torch.no_grad():

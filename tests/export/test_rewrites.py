@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from export.rewrites import convolve_averages, flatten_linear_layers, separate_rounded_copies, spell_out_prelus
+from export.rewrites import (
+    add_concatenated_parameters,
+    convolve_averages,
+    flatten_linear_layers,
+    separate_rounded_copies,
+    spell_out_prelus,
+)
 from quantize.operators import LINEAR
 from quantize.patterns import calls
 from quantize.program import quantize
@@ -46,6 +52,37 @@ def programs(images: Tensor) -> dict[bool, GraphModule]:
     graph = exported(Mixer(), images)
     ranges = ranges_of(graph, images)
     return {fold: quantize(graph, ranges, CPU, fold=fold) for fold in (True, False)}
+
+
+class Tokens(nn.Module):
+    """A class token that is much smaller than the patches that it stands before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.out = nn.Conv2d(4, 8, 2, stride=2), nn.Linear(8, 4)
+        self.token = nn.Parameter(0.01 * torch.randn(1, 1, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x).flatten(2).transpose(1, 2)  # [B, 16, 8]
+        tokens = torch.cat([self.token.expand(x.shape[0], -1, -1), patches], 1)
+        answers: Tensor = self.out(F.layer_norm(tokens, (8,)))
+        return answers
+
+
+def test_parameters_are_added_and_not_concatenated_with_rounded_values(images: Tensor) -> None:
+    graph = exported(Tokens(), images)
+    program = quantize(graph, ranges_of(graph, images), CPU, fold=False)
+    apart = add_concatenated_parameters(program)
+    assert "aten.cat.default" in operators_of(program)
+    assert "aten.cat.default" not in operators_of(apart)
+    assert torch.equal(answers(apart, images), answers(program, images))
+    assert torch.equal(answers(apart, images[:1]), answers(program, images[:1]))
+
+
+def test_what_is_concatenated_in_float_stays(images: Tensor) -> None:
+    graph = exported(Tokens(), images)
+    assert "aten.cat.default" in operators_of(add_concatenated_parameters(graph))
 
 
 def answers(program: GraphModule, images: Tensor) -> Tensor:
