@@ -123,7 +123,7 @@ GROUPS = {
             ("limit is None or parity.max_abs_error <= limit", "limit is None or parity.max_abs_error < limit"),
             ("key=lambda figure: figure.interval[0])[:1]", "key=lambda figure: -figure.interval[0])[:1]"),
             ("parity.recall_change or ()", "()"),
-            ("for name, group in parity.groups.items()\n    ]", "for name, group in {}.items()\n    ]"),
+            ("for name, group in parity.groups.items()]\n    recall_by", "for name, group in ()]\n    recall_by"),
         ),
     ),
     "observers": Group(
@@ -186,13 +186,11 @@ GROUPS = {
         ),
     ),
     "manifest": Group(
-        tests=("tests/runtimes/test_manifest.py", "tests/runtimes/test_parity.py"),
+        tests=("tests/runtimes/test_manifest.py", "tests/runtimes/test_verification_limits.py"),
         mutants=mutants_of(
             "runtimes/manifest.py",
             ("SCHEMA = 2", "SCHEMA = 3"),
-            ("self.mean_kl if mean_kl is None else mean_kl", "mean_kl"),
-            ("self.mean_kl if mean_kl is None else mean_kl", "self.mean_kl"),
-            ("self.top1_agreement if top1_agreement is None", "None if top1_agreement is None"),
+            ("return replace(self, **limits)", "return self"),
             ('.rpartition("/")[2]', '.partition("/")[2] + " "'),
             ('"corrected": ["batch", classes]', '"corrected": ["batch", side]'),
             ('"layout": "NHWC"', '"layout": "NCHW"'),

@@ -37,6 +37,12 @@ def test_agreement_is_decided_by_its_interval_at_every_size() -> None:
     assert decide(agreeing(979, 1000), LIMIT).undecided  # the share alone is below the limit
 
 
+def test_a_limit_that_is_met_exactly_holds() -> None:
+    same = agreeing(30, 30)
+    assert decide(replace(same, mean_kl=0.0, mean_kl_ci95=(0.0, 0.0)), Thresholds(mean_kl=0.0)).violated == ()
+    assert decide_exactly(replace(same, mean_kl=1e-3), Thresholds(mean_kl=1e-3)).violated == ()
+
+
 def test_too_few_images_say_how_many_would_do() -> None:
     # if all agree, Wilson's lower end n / (n + 3.84) reaches 98 % at 188.2 images
     (why,) = decide(agreeing(50, 50), LIMIT).undecided

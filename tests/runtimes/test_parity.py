@@ -199,7 +199,15 @@ def test_batches_of_any_size_give_the_same_figures(n: int, size: int, seed: int)
     assert found.samples == n
     for name in ("mean_kl", "jensen_shannon"):
         assert getattr(found, name) == pytest.approx(getattr(whole, name))
-    for name in ("top1_agreement", "max_kl", "p99_kl", "recall_change", "confidence_flips", "ece_delta"):
+    for name in (
+        "top1_agreement",
+        "max_abs_error",
+        "max_kl",
+        "p99_kl",
+        "recall_change",
+        "confidence_flips",
+        "ece_delta",
+    ):
         assert getattr(found, name) == getattr(whole, name), name
 
 
@@ -220,6 +228,15 @@ def test_memory_does_not_grow_with_the_number_of_images(monkeypatch: pytest.Monk
     assert few.p99_kl == pytest.approx(all_.p99_kl, rel=0.5)
     assert few.confidence_rank_correlation == pytest.approx(all_.confidence_rank_correlation, abs=0.1)
     assert few.ece_delta == pytest.approx(all_.ece_delta, abs=0.05)
+
+
+def test_kept_images_are_drawn_from_all() -> None:
+    values = np.arange(1000.0)
+    lots = np.random.default_rng(0).random(1000)
+    pairs = np.zeros((1000, 2))
+    kept = comparing.Rows(values, pairs.astype(np.float32), pairs.astype(np.float32), pairs > 0, lots).fewer(100)
+    assert len(kept.kl) == 100
+    assert kept.kl.mean() == pytest.approx(500, abs=100)
 
 
 def test_what_is_constant_or_unlabeled_is_left_out() -> None:
