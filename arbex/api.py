@@ -20,7 +20,7 @@ from runtimes.bundle import Bundle, open_bundle
 from runtimes.classification import FaceAnswer
 from runtimes.classification import classify as classify_faces
 from runtimes.emulation.processors import find_processors
-from runtimes.limits import parse_limits
+from runtimes.limits import check_limits, parse_limits
 from runtimes.outcomes import BundleReport, Verification
 from runtimes.preprocessing import Detector
 from runtimes.vendor_output import hidden_output
@@ -337,7 +337,7 @@ def verify(
 
     shorthands = {"mean_kl": max_kl, "top1_agreement": min_agreement}
     limits: dict[str, float | None] = {name: value for name, value in shorthands.items() if value is not None}
-    limits |= thresholds if isinstance(thresholds, Mapping) else parse_limits(thresholds)
+    limits |= check_limits(thresholds) if isinstance(thresholds, Mapping) else parse_limits(thresholds)
     request = VerificationRequest(
         bundles=[Path(bundles)] if isinstance(bundles, str | Path) else list(map(Path, bundles)),
         data=data,

@@ -219,6 +219,7 @@ class Comparison:
     def parity(self) -> Parity:
         """Returns the figures of all images so far, of which there must be one."""
         n, rows = self.total.samples, joined(self.rows).fewer(KEPT)
+        kept = len(rows.kl)
         finite = bool(np.isfinite(self.errors).all())
         correlation = rank_correlation(*rows.confidence.T) if finite else None
         flips = None if correlation is None else flipped(*rows.confidence.T)
@@ -236,11 +237,11 @@ class Comparison:
             top1_agreement=self.total.same / n,
             top1_agreement_ci95=wilson_interval(self.total.same, n),
             confidence_rank_correlation=correlation,
-            confidence_rank_correlation_ci95=None if correlation is None else correlation_interval(correlation, n),
+            confidence_rank_correlation_ci95=None if correlation is None else correlation_interval(correlation, kept),
             confidence_flips=None if flips is None else float(flips.mean()),
-            confidence_flips_ci95=None if flips is None else wilson_interval(float(flips.mean()) * n, n),
+            confidence_flips_ci95=None if flips is None else wilson_interval(int(flips.sum()), kept),
             ece_delta=ece_change(rows) if labeled else None,
-            ece_delta_ci95=resampled_interval(len(rows.kl), lambda w: ece_change(rows, w)) if labeled else None,
+            ece_delta_ci95=resampled_interval(kept, lambda w: ece_change(rows, w)) if labeled else None,
             recall_change={self.classes[k]: t.change for k, t in sorted(self.by_class.items())} if labeled else None,
             recall_change_ci95=(
                 {self.classes[k]: t.change_interval for k, t in sorted(self.by_class.items())} if labeled else None

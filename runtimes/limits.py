@@ -28,6 +28,16 @@ SHORTHANDS: Final = {"mean_kl": "--max-kl", "top1_agreement": "--min-agreement"}
 """Limits that have options of their own."""
 
 
+def check_limits(limits: Limits) -> Limits:
+    """Returns limits that have known names and values in their ranges.
+
+    Raises:
+        UnsupportedError: If a name is not known.
+        InputError: If a value is out of its range.
+    """
+    return parse_limits(f"{name}={LIFTED if value is None else value}" for name, value in limits.items())
+
+
 def parse_limits(texts: Iterable[str]) -> dict[str, float | None]:
     """Reads ``name=value`` texts.
 

@@ -53,10 +53,10 @@ class Parity:
         jensen_shannon: Mean Jensen-Shannon divergence, at most ln 2.
         top1_agreement: Share of images with the same most probable class.
         top1_agreement_ci95: Its 95 % interval (Wilson's).
-        confidence_rank_correlation: Spearman's rank correlation of ``confidence``; None if it is constant.
+        confidence_rank_correlation: Spearman's rank correlation of ``confidence``; None if PyTorch's is constant.
         confidence_rank_correlation_ci95: Its 95 % interval.
         confidence_flips: Share of images whose ``confidence`` crosses the threshold that 90 % of the images exceed in
-            PyTorch; None if it is constant.
+            PyTorch; None if PyTorch's is constant.
         confidence_flips_ci95: Its 95 % interval (Wilson's).
         ece_delta: Change of the expected calibration error; None without labels.
         ece_delta_ci95: Its 95 % interval (bootstrap over the images).
@@ -109,10 +109,20 @@ def ranks(values: NDArray[np.floating]) -> Floats:
 
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
-    """Returns Spearman's rank correlation, or None if one side is constant."""
+    """Returns Spearman's rank correlation of values with a reference.
+
+    Args:
+        a: The reference [n].
+        b: The values [n].
+
+    Returns:
+        The correlation, 0 if the values are constant, or None if the reference is.
+    """
     ra, rb = ranks(a), ranks(b)
-    if ra.std() == 0 or rb.std() == 0:
+    if ra.std() == 0:
         return None
+    if rb.std() == 0:
+        return 0.0
     return float(np.corrcoef(ra, rb)[0, 1])
 
 

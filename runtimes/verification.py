@@ -162,7 +162,7 @@ class GoldenCheck:
 
 
 EMULATED_STEP: Final = 4
-"""Of the golden images, every fourth runs on an emulated processor, which takes a hundred times as long per image."""
+"""Of the golden images, every fourth runs on an emulated processor, since emulation is slow."""
 
 
 def check_golden(bundle: Bundle, artifact: Artifact, runtime: Runtime, golden: Golden) -> GoldenCheck:

@@ -69,7 +69,7 @@ GROUPS = {
             (".sum(-1), 0.0)", ".mean(-1), 0.0)"),
             ("np.maximum(x.astype(np.float64), PROBABILITY_FLOOR)", "x.astype(np.float64)"),
             ("ends - counts + 1 + ends", "ends - counts + ends + ends"),
-            ("ra.std() == 0 or rb.std() == 0", "ra.std() == 0 and rb.std() == 0"),
+            ("if rb.std() == 0:", "if False:"),
             ("return float(np.corrcoef(ra, rb)[0, 1])", "return float(np.corrcoef(a, b)[0, 1])"),
             ("np.abs(np.bincount(bins, gaps * weights, ECE_BINS))", "np.bincount(bins, gaps * weights, ECE_BINS)"),
             ("/ weights.sum()", "/ len(weights)"),

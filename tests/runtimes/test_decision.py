@@ -125,6 +125,15 @@ def test_a_confidence_that_ranks_images_otherwise_fails() -> None:
     assert not same.undecided
 
 
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_confidence_that_says_nothing_any_more_fails(constant: float) -> None:
+    random = np.random.default_rng(0)
+    a = prediction([[0.6, 0.4]] * 200)._replace(confidence=random.random(200, dtype=np.float32))
+    limits = Thresholds(confidence_rank_correlation=0.9)
+    (why,) = decide(compare(a, a._replace(confidence=np.full(200, constant, np.float32))), limits).violated
+    assert why.startswith("rank correlation of confidence 0.0000")
+
+
 def test_worse_calibration_fails_and_better_does_not() -> None:
     labels = np.array([0, 1] * 300)
     honest, sure = prediction([[0.55, 0.45]] * 600), prediction([[0.95, 0.05]] * 600)

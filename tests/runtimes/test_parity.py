@@ -51,7 +51,8 @@ def test_rank_correlation_agrees_with_scipy_and_knows_constants() -> None:
     a = rng.integers(0, 9, 50).astype(float)
     b = a + rng.normal(size=50)
     assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
-    assert rank_correlation(a, np.ones(50)) is None
+    assert rank_correlation(np.ones(50), a) is None
+    assert rank_correlation(a, np.ones(50)) == 0.0
 
 
 def test_calibration_error_agrees_with_torchmetrics() -> None:

@@ -15,7 +15,7 @@ from arbex.errors import ArbexError, InputError, UnsupportedError
 from runtimes import Prediction, open_bundle
 from runtimes.comparison_images import ComparisonImages
 from runtimes.golden import Golden, pack_golden
-from runtimes.limits import parse_limits
+from runtimes.limits import check_limits, parse_limits
 from runtimes.manifest import Thresholds
 from runtimes.verification import verify_bundle
 from tests.runtimes.miniature import CLOSE, SIDE, answers, seal, write_miniature
@@ -119,6 +119,12 @@ def test_thresholds_are_read_from_texts() -> None:
         "ece_delta": None,
         "mean_kl": 1e-3,
     }
+
+
+def test_a_mapping_of_thresholds_is_checked_like_texts() -> None:
+    assert check_limits({"mean_kl": 0.1, "ece_delta": None}) == {"mean_kl": 0.1, "ece_delta": None}
+    with pytest.raises(UnsupportedError, match="golden_kl"):
+        check_limits({"golden_kl": 1.0})
 
 
 @pytest.mark.parametrize(
