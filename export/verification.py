@@ -152,12 +152,13 @@ def read_comparison_images(bundle: Bundle, request: VerificationRequest, report:
     source = parse_source(str(request.data))
     if source.layout == "folder":
         paths, labels = list_images(str(request.data), request.split, bundle.labels, request.limit)
+        groups = read_groups(source.path, request.by, paths) if request.by else None
         pixels = decoded(ImageFiles(paths, bundle.side))
         return ComparisonImages(
             images=pixels,
             expected=stored_answers(model, pixels, report),
             labels=labels,
-            groups=read_groups(source.path, request.by, paths) if request.by else None,
+            groups=groups,
             names=[path.relative_to(source.path).as_posix() for path in paths],
             limits=request.limits,
         )
