@@ -136,13 +136,12 @@ def read_groups(root: Path, column: str, files: Sequence[Path]) -> NDArray[np.st
             allowed="Allowed: a table with the columns 'file' and those to group by.",
             remedy="Leave --by out, or write the table; arbex synth writes one.",
         ) from error
-    for name in ("file", column):
-        if name not in columns:
-            raise DataError(
-                f"{table} has no column {name!r}.",
-                allowed=f"Allowed: a table with 'file' and {column!r}.",
-                remedy=f"Its columns are: {', '.join(columns) or 'none'}.",
-            )
+    if "file" not in columns or column not in columns or column == "file":
+        others = ", ".join(name for name in columns if name != "file") or "none"
+        raise DataError(
+            f"{table} cannot group images by {column!r}.",
+            allowed=f"Allowed: a column 'file' with the paths of the images, and one of: {others}.",
+        )
     values = {row["file"]: row[column] for row in rows}
     names = [file.relative_to(root).as_posix() for file in files]
     missing = [name for name in names if name not in values]
