@@ -26,7 +26,7 @@ def read_states(file: Path) -> dict[Key, State]:
         return dict(state_in(name, row) for name, row in rows_of(document))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"The earlier verification {file} cannot be read: {reason(error)}.",
+            f"The earlier verification {file} cannot be read: {getattr(error, 'strerror', None) or reason(error)}.",
             allowed="Allowed: what arbex verify --json printed.",
             remedy="Write it with: arbex verify BUNDLE --json > FILE.",
         ) from error

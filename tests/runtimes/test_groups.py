@@ -28,11 +28,12 @@ def test_groups_are_named_after_column_and_value(tmp_path: Path) -> None:
         (
             "file,glasses\n",
             "skin",
-            "has no column 'skin'. Allowed: a table with 'file' and 'skin'. Its columns",
+            "cannot group images by 'skin'. Allowed: a column 'file' with the paths of the images",
         ),
-        ("name,glasses\n", "glasses", "has no column 'file'"),
+        ("file,skin,hair\n", "glasses", "and one of: skin, hair."),
+        ("name,glasses\n", "glasses", "cannot group images by 'glasses'. Allowed: a column 'file'"),
         ("file,glasses\ntest/fear/b.png,no\n", "glasses", "lacks 1 of 2 images; the first: test/anger/a.png"),
-        ("", "glasses", "has no column 'file'"),
+        ("", "glasses", "and one of: none."),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(text: str, column: str, words: str, tmp_path: Path) -> None:
