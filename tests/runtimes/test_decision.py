@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtimes.base import Prediction
@@ -54,6 +54,7 @@ def test_what_no_number_of_images_decides_is_said() -> None:
     assert why.endswith("no number of images can decide it")
 
 
+@settings(deadline=None, max_examples=30)  # each example draws a thousand samples
 @given(st.integers(1, 400), st.floats(0.5, 1.0), st.floats(0.5, 0.99))
 def test_with_the_needed_number_of_such_images_the_limit_is_decided(n: int, share: float, limit: float) -> None:
     same = round(n * share)

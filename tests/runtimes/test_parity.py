@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -189,6 +189,7 @@ def random_answers(n: int, seed: int, spread: float) -> tuple[Prediction, Predic
     return before, after, random.integers(4, size=n)
 
 
+@settings(deadline=None, max_examples=30)  # each example draws a thousand samples
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 99))
 def test_batches_of_any_size_give_the_same_figures(n: int, size: int, seed: int) -> None:
     a, b, labels = random_answers(n, seed, 0.3)
