@@ -10,6 +10,10 @@ Step: TypeAlias = Callable[[int], None]
 """Called with the number of steps done so far."""
 
 
+def uncounted(done: int) -> None:
+    """A step that nobody counts."""
+
+
 class Reporter:
     """Receives messages and progress. This class discards them; the one of the command line shows them."""
 
@@ -19,7 +23,7 @@ class Reporter:
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
         """Yields a function that receives how many of ``total`` steps are done."""
-        yield lambda done: None
+        yield uncounted
 
 
 SILENT = Reporter()

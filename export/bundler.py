@@ -61,9 +61,10 @@ class Bundler:
                 preprocessing=traced.preprocessing,
                 artifacts=tuple(self.artifacts(bundle, folder, recorder)),
                 provenance=self.provenance_for(bundle),
+                compute_capability=bundle.target.compute_capability,
             )
             seal_bundle(folder, manifest, bundle.target, recorder.golden)
-            outcome = self.check(folder, out)
+            outcome = self.check(folder, out, report)
         report.line(f"{bundle.target.name}: {out}")
         (out.parent / f"{out.name}.zip").unlink(missing_ok=True)  # of an older bundle
         if archive:
@@ -95,13 +96,13 @@ class Bundler:
         recipe = self.lowering.programs.variant(bundle.target, "int8").recipe
         return replace(self.provenance, run=run, recipe=recipe)
 
-    def check(self, folder: Path, out: Path) -> BundleReport:
+    def check(self, folder: Path, out: Path, progress: Reporter) -> BundleReport:
         """Verifies a bundle in ``folder`` that is to become ``out``.
 
         Raises:
             CheckFailed: If it does not pass.
         """
-        report = replace(verify_bundle(open_bundle(folder), self.extra, self.cache), bundle=str(out))
+        report = replace(verify_bundle(open_bundle(folder), self.extra, self.cache, report=progress), bundle=str(out))
         if not report.passed:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(

@@ -14,6 +14,7 @@ from export.formats.base import Writer
 from export.programs import Programs, Variant
 from export.registry import WRITERS
 from runtimes.base import Prediction
+from runtimes.quiet_runs import run_quietly, run_unrounded
 from runtimes.vendor_output import hidden_output
 
 if TYPE_CHECKING:
@@ -72,9 +73,12 @@ class Lowering:
         if path not in self.answered:
             assert writer.format.runtime is not None
             side, threads = self.programs.traced.side, os.cpu_count()
-            with hidden_output(), writer.format.runtime(path, side, threads=threads) as runtime:
-                rounds = runtime.rounds_to_half
-                self.answered[path] = (runtime.run_exactly if rounds else runtime.run_all)(images), rounds
+            with hidden_output():
+                opened = writer.format.runtime(path, side, threads=threads)
+                rounds = opened.rounds_to_half
+            run = run_unrounded if rounds else run_quietly
+            with opened as runtime, self.report.bar(f"{path.name}: golden images", len(images)) as step:
+                self.answered[path] = run(runtime, images, step), rounds
         return self.answered[path]
 
     def with_source(self, writer: Writer, variant: Variant) -> Variant:

@@ -103,6 +103,11 @@ class Variant:
         """Side of the input in pixels."""
         return self.programs.traced.side
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the outputs."""
+        return self.programs.traced.labels
+
     def program(self, *, folded: bool = True) -> GraphModule:
         """Returns its program, which is in float32 if it is not INT8.
 

@@ -20,6 +20,8 @@ class Target:
         device: The device, as a phrase for people.
         recipe: Recipe of its INT8 graphs.
         half: Whether the float parts of an INT8 graph compute in float16, as accelerators prefer.
+        compute_capability: Compute capability of its NVIDIA GPU, which compiles the ONNX files: that of a Jetson Orin,
+            for example, is 8.7. Empty for devices without one.
         in_all: Whether ``all`` includes it.
         usage: How to use the artifacts, as Markdown with ``{artifact}`` (path in the bundle of the most compact
             artifact of the last format), ``{side}`` (of the input, in pixels) and ``{identifier}`` (the artifact's
@@ -32,6 +34,7 @@ class Target:
     device: str
     recipe: Recipe
     half: bool = False
+    compute_capability: str = ""
     in_all: bool = True
     usage: str
 

@@ -18,6 +18,7 @@ from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle
 from runtimes.changes import changes_since, read_states
 from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images, read_groups
+from runtimes.compilation import BuildCache
 from runtimes.emulation.processors import Processor
 from runtimes.limits import LIFTED, SHORTHANDS, Limits
 from runtimes.outcomes import BundleReport, Verification
@@ -113,12 +114,14 @@ class Verifier:
         report: Receives progress.
         images: Images with PyTorch's answers, by checkpoint and side.
         caches: Reports of shared files, by checkpoint and side.
+        builds: What the compiler of NVIDIA's GPUs made of their ONNX files.
     """
 
     request: VerificationRequest
     report: Reporter
     images: dict[tuple[str, int], ComparisonImages] = field(default_factory=dict)
     caches: dict[tuple[str, int], ReportCache] = field(default_factory=dict)
+    builds: BuildCache = field(default_factory=dict)
 
     def check(self, path: Path) -> BundleReport:
         """Checks one bundle."""
@@ -130,7 +133,7 @@ class Verifier:
             return broken_bundle(str(path), error)
         extra = [self.comparison_images(bundle)] if self.request.data else []
         cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side), {})
-        return verify_bundle(bundle, extra, cache, self.request.processors, self.report)
+        return verify_bundle(bundle, extra, cache, self.request.processors, self.report, self.builds)
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:
         """Returns the images to compare on, with the limits of the request."""

@@ -49,10 +49,12 @@ class Runtime(ABC):
 
     Attributes:
         name: Name of the runtime, as reports show it.
+        batch: Number of images that ``run_all`` runs at a time.
         side: Side of the input in pixels.
     """
 
     name: str
+    batch: int = BATCH
 
     def __init__(self, path: Path, side: int, *, threads: int | None = None) -> None:
         """Loads an artifact.
@@ -77,6 +79,11 @@ class Runtime(ABC):
     @abstractmethod
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Returns the answers for a batch whose shape and dtype were checked: uint8 RGB ``[B, S, S, 3]``."""
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names that the file itself holds, in the order of its outputs; None if it holds none."""
+        return None
 
     @abstractmethod
     def vendor_errors(self) -> tuple[type[Exception], ...]:
@@ -125,21 +132,22 @@ class Runtime(ABC):
 
     def run_all(self, images: NDArray[np.uint8]) -> Prediction:
         """Returns the answers for any number of images, in batches; see ``run``."""
-        return concatenate([self.run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+        return concatenate([self.run(images[i : i + self.batch]) for i in range(0, len(images), self.batch)])
 
-    def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
-        """Returns the answers for any number of images without rounding any value to float16, if the runtime can.
+    @contextmanager
+    def unrounded(self) -> Iterator[Runtime]:
+        """Yields what runs the same file without rounding any value to float16, if there is such a runtime.
 
         Such rounding depends on the order in which a processor adds. See ``rounds_to_half``.
 
         Raises:
             MissingPackageError: If it needs a package that is not installed.
         """
-        return self.run_all(images)
+        yield self
 
     @property
     def rounds_to_half(self) -> bool:
-        """Whether the file declares values in float16 that ``run_exactly`` keeps in float32.
+        """Whether the file declares values in float16 that ``unrounded`` keeps in float32.
 
         Raises:
             MissingPackageError: If it takes a package to tell, and that is not installed.

@@ -99,13 +99,22 @@ class Bundle:
 
         Raises:
             UnsupportedError: If there is no such artifact.
+            BundleError: If it names other classes than the manifest.
             BackendError: If its format does not run on this machine, or the runtime is missing or cannot load it.
         """
         return self.open_artifact(self.find(artifact), threads=threads)
 
     def open_artifact(self, artifact: Artifact, *, threads: int | None = None) -> Runtime:
         """Loads an artifact of this bundle into its runtime; see ``open``."""
-        return self.runtime(artifact)(self.file(artifact), self.side, threads=threads)
+        runtime = self.runtime(artifact)(self.file(artifact), self.side, threads=threads)
+        if runtime.labels not in (None, self.labels):
+            runtime.close()
+            raise BundleError(
+                f"{artifact.name} answers for the classes {', '.join(runtime.labels or ())}, in this order, and its "
+                f"manifest names {', '.join(self.labels)}.",
+                remedy="Do not use the bundle as it is; export it again.",
+            )
+        return runtime
 
     def open_emulated(self, artifact: Artifact, processor: Processor) -> Runtime:
         """Prepares an artifact of this bundle to run on an emulated processor.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.class_names import KEY, from_text
 from runtimes.formats import Format
 from runtimes.vendor_output import hidden_output
 
@@ -67,6 +68,7 @@ class CoreAi(Runtime):
 
     name = "coreai"
     unloaded: Any = None
+    names: tuple[str, ...] | None = None
 
     def load(self) -> None:
         """Compiles the asset for the interpreter, in a temporary folder, and loads its function."""
@@ -77,6 +79,7 @@ class CoreAi(Runtime):
                 raise ValueError("it is not an asset of Core AI")
             asset = authoring.AIModelAsset.load(self.path)
             loop, stack = EventLoop(), AsyncExitStack()
+            self.names = from_text(asset.metadata.creator_defined_metadata.get(KEY))
             self.loop, self.unloaded = loop, weakref.finalize(self, unload, loop, stack)
             try:
                 model = loop.run(stack.enter_async_context(asset.executable()))
@@ -84,6 +87,11 @@ class CoreAi(Runtime):
             except BaseException:
                 self.close()  # now, since a finalizer might run on the loop's own thread and wait for itself
                 raise
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names in the metadata of the asset."""
+        return self.names
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""

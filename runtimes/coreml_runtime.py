@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.class_names import KEY, from_text
 from runtimes.coreml_evaluator.package_files import READER
 from runtimes.coreml_package import read_content
 from runtimes.formats import Format
@@ -16,8 +20,6 @@ from runtimes.vendor_output import hidden_output
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from runtimes.coreml_evaluator.program import Program
 
 TORCH = Package(module="torch", distribution="torch", purpose="evaluating Core ML packages", extra="coreml")
 
@@ -31,6 +33,11 @@ class CoreMl(Runtime):
         """Compiles the package; Core ML chooses between the CPU, the GPU and the Neural Engine."""
         with hidden_output():
             self.model = READER.load().models.MLModel(str(self.path))
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names in the metadata of the package."""
+        return from_text(self.model.user_defined_metadata.get(KEY))
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""
@@ -51,6 +58,7 @@ class CoreMlEvaluator(Runtime):
     """
 
     name = "coreml-evaluator"
+    precision: ClassVar = "fp16"
 
     def load(self) -> None:
         """Reads the program and computes whatever depends on constants alone."""
@@ -58,37 +66,56 @@ class CoreMlEvaluator(Runtime):
         TORCH.require()
         from runtimes.coreml_evaluator.program import Program
 
-        self.program = Program.load(self.path, "fp16")
+        self.program = Program.load(self.path, self.precision)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names in the metadata of the package."""
+        return from_text(self.program.metadata.get(KEY))
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
-        """Runs the images one by one."""
-        return self.evaluate(self.program, images)
+        """Runs the images one by one, as many at the same time as this runtime has threads.
 
-    def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
-        """Evaluates the package without rounding to float16, which would depend on the order of additions."""
-        from runtimes.coreml_evaluator.program import Program
+        Each image then has one thread: where several share an operation of microseconds, they wait for each other, on
+        a busy machine a hundred times as long as they compute.
+        """
+        import torch
 
-        return self.evaluate(Program.load(self.path, "fp32"), images)
+        before = torch.get_num_threads()
+        threads = self.threads or before
+        together = 1 if self.program.states else min(threads, len(images))
+        torch.set_num_threads(threads // together)
+        try:
+            with ThreadPoolExecutor(
+                together, initializer=torch.set_num_threads, initargs=(threads // together,)
+            ) as pool:
+                return concatenate(list(pool.map(self.run_one, images)))
+        finally:
+            torch.set_num_threads(before)
+
+    def run_one(self, image: NDArray[np.uint8]) -> Prediction:
+        """Runs one image."""
+        return prediction(self.program.run({INPUT_NAME: image}))
+
+    @contextmanager
+    def unrounded(self) -> Iterator[Runtime]:
+        """Yields what evaluates the package with every value in float32."""
+        yield UnroundedEvaluator(self.path, self.side, threads=self.threads)
 
     @property
     def rounds_to_half(self) -> bool:
         """Whether it may round: the program says what it declares in float16 only while it is evaluated."""
         return True
 
-    def evaluate(self, program: Program, images: NDArray[np.uint8]) -> Prediction:
-        """Runs a program on images one by one, with this runtime's number of threads."""
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
-        try:
-            return concatenate([prediction(program.run({INPUT_NAME: one})) for one in images])
-        finally:
-            torch.set_num_threads(before)
-
     def vendor_errors(self) -> tuple[type[Exception], ...]:
         """Returns the exceptions of PyTorch, which are all built in; those of operations are translated already."""
         return (RuntimeError, ValueError, TypeError)
+
+
+class UnroundedEvaluator(CoreMlEvaluator):
+    """Evaluates ``.mlpackage`` folders with every value in float32, whatever the package declares."""
+
+    precision = "fp32"
 
 
 def prediction(outputs: dict[str, Any]) -> Prediction:

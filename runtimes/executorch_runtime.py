@@ -9,6 +9,8 @@ from arbex.errors import BackendError
 from arbex.packages import Package
 from arbex.spec import OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.class_names import KEY as LABELS_METHOD
+from runtimes.class_names import from_text
 from runtimes.formats import Format
 from runtimes.vendor_output import hidden_output
 
@@ -68,6 +70,7 @@ class ExecuTorch(Runtime):
     name = "executorch"
     program: Any = None
     method: Any = None
+    names: tuple[str, ...] | None = None
 
     def load(self) -> None:
         """Loads the program and its method, and checks that its outputs are those of a bundle."""
@@ -81,11 +84,18 @@ class ExecuTorch(Runtime):
             checks = bindings.Verification.InternalConsistency
             self.program = bindings._load_program(str(self.path), program_verification=checks)
             self.method = self.program.load_method(FORWARD)
+            if LABELS_METHOD in map(self.program.get_method_name, range(self.program.num_methods())):
+                self.names = from_text(self.program.load_method(LABELS_METHOD)([])[0])
             names = self.program.load_method(NAMES_METHOD)([])[0].split(",")
         if tuple(names) != OUTPUT_NAMES:
             raise BackendError(
                 f"The outputs of {self.path} are {', '.join(names)}.", allowed=f"Allowed: {', '.join(OUTPUT_NAMES)}."
             )
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names that a method of the file returns."""
+        return self.names
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime, concatenate
+from runtimes.class_names import appended_labels
 from runtimes.formats import Format
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class LiteRt(Runtime):
         self.interpreter = package.load("interpreter").Interpreter(model_path=str(self.path), num_threads=self.threads)
         self.interpreter.allocate_tensors()
         self.signature = self.interpreter.get_signature_runner()
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names in the archive after the model."""
+        return appended_labels(self.path)
 
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the images one by one."""

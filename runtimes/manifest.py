@@ -154,6 +154,7 @@ class Manifest:
         preprocessing: How images become the input.
         artifacts: What can be run.
         provenance: Where they came from.
+        compute_capability: Compute capability of the NVIDIA GPU that compiles the ONNX files; empty for other devices.
         files: All files of the bundle except the manifest, by path.
     """
 
@@ -162,6 +163,7 @@ class Manifest:
     preprocessing: Preprocessing
     artifacts: tuple[Artifact, ...]
     provenance: Provenance
+    compute_capability: str = ""
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

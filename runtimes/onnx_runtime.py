@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime
+from runtimes.class_names import KEY, from_text
 from runtimes.formats import Format
 from runtimes.onnx_widening import holds_half, widened
 from runtimes.saturation import sums_saturate
@@ -52,17 +55,23 @@ class OnnxRuntime(Runtime):
         options, providers = session_options(self.threads), ["CPUExecutionProvider"]
         self.session = PACKAGE.load().InferenceSession(str(self.path), options, providers=providers)
 
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names in the metadata of the file."""
+        return from_text(self.session.get_modelmeta().custom_metadata_map.get(KEY))
+
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs the whole batch at once."""
         return Prediction(*self.session.run(list(OUTPUT_NAMES), {INPUT_NAME: images}))
 
-    def run_exactly(self, images: NDArray[np.uint8]) -> Prediction:
-        """Runs a copy of the file that holds everything in float32."""
+    @contextmanager
+    def unrounded(self) -> Iterator[Runtime]:
+        """Yields what runs a copy of the file that holds everything in float32."""
         with TemporaryDirectory() as folder:
             copy = Path(folder) / self.path.name
             copy.write_bytes(widened(self.path))
             with OnnxRuntime(copy, self.side, threads=self.threads) as runtime:
-                return runtime.run_all(images)
+                yield runtime
 
     @property
     def rounds_to_half(self) -> bool:

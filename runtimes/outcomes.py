@@ -7,6 +7,7 @@ from typing import Any
 
 from arbex.provenance import Provenance, Tradeoff
 from runtimes.emulation.processors import NATIVE
+from runtimes.engine_builds import EngineBuild
 from runtimes.evidence import Evidence
 from runtimes.parity import Parity
 
@@ -31,6 +32,7 @@ class ArtifactReport:
         evidence: What lies behind its figures, for reports; None if it did not run.
         program_kl: Mean KL to the answers of its program on the golden vectors, in nats; None if it did not run, or has
             no program of its own.
+        build: What the compiler of NVIDIA's GPUs makes of it; None if it is for other devices or was not compiled.
     """
 
     artifact: str
@@ -44,6 +46,7 @@ class ArtifactReport:
     parity: Parity | None = None
     evidence: Evidence | None = None
     program_kl: float | None = None
+    build: EngineBuild | None = None
 
     @property
     def passed(self) -> bool:

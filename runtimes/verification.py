@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from arbex.errors import ArbexError, BackendError, MissingPackageError
-from arbex.progress import SILENT, Reporter
+from arbex.errors import ArbexError, BackendError, BundleError, MissingPackageError
+from arbex.progress import SILENT, Reporter, Step, uncounted
 from runtimes.base import Prediction, Runtime
 from runtimes.bundle import Bundle
 from runtimes.comparison import Comparison
 from runtimes.comparison_images import ComparisonImages
+from runtimes.compilation import BuildCache, with_build
 from runtimes.decision import Decision, decide, decide_exactly
 from runtimes.deviation import deviation, exceeded
 from runtimes.emulation.processors import NATIVE, Processor
@@ -24,6 +23,7 @@ from runtimes.golden import Golden, changed_preprocessing, digest_golden
 from runtimes.manifest import Artifact, Thresholds
 from runtimes.outcomes import FAILED, NOT_EXECUTED, PASSED, UNDECIDED, ArtifactReport, BundleReport
 from runtimes.parity import Parity
+from runtimes.quiet_runs import run_quietly, run_unrounded
 from runtimes.vendor_output import hidden_output
 
 
@@ -103,16 +103,17 @@ def verify_executed(
             runtime = open_for(bundle, artifact, processor)
         with runtime:
             golden = bundle.golden().every(EMULATED_STEP if processor else 1)
-            found = check_golden(bundle, artifact, runtime, golden)
+            with report.bar(f"{row.title}: golden images", 2 * len(golden.images)) as step:
+                found = check_golden(bundle, artifact, runtime, golden, step)
             comparison, parity, decision = found.comparison, found.parity, decision + found.decision
             for images in sets:
                 with report.bar(row.title, len(images.images)) as step:
-                    comparison = images.compare(quietly(runtime.run_all), bundle.labels, step)
+                    comparison = images.compare(partial(run_quietly, runtime), bundle.labels, step)
                 parity = comparison.parity()
                 decision += decide_on(images, parity, artifact.thresholds)
     except MissingPackageError as error:
         return replace(row, why=str(error))
-    except BackendError as error:
+    except (BackendError, BundleError) as error:
         return replace(row, outcome=FAILED, why=str(error))
     return replace(
         row,
@@ -124,16 +125,6 @@ def verify_executed(
         evidence=comparison.evidence(),
         program_kl=found.program_kl,
     )
-
-
-def quietly(run: Callable[[NDArray[np.uint8]], Prediction]) -> Callable[[NDArray[np.uint8]], Prediction]:
-    """Returns a function that runs images without what the vendor's package prints."""
-
-    def call(images: NDArray[np.uint8]) -> Prediction:
-        with hidden_output():
-            return run(images)
-
-    return call
 
 
 def decide_on(images: ComparisonImages, parity: Parity, thresholds: Thresholds) -> Decision:
@@ -165,13 +156,25 @@ EMULATED_STEP: Final = 4
 """Of the golden images, every fourth runs on an emulated processor, since emulation is slow."""
 
 
-def check_golden(bundle: Bundle, artifact: Artifact, runtime: Runtime, golden: Golden) -> GoldenCheck:
-    """Compares an artifact's answers to golden images with PyTorch's, with its own at export, and its program's."""
-    answers = quietly(runtime.run_all)(golden.images)
+def check_golden(
+    bundle: Bundle, artifact: Artifact, runtime: Runtime, golden: Golden, step: Step = uncounted
+) -> GoldenCheck:
+    """Compares an artifact's answers to golden images with PyTorch's, with its own at export, and its program's.
+
+    Args:
+        bundle: Its bundle.
+        artifact: The artifact.
+        runtime: What runs it.
+        golden: Golden vectors.
+        step: Receives progress, up to twice the number of images, since some artifacts answer twice.
+    """
+    count = len(golden.images)
+    answers = run_quietly(runtime, golden.images, step)
     comparison = Comparison(bundle.labels)
     comparison.add(golden.expected, answers, images=golden.images)
     parity = comparison.parity()
-    exact, note = exact_answers(artifact, runtime, golden, answers)
+    exact, note = exact_answers(artifact, runtime, golden, answers, lambda done: step(count + done))
+    step(2 * count)
     changes = changed_answers(bundle, artifact, golden, runtime.name, exact) if exact else []
     program = golden.programs.get(artifact.precision)
     return GoldenCheck(
@@ -184,14 +187,14 @@ def check_golden(bundle: Bundle, artifact: Artifact, runtime: Runtime, golden: G
 
 
 def exact_answers(
-    artifact: Artifact, runtime: Runtime, golden: Golden, answers: Prediction
+    artifact: Artifact, runtime: Runtime, golden: Golden, answers: Prediction, step: Step
 ) -> tuple[Prediction | None, str]:
     """Returns the answers to compare with those at export, or None and why they cannot be compared."""
     if not (artifact.recorded and artifact.recorded.exact):
         return answers, ""
     try:
         if runtime.rounds_to_half:
-            return quietly(runtime.run_exactly)(golden.images), ""
+            return run_unrounded(runtime, golden.images, step), ""
     except MissingPackageError as error:
         return None, f"It was compared with PyTorch only, and not with its own answers at export. {error}"
     return None, "It was compared with PyTorch only: nothing here runs it without rounding to float16."
@@ -242,6 +245,7 @@ def verify_bundle(
     cache: ReportCache | None = None,
     processors: Sequence[Processor] = (),
     report: Reporter = SILENT,
+    builds: BuildCache | None = None,
 ) -> BundleReport:
     """Checks every artifact of an opened bundle, which is therefore intact.
 
@@ -251,6 +255,7 @@ def verify_bundle(
         cache: Reports on the same images, so that a file that several bundles share runs once. New ones are added.
         processors: Processors to emulate in addition to that of this machine, for the artifacts whose runtimes can.
         report: Receives progress.
+        builds: Builds of ONNX files for NVIDIA GPUs, to which new ones are added; None compiles nothing.
     """
     golden = bundle.golden()
     changed = changed_preprocessing(golden, bundle.side)
@@ -279,7 +284,8 @@ def verify_bundle(
                 if processor:
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
                 cache[key] = verify_executed(bundle, artifact, extra, processor, report)
-            reports.append(cache[key])
+            row = cache[key]
+            reports.append(row if processor or builds is None else with_build(row, bundle, artifact, builds))
     return BundleReport(bundle=str(bundle.path), artifacts=tuple(reports), provenance=bundle.manifest.provenance)
 
 

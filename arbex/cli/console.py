@@ -8,7 +8,7 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import click
 
 from arbex.progress import Reporter, Step
 
+SECONDS_BEFORE_BAR = 1.0
 SECONDS_PER_LINE = 30.0
 DATA_HELP = "Data set: PATH, LAYOUT:PATH or LAYOUT,OPTION=VALUE:PATH."
 
@@ -31,12 +32,36 @@ class Console(Reporter):
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
-        """Shows a bar on a terminal, otherwise a line every half minute."""
+        """Shows a bar on a terminal, otherwise a line every half minute; short work shows nothing."""
         if not sys.stderr.isatty():
             yield Lines(label, total).step
             return
-        with click.progressbar(length=total, label=f"{label:<28}", file=sys.stderr) as bar:
-            yield lambda done: bar.update(done - bar.pos)
+        with ExitStack() as stack:
+            yield Bar(label, total, stack).step
+
+
+class Bar:
+    """Progress as a bar, which appears when the work has taken a second."""
+
+    def __init__(self, label: str, total: int, stack: ExitStack) -> None:
+        """Starts the clock.
+
+        Args:
+            label: What is being done.
+            total: Number of steps.
+            stack: Ends the bar when the work ends.
+        """
+        self.label, self.total, self.stack, self.started = label, total, stack, time.monotonic()
+        self.bar: Any = None
+
+    def step(self, done: int) -> None:
+        """Shows how much is done, unless the work is short."""
+        if self.bar is None:
+            if time.monotonic() - self.started < SECONDS_BEFORE_BAR:
+                return
+            shown = click.progressbar(length=self.total, label=f"{self.label:<28}", file=sys.stderr)
+            self.bar = self.stack.enter_context(shown)
+        self.bar.update(done - self.bar.pos)
 
 
 class Lines:

@@ -143,6 +143,8 @@ def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> Non
             rows.append([name, a.artifact, where, STATES[a.outcome], *figures])
             if a.why:
                 notes.append(f"{name}/{a.title}: {a.why}")
+            if a.build:
+                notes.append(f"{name}/{a.title}: {a.build}")
     print_table(COLUMNS, rows)
     for note in dict.fromkeys(notes):
         click.echo(f"  {note}")

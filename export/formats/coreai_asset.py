@@ -13,6 +13,7 @@ from export.formats.base import Writer, refusals_of
 from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import ACCELERATOR
+from runtimes.class_names import KEY, to_text
 from runtimes.coreai_runtime import AIMODEL, MAIN
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class CoreAiAsset(Writer):
             )
             asset = converter.to_coreai()
             number_graphs(asset)
-            asset.save_asset(path)
+            saved = asset.save_asset(path)
+            saved.update_metadata(lambda metadata: metadata.set_custom(KEY, to_text(variant.labels)))
             settle_metadata(path)
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:

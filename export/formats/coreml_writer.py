@@ -14,6 +14,7 @@ from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.operators import HEAD
 from quantize.recipe import ACCELERATOR
+from runtimes.class_names import KEY, to_text
 from runtimes.coreml_evaluator.package_files import read_specification
 from runtimes.coreml_runtime import MLPACKAGE
 from runtimes.vendor_output import hidden_output
@@ -82,6 +83,7 @@ class CoreMlWriter(Writer):
                 pass_pipeline=exact_passes(ct),
                 skip_model_load=True,
             )
+            model.user_defined_metadata[KEY] = to_text(variant.labels)
             model.save(str(path))
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:

@@ -18,6 +18,8 @@ from export.formats.base import Writer, refusals_of
 from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import CPU
+from runtimes.class_names import KEY as LABELS_METHOD
+from runtimes.class_names import to_text
 from runtimes.executorch_runtime import NAMES_METHOD, PTE
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class ExecuTorchProgram(Writer):
             lowered = exir.to_edge_transform_and_lower(
                 torch.export.export(program, (example,)),
                 partitioner=[partitioner()],
-                constant_methods={NAMES_METHOD: ",".join(OUTPUT_NAMES)},
+                constant_methods={NAMES_METHOD: ",".join(OUTPUT_NAMES), LABELS_METHOD: to_text(variant.labels)},
             )
             path.write_bytes(lowered.to_executorch().buffer)
 

@@ -11,6 +11,7 @@ from export.formats.base import Writer, refusals_of
 from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import CPU
+from runtimes.class_names import append_labels
 from runtimes.litert_runtime import TFLITE
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class LiteRtModel(Writer):
             model.export(str(path))
             if variant.half:
                 halve_weights(path)
+        append_labels(path, variant.labels)
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
         """Returns the layers, with the types of their outputs."""

@@ -14,6 +14,7 @@ from export.formats.base import Writer, refusals_of
 from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import ACCELERATOR, CPU
+from runtimes.class_names import KEY, to_text
 from runtimes.onnx_runtime import ONNX
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ JETSON = Target(
     device="NVIDIA Jetson with TensorRT 10 or 11",
     recipe=ACCELERATOR,
     half=True,
+    compute_capability="8.7",
     usage="""On the device, compile the graph once; the engine is bound to this GPU and TensorRT version:
 
     trtexec --onnx={artifact} --stronglyTyped --saveEngine=model.engine \\
@@ -80,7 +82,8 @@ class OnnxGraph(Writer):
 
         program = variant.program()
         program = to_half(program) if variant.half else spell_out_prelus(flatten_linear_layers(program))
-        write_onnx(variant.with_input(program), variant.side, path, unsigned=variant.recipe.has_zero_points)
+        unsigned = variant.recipe.has_zero_points
+        write_onnx(variant.with_input(program), variant.side, path, unsigned=unsigned, labels=variant.labels)
 
     def read_operators(self, path: Path, variant: Variant) -> list[Operator]:
         """Returns the operators as ONNX Runtime optimizes them, or, in a file for TensorRT, as they are."""
@@ -127,7 +130,9 @@ def translations(unsigned: bool) -> dict[Any, Callable[..., Any]]:
     }
 
 
-def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = False) -> None:
+def write_onnx(
+    deployed: nn.Module, side: int, path: Path, *, unsigned: bool = False, labels: Sequence[str] = ()
+) -> None:
     """Writes a program as ONNX.
 
     Args:
@@ -135,6 +140,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
         side: S.
         path: The file to write.
         unsigned: Whether to store quantized activations as uint8.
+        labels: Class names for the metadata of the file.
 
     Raises:
         MissingPackageError: If onnx, onnxscript or onnxsim is not installed.
@@ -167,6 +173,7 @@ def write_onnx(deployed: nn.Module, side: int, path: Path, *, unsigned: bool = F
             "onnxsim changed the graph's results.", remedy="Report this with the architecture of the model."
         )
     separate_zero_points(simplified.graph)
+    onnx.helper.set_model_props(simplified, {KEY: to_text(labels)} if labels else {})
     onnx.save(simplified, str(path))
 
 

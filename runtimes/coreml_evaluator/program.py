@@ -74,6 +74,7 @@ class Program:
         images: Its inputs that are images, by name.
         states: Its states, which it keeps between runs, by name.
         outputs: Names of its outputs in order.
+        metadata: What the author of the package says about it, by key.
     """
 
     def __init__(
@@ -83,9 +84,11 @@ class Program:
         images: Mapping[str, ImageInput],
         states: Mapping[str, State],
         outputs: tuple[str, ...],
+        metadata: Mapping[str, str],
     ) -> None:
         """Takes the parts; ``load`` reads them from a package."""
         self.block, self.shapes, self.images, self.states, self.outputs = block, shapes, images, states, outputs
+        self.metadata = metadata
 
     @classmethod
     def load(cls, package: Path | str, precision: str = "fp32", function: str = "") -> Program:
@@ -129,6 +132,7 @@ class Program:
                 if found.type.WhichOneof("type") == "stateType"
             },
             tuple(found.name for found in described.output),
+            dict(description.metadata.userDefined),
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 class EmulatedRuntime(Runtime):
     """Runs an artifact in its runtime on an emulated processor, in a process of its own per call."""
+
+    batch = sys.maxsize  # starting the emulator takes longer than most batches
 
     def __init__(
         self, path: Path, side: int, *, runtime: type[Runtime], processor: Processor, environment: Environment
@@ -63,10 +66,6 @@ class EmulatedRuntime(Runtime):
                 )
             with np.load(out) as answers:
                 return Prediction(*(answers[field] for field in Prediction._fields))
-
-    def run_all(self, images: NDArray[np.uint8]) -> Prediction:
-        """Returns the answers for any number of images; starting the emulator takes longer than most batches."""
-        return self.run(images)
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
         """Returns what may be raised while a process starts."""

@@ -110,3 +110,14 @@ def test_threads_are_those_of_the_caller_afterwards(bundles: Path) -> None:
     with open_bundle(bundles / "iphone").open("fp32", threads=before + 1) as runtime:
         runtime.run(PIXELS[:1])
     assert torch.get_num_threads() == before
+
+
+def test_any_number_of_threads_gives_the_same_answers_in_the_same_order(bundles: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+    before = torch.get_num_threads()
+    opened = open_bundle(bundles / "iphone")
+    with opened.open("int8", threads=1) as one, opened.open("int8", threads=3) as three:
+        for alone, together in zip(one.run_all(images), three.run_all(images), strict=True):
+            np.testing.assert_array_equal(together, alone)
+            assert not np.array_equal(alone, alone[::-1])
+    assert torch.get_num_threads() == before

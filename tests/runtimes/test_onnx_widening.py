@@ -16,7 +16,9 @@ from runtimes.golden import Golden, pack_golden
 from runtimes.manifest import Recorded, Thresholds
 from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.onnx_widening import holds_half, widened
+from runtimes.quiet_runs import run_unrounded
 from runtimes.verification import verify_bundle
+from tests.arbex.test_prediction import Steps
 from tests.runtimes.miniature import ARTIFACT, SIDE, graph, seal, write_miniature
 from tests.runtimes.test_deviation import STRICT
 
@@ -53,7 +55,7 @@ def test_a_widened_file_rounds_nothing(tmp_path: Path) -> None:
     onnx.save(half_graph(), file)
     with OnnxRuntime(file, SIDE) as runtime:
         assert runtime.rounds_to_half
-        exact = runtime.run_exactly(IMAGES)
+        exact = run_unrounded(runtime, IMAGES)
     assert np.abs(exact.corrected - reference(IMAGES)).max() < 1e-6
     (tmp_path / "wide.onnx").write_bytes(widened(file))
     onnx.checker.check_model(str(tmp_path / "wide.onnx"), full_check=True)
@@ -65,7 +67,7 @@ def write_half(folder: Path, scale: float = 255.0) -> Path:
     write_miniature(folder)
     onnx.save(half_graph(), folder / ARTIFACT)
     with OnnxRuntime(folder / ARTIFACT, SIDE) as runtime:
-        before = runtime.run_exactly(IMAGES)
+        before = run_unrounded(runtime, IMAGES)
     onnx.save(half_graph(scale), folder / ARTIFACT)
     expected = Prediction(*(values.astype(np.float32) for values in before))
     golden = Golden(images=IMAGES, expected=expected, recorded={Path(ARTIFACT).name: before})
@@ -79,6 +81,12 @@ def test_a_small_mistake_in_a_file_of_float16_is_found(tmp_path: Path) -> None:
     assert verify_bundle(open_bundle(write_half(tmp_path / "good"))).passed
     (row,) = verify_bundle(open_bundle(write_half(tmp_path / "bad", scale=260.0))).artifacts
     assert "typical error" in row.why
+
+
+def test_progress_counts_both_answers_to_every_golden_image(tmp_path: Path) -> None:
+    steps = Steps()
+    verify_bundle(open_bundle(write_half(tmp_path / "good")), report=steps)
+    assert steps.steps == [16, 32, 48, 64, 64]
 
 
 def test_without_onnx_the_row_says_what_was_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
