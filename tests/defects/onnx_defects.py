@@ -11,17 +11,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from tests.defects.registry import Registry
+
 Defect: TypeAlias = Callable[[ModelProto], bool]
 """Puts a defect into a model; returns False if the model has no place for it."""
 
-DEFECTS: dict[str, Defect] = {}
+DEFECTS: Registry[Defect] = Registry()
 """Defects by name."""
-
-
-def defect(function: Defect) -> Defect:
-    """Registers a defect under its function's name."""
-    DEFECTS[function.__name__.replace("_", " ")] = function
-    return function
 
 
 def constant(model: ModelProto, name: str) -> TensorProto | None:
@@ -100,7 +96,7 @@ def add_constant(model: ModelProto, name: str, values: object, dtype: type = np.
     return name
 
 
-@defect
+@DEFECTS.register
 def a_zeroed_filter(model: ModelProto) -> bool:
     node = middle(model, "Conv")
     weight = weight_of(model, node) if node else None
@@ -115,32 +111,32 @@ def a_zeroed_filter(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def corrected_is_primary(model: ModelProto) -> bool:
     swap_outputs(model, "corrected", "primary")
     return True
 
 
-@defect
+@DEFECTS.register
 def primary_is_corrected(model: ModelProto) -> bool:
     swap_outputs(model, "primary", "corrected")
     return True
 
 
-@defect
+@DEFECTS.register
 def primary_rotated(model: ModelProto) -> bool:
     order = add_constant(model, "rotation", [1, 2, 3, 4, 5, 6, 0], np.int64)
     after(model, "primary", "Gather", order, axis=1)
     return True
 
 
-@defect
+@DEFECTS.register
 def confidence_is_zero(model: ModelProto) -> bool:
     after(model, "confidence", "Mul", add_constant(model, "nothing", 0.0))
     return True
 
 
-@defect
+@DEFECTS.register
 def confidence_inverted(model: ModelProto) -> bool:
     one = add_constant(model, "one", 1.0)
     after(model, "confidence", "Neg")
@@ -148,7 +144,7 @@ def confidence_inverted(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def channels_swapped(model: ModelProto) -> bool:
     order = add_constant(model, "order", [2, 1, 0], np.int64)
     node = next(node for node in model.graph.node if "image" in node.input and node.op_type == "Cast")
@@ -157,7 +153,7 @@ def channels_swapped(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def mean_shifted_by_5_percent(model: ModelProto) -> bool:
     offset = constant(model, "offset")
     if offset is None:
@@ -166,7 +162,7 @@ def mean_shifted_by_5_percent(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def deviation_off_by_2_percent(model: ModelProto) -> bool:
     scale, offset = constant(model, "scale"), constant(model, "offset")
     if scale is None or offset is None:
@@ -176,7 +172,7 @@ def deviation_off_by_2_percent(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def a_weight_transposed(model: ModelProto) -> bool:
     def is_square(node: NodeProto) -> bool:
         weight = weight_of(model, node)
@@ -205,22 +201,22 @@ def scale_off(model: ModelProto, factor: float, channels: int | None) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def a_channels_scale_off_by_2_percent(model: ModelProto) -> bool:
     return scale_off(model, 1.02, 1)
 
 
-@defect
+@DEFECTS.register
 def a_channels_scale_off_by_10_percent(model: ModelProto) -> bool:
     return scale_off(model, 1.1, 1)
 
 
-@defect
+@DEFECTS.register
 def a_weights_scales_off_by_10_percent(model: ModelProto) -> bool:
     return scale_off(model, 1.1, None)
 
 
-@defect
+@DEFECTS.register
 def a_zero_point_off_by_one(model: ModelProto) -> bool:
     def is_shifted(node: NodeProto) -> bool:
         zero = constant(model, node.input[2]) if len(node.input) > 2 else None
@@ -237,7 +233,7 @@ def a_zero_point_off_by_one(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def head_in_float16(model: ModelProto) -> bool:
     """Rounds what the head's exponentials and logarithms read."""
     for i, node in enumerate(list(nodes(model, "Exp", "Log"))):
@@ -248,7 +244,7 @@ def head_in_float16(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def epsilon_of_a_layer_norm(model: ModelProto) -> bool:
     node = middle(model, "LayerNormalization")
     if node is None:
@@ -259,7 +255,7 @@ def epsilon_of_a_layer_norm(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def a_bias_dropped(model: ModelProto) -> bool:
     node = middle(model, "Conv", where=lambda node: len(node.input) == 3)
     bias = constant(model, node.input[2]) if node else None
@@ -272,7 +268,7 @@ def a_bias_dropped(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def a_position_bias_shifted(model: ModelProto) -> bool:
     tensors = [t for t in model.graph.initializer if "position_bias" in t.name and len(t.dims) == 4]
     if not tensors:
@@ -283,7 +279,7 @@ def a_position_bias_shifted(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def answers_of_a_batch_permuted(model: ModelProto) -> bool:
     start, end, step = (add_constant(model, name, [v], np.int64) for name, v in (("s", -1), ("e", -(2**31)), ("t", -1)))
     axis = add_constant(model, "a", [0], np.int64)
@@ -291,7 +287,7 @@ def answers_of_a_batch_permuted(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def an_anchor_lost(model: ModelProto) -> bool:
     tensors = [t for t in model.graph.initializer if "anchors" in t.name]
     if not tensors:
@@ -306,7 +302,7 @@ def an_anchor_lost(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def an_activation_replaced(model: ModelProto) -> bool:
     """Turns a ReLU into a leaky one: as GELU for its approximation, a function that is almost the same."""
 
@@ -322,7 +318,7 @@ def an_activation_replaced(model: ModelProto) -> bool:
     return True
 
 
-@defect
+@DEFECTS.register
 def labels_rotated(model: ModelProto) -> bool:
     """Answers in another order of the classes."""
     order = add_constant(model, "labels", [1, 2, 3, 4, 5, 6, 0], np.int64)
@@ -346,11 +342,11 @@ def reorder(model: ModelProto) -> None:
     model.graph.node.extend(done)
 
 
-def inject(source: Path, out: Path, name: str) -> bool:
-    """Writes a file with a defect; returns False if the file has no place for it."""
-    model = onnx.load(source)
+def inject(path: Path, name: str) -> bool:
+    """Puts a defect into a file, in place; returns False if it has no place for it."""
+    model = onnx.load(path)
     if not DEFECTS[name](model):
         return False
     reorder(model)
-    onnx.save(model, out)
+    onnx.save(model, path)
     return True
