@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from quantize.operators import CONVOLUTION, LINEAR
+from quantize.operators import ATTENTION, CONVOLUTION, LINEAR
 from tests.defects.registry import Registry
 
 SHORTEST = 6
@@ -116,6 +116,15 @@ class Stored:
         unit = by_channel.astype(np.float64) * np.float64(np.float32(step))
         return Layer(str(node.target), value_of(self.program, str(stored.target)), by_channel, bias, unit)
 
+    def attention_bias(self) -> Array | None:
+        """Returns what the first attention adds to its scores, which holds the position bias of a window."""
+        for node in self.program.graph.nodes:
+            if str(node.target) == ATTENTION:
+                for mask in node.all_input_nodes[3:]:
+                    source = mask.all_input_nodes[0] if str(mask.target) == DEQUANTIZE_CHANNELS else mask
+                    return value_of(self.program, str(source.target))
+        return None
+
     def parameter(self, word: str) -> Array | None:
         """Returns the first parameter or buffer whose name holds a word."""
         name = next((name for name in self.program.state_dict() if word in name), None)
@@ -212,10 +221,16 @@ def an_anchor_lost(stored: Stored) -> list[Change]:
 
 
 @DEFECTS.register
-def the_last_layer_s_rows_rotated(stored: Stored) -> list[Change]:
+def the_last_layer_rotated(stored: Stored) -> list[Change]:
     layer = stored.layers(LINEAR)[-1]
     tensors = [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
     return [Change(tensor, np.roll(tensor, 1, axis=0)) for tensor in tensors]
+
+
+@DEFECTS.register
+def a_position_bias_shifted(stored: Stored) -> list[Change]:
+    bias = stored.attention_bias()
+    return [Change(bias, np.roll(bias, 1, axis=-1))] if bias is not None else []
 
 
 @DEFECTS.register

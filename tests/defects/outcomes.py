@@ -1,0 +1,67 @@
+"""What golden vectors make of each defect in each file, and the table of it in docs/verification.md::
+
+python -m tests.defects.outcomes
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.defects import coreml_defects, executorch_defects, litert_defects, onnx_defects, stored_tensors
+
+FOUND, NO_PLACE, NO_EFFECT, NOT_FOUND = "found", "no place", "no effect", "**not found**"
+
+ONNX_FILES: Final = ("cpu/fp32", "cpu/int8", "jetson/fp16", "jetson/int8")
+"""Targets and precisions. Files for the Jetson and the iPhone compute in float16 wherever they do not in integers."""
+
+LARGE: Final = ("channels swapped", "mean shifted by 5 percent", "a weight transposed", "the last layer rotated")
+"""Defects that show in Core AI as well. Its interpreter rounds to float16 and is held to what other processors may make
+of that; and it is slow."""
+
+COMPUTED: Final = "a position bias shifted"
+"""A defect of a tensor that LiteRT's converter stores in a form of its own."""
+
+DEFECTS: Final = {
+    **{file: tuple(onnx_defects.DEFECTS) for file in ONNX_FILES},
+    "android/int8": (*(name for name in stored_tensors.DEFECTS if name != COMPUTED), *litert_defects.DEFECTS),
+    "executorch/int8": (*stored_tensors.DEFECTS, *executorch_defects.DEFECTS),
+    "iphone/int8": tuple(dict.fromkeys((*stored_tensors.DEFECTS, *coreml_defects.DEFECTS))),
+    "coreai/int8": LARGE,
+}
+"""Defects by file."""
+
+EXCEPTIONS: Final = {
+    ("cpu/fp32", "a zero point off by one"): NO_PLACE,
+    ("jetson/fp16", "a zero point off by one"): NO_PLACE,
+    # The zero point of the next quantization cuts off whatever is below zero.
+    ("cpu/int8", "an activation replaced"): NO_EFFECT,
+    # These files are compared with everything in float32, the head included.
+    ("jetson/fp16", "head in float16"): NOT_FOUND,
+    ("jetson/int8", "head in float16"): NOT_FOUND,
+    ("iphone/int8", "head in float16"): NOT_FOUND,
+}
+"""Outcomes other than ``FOUND``."""
+
+
+def outcome(file: str, name: str) -> str:
+    """Returns what is made of a defect in a file; empty if it is not put into such a file."""
+    return EXCEPTIONS.get((file, name), FOUND) if name in DEFECTS[file] else ""
+
+
+def table() -> str:
+    """Returns the outcomes as a table in Markdown, a row per defect."""
+    names = dict.fromkeys(name for known in DEFECTS.values() for name in known)
+    rows = [["defect", *(f"`{file}`" for file in DEFECTS)], ["---"] * (1 + len(DEFECTS))]
+    rows += [[name, *(outcome(file, name) for file in DEFECTS)] for name in names]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def counts() -> dict[str, int]:
+    """Returns how many pairs of a defect and a file have each outcome."""
+    found = [outcome(file, name) for file, names in DEFECTS.items() for name in names]
+    return {kind: found.count(kind) for kind in (FOUND, NO_PLACE, NO_EFFECT, NOT_FOUND)}
+
+
+if __name__ == "__main__":
+    print(table())
+    print(counts())
