@@ -303,6 +303,7 @@ def verify(
     reference: AnyPath | None = None,
     backbone: Backbone | str | None = None,
     cpu: Sequence[str] = (),
+    explain: bool = False,
     compare: AnyPath | None = None,
     report: Reporter = SILENT,
 ) -> Verification:
@@ -320,6 +321,7 @@ def verify(
         reference: Run to compare with; by default the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         cpu: Names of processors to emulate in addition to that of this machine; ``all`` stands for every one.
+        explain: Whether to find, for each artifact that fails, the first operator at which it parts from its program.
         compare: What ``arbex verify --json`` printed before; the outcome also says what changed since.
         report: Receives progress.
 
@@ -330,7 +332,7 @@ def verify(
         InputError: If a bundle does not exist, images or run cannot be used, or limits are given without images.
         UnsupportedError: If a processor is not known, or cannot be emulated.
         BackendError: If an emulator is not set up.
-        MissingPackageError: If ``data`` is given and torch is not installed.
+        MissingPackageError: If ``data`` or ``explain`` is given and torch is not installed.
     """
     from export.verification import VerificationRequest
     from export.verification import verify as check
@@ -348,6 +350,7 @@ def verify(
         reference=Path(reference) if reference else None,
         backbone=backbone,
         processors=find_processors(cpu),
+        explain=explain,
         earlier=Path(compare) if compare else None,
     )
     return check(request, report=report)

@@ -14,6 +14,7 @@ from arbex.provenance import Provenance
 from export.bundle_writer import copy_artifact, seal_bundle, write_archive
 from export.lowering import Lowering
 from export.plan import PlannedBundle
+from export.ranges_file import write_ranges
 from export.recording import Recorder
 from export.replacement import check_replaceable
 from runtimes.bundle import open_bundle
@@ -63,6 +64,8 @@ class Bundler:
                 provenance=self.provenance_for(bundle),
                 compute_capability=bundle.target.compute_capability,
             )
+            if "int8" in bundle.precisions:
+                write_ranges(folder, self.lowering.programs.ranges)
             seal_bundle(folder, manifest, bundle.target, recorder.golden)
             outcome = self.check(folder, out, report)
         report.line(f"{bundle.target.name}: {out}")

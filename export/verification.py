@@ -23,6 +23,7 @@ from runtimes.emulation.processors import Processor
 from runtimes.limits import LIFTED, SHORTHANDS, Limits
 from runtimes.outcomes import BundleReport, Verification
 from runtimes.registry import default_environment
+from runtimes.vendor_output import hidden_output
 from runtimes.verification import ReportCache, broken_bundle, verify_bundle
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class VerificationRequest:
         reference: Run to compare with; None stands for the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         processors: Processors to emulate in addition to that of this machine.
+        explain: Whether to find the operator at which an artifact that fails parts from its program.
         earlier: What ``arbex verify --json`` printed before, to compare with; None compares with nothing.
     """
 
@@ -56,6 +58,7 @@ class VerificationRequest:
     reference: Path | None = None
     backbone: Backbone | str | None = None
     processors: Sequence[Processor] = ()
+    explain: bool = False
     earlier: Path | None = None
 
 
@@ -70,7 +73,7 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
         InputError: If limits of images are given without images, or the earlier verification cannot be read.
         BackendError: If an emulator is not set up.
         RunError, DataError: If the reference or the images cannot be used.
-        MissingPackageError: If the request has images and torch is not installed.
+        MissingPackageError: If the request has images, or asks for explanations, and torch is not installed.
     """
     refuse_limits_without_images(request)
     for processor in request.processors:
@@ -133,7 +136,14 @@ class Verifier:
             return broken_bundle(str(path), error)
         extra = [self.comparison_images(bundle)] if self.request.data else []
         cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side), {})
-        return verify_bundle(bundle, extra, cache, self.request.processors, self.report, self.builds)
+        found = verify_bundle(bundle, extra, cache, self.request.processors, self.report, self.builds)
+        if self.request.explain and not found.passed:
+            model = reference_model(bundle, self.request)
+            with hidden_output():  # torchao warns while it is imported
+                from export.explaining import explained
+            self.report.line(f"{path}: looking for the first difference")
+            return explained(found, bundle, model)
+        return found
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:
         """Returns the images to compare on, with the limits of the request."""

@@ -7,13 +7,13 @@ modules of runtimes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from arbex.errors import ArbexError, BackendError, InputError, reason
+from arbex.errors import ArbexError, BackendError, InputError, UnsupportedError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,12 +49,14 @@ class Runtime(ABC):
 
     Attributes:
         name: Name of the runtime, as reports show it.
+        fuses: Whether it computes several operators at once, so that ``values`` lacks those between them.
         batch: Number of images that ``run_all`` runs at a time.
         side: Side of the input in pixels.
     """
 
     name: str
     batch: int = BATCH
+    fuses: bool = False
 
     def __init__(self, path: Path, side: int, *, threads: int | None = None) -> None:
         """Loads an artifact.
@@ -153,6 +155,25 @@ class Runtime(ABC):
             MissingPackageError: If it takes a package to tell, and that is not installed.
         """
         return False
+
+    def values(self, image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """Returns everything that the file computes for an image, by the names that it gives to values.
+
+        The outputs are among them, under the names that bundles have for them.
+
+        Values in 8 bits are returned as the numbers that they stand for. Constants may be among them.
+
+        Args:
+            image: uint8 RGB ``[1, S, S, 3]``.
+
+        Raises:
+            UnsupportedError: If the runtime keeps them to itself.
+            MissingPackageError: If it needs a package that is not installed.
+        """
+        raise UnsupportedError(
+            f"{self.name} does not show the values inside {self.path.name}.",
+            remedy="Look for the difference in the ONNX, LiteRT or Core ML file of the same run.",
+        )
 
     def close(self) -> None:
         """Releases what the runtime holds; most release everything with the object."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -96,6 +96,11 @@ class CoreMlEvaluator(Runtime):
     def run_one(self, image: NDArray[np.uint8]) -> Prediction:
         """Runs one image."""
         return prediction(self.program.run({INPUT_NAME: image}))
+
+    def values(self, image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """Returns everything that the package computes for an image; see ``Runtime.values``."""
+        with self.translated("cannot run"):
+            return self.program.values({INPUT_NAME: image[0]})
 
     @contextmanager
     def unrounded(self) -> Iterator[Runtime]:

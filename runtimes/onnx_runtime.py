@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +14,7 @@ from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from runtimes.base import Prediction, Runtime
 from runtimes.class_names import KEY, from_text
 from runtimes.formats import Format
+from runtimes.onnx_values import values_of
 from runtimes.onnx_widening import holds_half, widened
 from runtimes.saturation import sums_saturate
 
@@ -77,6 +78,11 @@ class OnnxRuntime(Runtime):
     def rounds_to_half(self) -> bool:
         """Whether the file holds numbers in float16."""
         return holds_half(self.path)
+
+    def values(self, image: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """Returns everything that the file computes for an image; see ``Runtime.values``."""
+        with self.translated("cannot run"):
+            return values_of(self.path, image)
 
     def vendor_errors(self) -> tuple[type[Exception], ...]:
         """Returns ONNX Runtime's exceptions, which have no common base but Exception, and those of its bindings."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from arbex.provenance import Provenance, Tradeoff
+from runtimes.difference import Difference
 from runtimes.emulation.processors import NATIVE
 from runtimes.engine_builds import EngineBuild
 from runtimes.evidence import Evidence
@@ -32,6 +33,7 @@ class ArtifactReport:
         evidence: What lies behind its figures, for reports; None if it did not run.
         program_kl: Mean KL to the answers of its program on the golden vectors, in nats; None if it did not run, or has
             no program of its own.
+        first_difference: Where it parts from its program, if it failed and that was asked for and found.
         build: What the compiler of NVIDIA's GPUs makes of it; None if it is for other devices or was not compiled.
     """
 
@@ -47,6 +49,7 @@ class ArtifactReport:
     evidence: Evidence | None = None
     program_kl: float | None = None
     build: EngineBuild | None = None
+    first_difference: Difference | None = None
 
     @property
     def passed(self) -> bool:
@@ -57,6 +60,11 @@ class ArtifactReport:
     def title(self) -> str:
         """The artifact's file name and, if it was emulated, the processor."""
         return self.artifact if self.cpu == NATIVE else f"{self.artifact} on {self.cpu}"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should read beside the figures: why, where, and what a compiler says."""
+        return tuple(str(remark) for remark in (self.why, self.first_difference, self.build) if remark)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as one flat object, the figures of the comparison included."""

@@ -49,6 +49,9 @@ STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "
     help="Also run ONNX and LiteRT files as this processor does; repeatable. arbex emulators sets it up.",
 )
 @click.option(
+    "--explain", is_flag=True, help="Find the first operator at which an artifact that fails parts from its program."
+)
+@click.option(
     "--compare", type=PATH, metavar="OLD.json", help="Show what changed since an earlier run's --json output."
 )
 @click.option(
@@ -74,6 +77,7 @@ def verify(
     reference: Path | None,
     backbone: str | None,
     cpu: tuple[str, ...],
+    explain: bool,
     compare: Path | None,
     report_files: tuple[Path, ...],
     as_json: bool,
@@ -101,6 +105,7 @@ def verify(
         reference=reference,
         backbone=backbone,
         cpu=cpu,
+        explain=explain,
         compare=compare,
         report=console,
     )
@@ -141,10 +146,7 @@ def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> Non
                 ]
             where = a.runtime if a.cpu == NATIVE else f"{a.runtime}, {a.cpu}"
             rows.append([name, a.artifact, where, STATES[a.outcome], *figures])
-            if a.why:
-                notes.append(f"{name}/{a.title}: {a.why}")
-            if a.build:
-                notes.append(f"{name}/{a.title}: {a.build}")
+            notes += [f"{name}/{a.title}: {remark}" for remark in a.remarks]
     print_table(COLUMNS, rows)
     for note in dict.fromkeys(notes):
         click.echo(f"  {note}")

@@ -148,17 +148,23 @@ class Block:
         own |= {output.name for step in self.steps for output in step.outputs}
         return set(self.outputs).union(*(step.reads for step in self.steps)) - own
 
-    def run(self, *given: Value, outer: Mapping[str, Value] | None = None) -> list[Value]:
+    def run(
+        self, *given: Value, outer: Mapping[str, Value] | None = None, seen: dict[str, Value] | None = None
+    ) -> list[Value]:
         """Returns the results.
 
         Args:
             given: A value per input.
             outer: Values of the blocks around it.
+            seen: Receives all values, those of blocks inside left out.
         """
         names = (declared.name for declared in self.inputs)
         values = {**(outer or {}), **self.constants, **dict(zip(names, given, strict=True))}
         for step in self.steps:
-            values.update(step.compute(values))
+            computed = step.compute(values)
+            values.update(computed)
+            if seen is not None:
+                seen.update(computed)
             for name in step.released:
                 del values[name]
         return [values[name] for name in self.outputs]

@@ -9,14 +9,14 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from arbex.checks import check_name
 from arbex.errors import InputError
 from runtimes.coreml_evaluator.package_files import read_specification
 from runtimes.coreml_evaluator.plan import Block, Planner, check_operations
-from runtimes.coreml_evaluator.values import State, dimensions_of, shape_of
+from runtimes.coreml_evaluator.values import State, Value, dimensions_of, shape_of
 
 Shape: TypeAlias = tuple[int | None, ...]
 
@@ -151,16 +151,27 @@ class Program:
             InputError: If an input is missing, not known, or has another shape.
             BackendError: If an operation fails.
         """
+        results = dict(zip(self.block.outputs, self.run_block(inputs), strict=True))
+        return {name: to_array(results[name]) for name in self.outputs}
+
+    def values(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float32]]:
+        """Returns every tensor of floats that the program computes from some inputs, by name; arguments as ``run``."""
+        seen: dict[str, Value] = {}
+        self.run_block(inputs, seen)
+        floats = {
+            name: value for name, value in seen.items() if isinstance(value, Tensor) and value.is_floating_point()
+        }
+        return {name: value.float().numpy() for name, value in floats.items()}
+
+    @torch.inference_mode()
+    def run_block(self, inputs: Mapping[str, ArrayLike], seen: dict[str, Value] | None = None) -> list[Value]:
+        """Returns the results of the program's block, and all values in ``seen``."""
         if set(inputs) != set(self.inputs):
             raise InputError(
                 f"The inputs are {', '.join(sorted(inputs)) or 'none'}.", allowed=f"Allowed: {', '.join(self.inputs)}."
             )
-        with torch.inference_mode():
-            given = [
-                self.states.get(d.name) or d.cast(self.to_tensor(d.name, inputs[d.name])) for d in self.block.inputs
-            ]
-            results = dict(zip(self.block.outputs, self.block.run(*given), strict=True))
-        return {name: to_array(results[name]) for name in self.outputs}
+        given = [self.states.get(d.name) or d.cast(self.to_tensor(d.name, inputs[d.name])) for d in self.block.inputs]
+        return self.block.run(*given, seen=seen)
 
     def to_tensor(self, name: str, value: ArrayLike) -> Tensor:
         """Returns an input as the program takes it."""

@@ -18,7 +18,7 @@ def to_junit(outcome: Verification) -> str:
         for a in bundle.artifacts:
             case = ElementTree.SubElement(suite, "testcase", classname=bundle.bundle, name=a.title)
             if a.outcome in (FAILED, UNDECIDED):
-                ElementTree.SubElement(case, "failure", type=a.outcome, message=a.why)
+                ElementTree.SubElement(case, "failure", type=a.outcome, message=" ".join(a.remarks))
             elif a.outcome == NOT_EXECUTED:
                 ElementTree.SubElement(case, "skipped", message=a.why)
         cases = suite.findall("testcase")

@@ -22,7 +22,7 @@ def to_markdown(outcome: Verification) -> str:
             reasons.append(f"- {name}: {escaped(bundle.why)}")
         for a in bundle.artifacts:
             lines.append(table_row(name, a.title, a.runtime, SIGNS[a.outcome], *summary(a)))
-            reasons += [f"- {name}/{a.title}: {escaped(a.why)}"] if a.why else []
+            reasons += [f"- {name}/{a.title}: {escaped(remark)}" for remark in a.remarks]
         if bundle.sensitivity:
             count, trial = len(bundle.sensitivity.restored), bundle.sensitivity.trials[-1]
             reasons.append(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from quantize.operators import ATTENTION, CONVOLUTION, LINEAR
+from export.explanation import module_of
+from quantize.operators import ATTENTION, CONVOLUTION, HEAD, LINEAR
 from tests.defects.registry import Registry
 
 SHORTEST = 6
@@ -34,11 +35,13 @@ class Change:
     Attributes:
         before: As it should be.
         after: With the defect.
+        module: Path of the module that computes with it.
         unit: What one step is worth where the tensor is stored as int32, by channel; None if it never is.
     """
 
     before: Array
     after: Array
+    module: str
     unit: Array | None = None
 
 
@@ -52,6 +55,7 @@ class Layer:
         scales: Scales of the weight by channel; None if it is float32.
         bias: Its bias; None if it has none.
         unit: What one step of a bias in int32 is worth, by channel; None if the layer is not quantized.
+        module: Path of its module.
     """
 
     kind: str
@@ -59,6 +63,7 @@ class Layer:
     scales: Array | None
     bias: Array | None
     unit: Array | None
+    module: str
 
 
 Defect: TypeAlias = Callable[["Stored"], list[Change]]
@@ -106,7 +111,9 @@ class Stored:
         assert isinstance(weight, Node)
         bias = value_of(self.program, str(rest[0].target)) if rest and isinstance(rest[0], Node) else None
         if str(weight.target) != DEQUANTIZE_CHANNELS:
-            return Layer(str(node.target), value_of(self.program, str(weight.target)), None, bias, None)
+            return Layer(
+                str(node.target), value_of(self.program, str(weight.target)), None, bias, None, module_of(node)
+            )
         stored, scales = weight.args[:2]
         assert isinstance(stored, Node)
         assert isinstance(scales, Node)
@@ -114,28 +121,20 @@ class Stored:
         step = source.args[1]
         assert isinstance(step, float)
         unit = by_channel.astype(np.float64) * np.float64(np.float32(step))
-        return Layer(str(node.target), value_of(self.program, str(stored.target)), by_channel, bias, unit)
+        return Layer(
+            str(node.target), value_of(self.program, str(stored.target)), by_channel, bias, unit, module_of(node)
+        )
 
-    def attention_bias(self) -> Array | None:
-        """Returns what the first attention adds to its scores, which holds the position bias of a window."""
-        for node in self.program.graph.nodes:
-            if str(node.target) == ATTENTION:
-                for mask in node.all_input_nodes[3:]:
-                    source = mask.all_input_nodes[0] if str(mask.target) == DEQUANTIZE_CHANNELS else mask
-                    return value_of(self.program, str(source.target))
-        return None
-
-    def parameter(self, word: str) -> Array | None:
-        """Returns the first parameter or buffer whose name holds a word."""
-        name = next((name for name in self.program.state_dict() if word in name), None)
-        return None if name is None else value_of(self.program, name)
+    def parameter(self, word: str) -> str | None:
+        """Returns the name of the first parameter or buffer that holds a word."""
+        return next((name for name in self.program.state_dict() if word in name), None)
 
 
-def edited(before: Array, edit: Callable[[NDArray[np.float64]], object]) -> Change:
+def edited(before: Array, edit: Callable[[NDArray[np.float64]], object], module: str) -> Change:
     """Returns the change that a function makes to a copy of a tensor, in place."""
     after = before.astype(np.float64)
     edit(after)
-    return Change(before, after.astype(before.dtype))
+    return Change(before, after.astype(before.dtype), module)
 
 
 def zero_first(values: NDArray[np.float64]) -> None:
@@ -145,31 +144,31 @@ def zero_first(values: NDArray[np.float64]) -> None:
 @DEFECTS.register
 def a_zeroed_filter(stored: Stored) -> list[Change]:
     layer = stored.middle(CONVOLUTION)
-    return [edited(layer.weight, zero_first)] if layer else []
+    return [edited(layer.weight, zero_first, layer.module)] if layer else []
 
 
 @DEFECTS.register
 def channels_swapped(stored: Stored) -> list[Change]:
     """Swaps red and blue where the first convolution of each branch reads them."""
     first = [layer for layer in stored.layers(CONVOLUTION) if layer.weight.shape[1] == 3]
-    return [Change(layer.weight, layer.weight[:, ::-1]) for layer in first]
+    return [Change(layer.weight, layer.weight[:, ::-1], layer.module) for layer in first]
 
 
 @DEFECTS.register
 def mean_shifted_by_5_percent(stored: Stored) -> list[Change]:
-    return [edited(value_of(stored.stage, "offset"), lambda values: np.multiply(values, 1.05, out=values))]
+    return [edited(value_of(stored.stage, "offset"), lambda values: np.multiply(values, 1.05, out=values), "")]
 
 
 @DEFECTS.register
 def deviation_off_by_2_percent(stored: Stored) -> list[Change]:
     tensors = [value_of(stored.stage, name) for name in ("offset", "scale")]
-    return [edited(tensor, lambda values: np.divide(values, 1.02, out=values)) for tensor in tensors]
+    return [edited(tensor, lambda values: np.divide(values, 1.02, out=values), "") for tensor in tensors]
 
 
 @DEFECTS.register
 def a_weight_transposed(stored: Stored) -> list[Change]:
     layer = stored.middle(LINEAR, lambda layer: layer.weight.shape[0] == layer.weight.shape[1])
-    return [Change(layer.weight, layer.weight.T)] if layer else []
+    return [Change(layer.weight, layer.weight.T, layer.module)] if layer else []
 
 
 def scales_off(stored: Stored, factor: float, channels: int | None) -> list[Change]:
@@ -181,7 +180,7 @@ def scales_off(stored: Stored, factor: float, channels: int | None) -> list[Chan
     def multiply(values: NDArray[np.float64]) -> None:
         values[:channels] *= factor
 
-    return [edited(layer.weight if layer.scales is None else layer.scales, multiply)]
+    return [edited(layer.weight if layer.scales is None else layer.scales, multiply, layer.module)]
 
 
 @DEFECTS.register
@@ -204,39 +203,47 @@ def a_bias_dropped(stored: Stored) -> list[Change]:
     layer = stored.middle(CONVOLUTION, lambda layer: layer.bias is not None)
     if layer is None or layer.bias is None:
         return []
-    return [Change(layer.bias, np.zeros_like(layer.bias), unit=layer.unit)]
+    return [Change(layer.bias, np.zeros_like(layer.bias), layer.module, unit=layer.unit)]
 
 
 @DEFECTS.register
 def an_anchor_lost(stored: Stored) -> list[Change]:
-    anchors = stored.parameter("anchors")
-    if anchors is None:
+    name = stored.parameter("anchors")
+    if name is None:
         return []
 
     def lose(values: NDArray[np.float64]) -> None:
         flat = values.reshape(-1, values.shape[-1])
         flat[1] = flat[0]
 
-    return [edited(anchors, lose)]
+    return [edited(value_of(stored.program, name), lose, HEAD)]
 
 
 @DEFECTS.register
 def the_last_layer_rotated(stored: Stored) -> list[Change]:
     layer = stored.layers(LINEAR)[-1]
     tensors = [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
-    return [Change(tensor, np.roll(tensor, 1, axis=0)) for tensor in tensors]
+    return [Change(tensor, np.roll(tensor, 1, axis=0), HEAD) for tensor in tensors]
 
 
 @DEFECTS.register
 def a_position_bias_shifted(stored: Stored) -> list[Change]:
-    bias = stored.attention_bias()
-    return [Change(bias, np.roll(bias, 1, axis=-1))] if bias is not None else []
+    attention = next((node for node in stored.program.graph.nodes if str(node.target) == ATTENTION), None)
+    if attention is None or len(attention.all_input_nodes) < 4:
+        return []
+    mask = attention.all_input_nodes[3]
+    source = mask.all_input_nodes[0] if str(mask.target) == DEQUANTIZE_CHANNELS else mask
+    bias = value_of(stored.program, str(source.target))
+    return [Change(bias, np.roll(bias, 1, axis=-1), module_of(attention))]
 
 
 @DEFECTS.register
 def a_norm_s_weight_halved(stored: Stored) -> list[Change]:
-    weight = stored.parameter("norm_mlp.weight")
-    return [edited(weight, lambda values: np.divide(values, 2, out=values))] if weight is not None else []
+    name = stored.parameter("norm_mlp.weight")
+    if name is None:
+        return []
+    weight, module = value_of(stored.program, name), name.removesuffix(".weight")
+    return [edited(weight, lambda values: np.divide(values, 2, out=values), module)]
 
 
 def stored_forms(change: Change) -> Iterator[tuple[bytes, bytes]]:

@@ -34,6 +34,7 @@ VALUE: dict[str, Any] = {
         {"name": "confidence", "dtype": "float32", "shape": ["batch"]},
     ],
     "target": "cpu",
+    "compute_capability": "",
     "labels": ["anger", "fear"],
     "preprocessing": {"image_size": 64, "mean": [0.5, 0.25, 0.125], "std": [1.0, 0.5, 0.25], "resize": "bilinear"},
     "artifacts": [

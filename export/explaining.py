@@ -1,0 +1,111 @@
+"""Explaining why artifacts of a bundle fail: each is compared with its program, operator by operator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from arbex.errors import BackendError, UnsupportedError
+from export.channel_equalization import equalize_channels
+from export.explanation import first_difference
+from export.programs import Programs
+from export.ranges_file import read_ranges
+from export.registry import choose_targets
+from export.trace import InputStage, trace
+from runtimes.base import Prediction
+from runtimes.bundle import Bundle
+from runtimes.difference import Difference
+from runtimes.golden import Golden
+from runtimes.manifest import Artifact
+from runtimes.outcomes import FAILED, ArtifactReport, BundleReport
+from runtimes.quiet_runs import run_quietly
+from runtimes.vendor_output import hidden_output
+
+if TYPE_CHECKING:
+    from arbex.models import ExpressionClassifier
+
+NO_DIFFERENCE = (
+    "Every operator computes what its program computes, so that the file is right and INT8 costs what it does: "
+    "calibrate on other images, or export with --max-kl, which keeps the operators in float that cost the most."
+)
+
+
+def explained(report: BundleReport, bundle: Bundle, model: ExpressionClassifier) -> BundleReport:
+    """Returns the report of a bundle with the first operator at which each failed artifact parts from its program.
+
+    Args:
+        report: The report.
+        bundle: The bundle.
+        model: The model that it was exported from.
+
+    Raises:
+        BundleError: If the bundle lacks what its INT8 program is made from.
+    """
+    rows, programs = [], None
+    for row in report.artifacts:
+        if row.outcome == FAILED and row.executed:
+            programs = programs or programs_of(bundle, model)
+            row = explain_row(row, bundle, bundle.find(row.artifact), programs)
+        rows.append(row)
+    return replace(report, artifacts=tuple(rows))
+
+
+def explain_row(row: ArtifactReport, bundle: Bundle, artifact: Artifact, programs: Programs) -> ArtifactReport:
+    """Returns the report of one artifact with its first difference, or with the reason why there is none."""
+    try:
+        difference = explain(bundle, artifact, programs)
+    except (UnsupportedError, BackendError) as error:
+        return replace(row, why=f"{row.why}; {error}")
+    if difference is None:
+        return replace(row, why=f"{row.why}. {NO_DIFFERENCE}")
+    return replace(row, first_difference=difference)
+
+
+def programs_of(bundle: Bundle, model: ExpressionClassifier) -> Programs:
+    """Returns the programs from which a bundle's artifacts were written."""
+    recipe = bundle.manifest.provenance.recipe
+    ranges = read_ranges(bundle.path) if recipe else {}
+    return Programs(equalize_channels(trace(model)), ranges, recipe.float_operators if recipe else ())
+
+
+def explain(bundle: Bundle, artifact: Artifact, programs: Programs) -> Difference | None:
+    """Returns where an artifact parts from its program on the golden image on which their answers differ most.
+
+    Raises:
+        UnsupportedError: If the artifact's runtime keeps the values inside to itself.
+        BackendError: If a package is missing, or the runtime fails.
+    """
+    (target,) = choose_targets([bundle.manifest.target])
+    variant = programs.variant(target, artifact.precision)
+    golden = bundle.golden()
+    with hidden_output():
+        opened = bundle.open_artifact(artifact)
+    with opened as runtime:
+        answers = run_quietly(runtime, golden.images)
+        worst = farthest(reference_for(artifact, golden), answers)
+        image = golden.images[worst : worst + 1]
+        with hidden_output(), runtime.unrounded() as exact:
+            values, fused = exact.values(image), exact.fuses
+    program = variant.program()
+    return first_difference(program, normalized(programs, image, half=variant.recipe.half), values, fused=fused)
+
+
+def reference_for(artifact: Artifact, golden: Golden) -> Prediction:
+    """Returns the answers that an artifact should give to the golden images: its own at export, if there are any."""
+    return golden.recorded.get(artifact.name) or golden.programs.get(artifact.precision) or golden.expected
+
+
+def farthest(expected: Prediction, found: Prediction) -> int:
+    """Returns the number of the image whose answers differ most, by the largest difference in any output."""
+    apart = [np.abs(a - b).reshape(len(a), -1).max(1) for a, b in zip(expected, found, strict=True)]
+    return int(np.argmax(np.max(apart, axis=0)))
+
+
+def normalized(programs: Programs, image: NDArray[np.uint8], *, half: bool) -> torch.Tensor:
+    """Returns an image as programs take it, float32 ``[1, 3, S, S]``."""
+    stage = InputStage(torch.nn.Identity(), programs.traced.preprocessing, half=half)
+    return torch.as_tensor(image).float().permute(0, 3, 1, 2) * stage.scale + stage.offset
