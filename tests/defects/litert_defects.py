@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,10 +47,9 @@ class File:
         struct.pack_into("<I", self.content, table.Pos + table.Offset(TENSOR_INDEX), tensor)
         return True
 
-    def producer(self, tensor: int) -> Any:
-        """Returns the operator that computes a tensor."""
-        operators = (self.graph.Operators(i) for i in range(self.graph.OperatorsLength()))
-        return next(found for found in operators if tensor in found.OutputsAsNumpy())
+    def operators(self) -> Iterator[Any]:
+        """Yields the operators in order."""
+        return (self.graph.Operators(i) for i in range(self.graph.OperatorsLength()))
 
 
 @DEFECTS.register
@@ -72,9 +71,10 @@ def corrected_and_primary_swapped(file: File) -> bool:
 @DEFECTS.register
 def a_zero_point_off_by_one(file: File) -> bool:
     points = []
-    for i in range(file.graph.TensorsLength()):
-        quantization = file.graph.Tensors(i).Quantization()
-        if quantization is not None and quantization.ZeroPointLength() == 1:
+    for operator in file.operators():
+        quantization = file.graph.Tensors(operator.Outputs(0)).Quantization()
+        code = file.model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        if code == schema.BuiltinOperator.CONV_2D and quantization.ZeroPointLength() == 1:
             value = quantization.ZeroPointAsNumpy()
             if -128 < value[0] < 127 and value[0]:
                 points.append(value)
