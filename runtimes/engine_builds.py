@@ -69,11 +69,12 @@ class EngineBuild:
 
     def __str__(self) -> str:
         """Returns the build as one sentence, and a further one per warning."""
-        kinds = ", ".join(f"{count} in {kind.lower()}" for kind, count in sorted(self.products.items())) or "none"
+        by_count = sorted(self.products.items(), key=lambda item: -item[1])
+        kinds = ", ".join(f"{count} in {kind.lower()}" for kind, count in by_count)
+        products = f" Of {sum(self.products.values())} products, it computes {kinds}." if kinds else ""
         return (
             f"{self.compiler} compiles it for compute capability {self.compute_capability}: {self.operators} operators "
-            f"in {self.kernels} kernels, of its {sum(self.products.values())} products {kinds}. Its figures come from "
-            f"ONNX Runtime on the same graph."
+            f"in {self.kernels} kernels.{products} The figures above come from ONNX Runtime on the same graph."
         ) + "".join(f" It warns: {warning}." for warning in self.warnings)
 
 

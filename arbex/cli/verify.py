@@ -128,12 +128,13 @@ def figure(value: float | None, form: str) -> str:
 
 def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> None:
     """Prints a row per artifact, and below the table what failed or was not executed."""
-    rows, notes = [], []
+    rows: list[list[str]] = []
+    notes: dict[str, list[str]] = {}
     for bundle in reports:
         name = Path(bundle.bundle).name
         if bundle.why:
             rows.append([name, "-", "-", STATES["failed"], *["-"] * 4])
-            notes.append(f"{name}: {bundle.why}")
+            notes.setdefault(bundle.why, []).append(name)
         for a in bundle.artifacts:
             parity = a.parity
             figures = ["-"] * 4
@@ -146,10 +147,11 @@ def print_reports(reports: tuple[BundleReport, ...] | list[BundleReport]) -> Non
                 ]
             where = a.runtime if a.cpu == NATIVE else f"{a.runtime}, {a.cpu}"
             rows.append([name, a.artifact, where, STATES[a.outcome], *figures])
-            notes += [f"{name}/{a.title}: {remark}" for remark in a.remarks]
+            for remark in a.remarks:
+                notes.setdefault(remark, []).append(f"{name}/{a.title}")
     print_table(COLUMNS, rows)
-    for note in dict.fromkeys(notes):
-        click.echo(f"  {note}")
+    for note, places in notes.items():
+        click.echo(f"  {', '.join(dict.fromkeys(places))}: {note}")
 
 
 def print_changes(changes: tuple[Change, ...]) -> None:
