@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from arbex.errors import BackendError, UnsupportedError
+from arbex.errors import ArbexError, BackendError, UnsupportedError
 from export.channel_equalization import equalize_channels
 from export.explanation import first_difference
 from export.programs import Programs
@@ -19,6 +19,7 @@ from export.trace import InputStage, trace
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle
 from runtimes.difference import Difference
+from runtimes.emulation.processors import NATIVE
 from runtimes.golden import Golden
 from runtimes.manifest import Artifact
 from runtimes.outcomes import FAILED, ArtifactReport, BundleReport
@@ -29,29 +30,40 @@ if TYPE_CHECKING:
     from arbex.models import ExpressionClassifier
 
 NO_DIFFERENCE = (
-    "Every operator computes what its program computes, so that the file is right and INT8 costs what it does: "
-    "calibrate on other images, or export with --max-kl, which keeps the operators in float that cost the most."
+    "one by one, its operators compute what the program computes. If its answers are not those at export, the kernels "
+    "with which this runtime computes several operators at once are to blame, or its version. If only limits on images "
+    "are exceeded, this is what the precision costs: calibrate on other images, or export with --max-kl, which keeps "
+    "in float what costs the most."
 )
 
 
-def explained(report: BundleReport, bundle: Bundle, model: ExpressionClassifier) -> BundleReport:
+def explained(report: BundleReport, bundle: Bundle, load_reference: Callable[[], ExpressionClassifier]) -> BundleReport:
     """Returns the report of a bundle with the first operator at which each failed artifact parts from its program.
+
+    Where that cannot be found, the reason is among those of the artifact.
 
     Args:
         report: The report.
         bundle: The bundle.
-        model: The model that it was exported from.
-
-    Raises:
-        BundleError: If the bundle lacks what its INT8 program is made from.
+        load_reference: Loads the model that it was exported from.
     """
-    rows, programs = [], None
-    for row in report.artifacts:
-        if row.outcome == FAILED and row.executed:
-            programs = programs or programs_of(bundle, model)
-            row = explain_row(row, bundle, bundle.find(row.artifact), programs)
-        rows.append(row)
+    if not any(map(can_be_explained, report.artifacts)):
+        return report
+    try:
+        programs = programs_of(bundle, load_reference())
+    except ArbexError as error:
+        found = tuple(row.with_reason(str(error)) if can_be_explained(row) else row for row in report.artifacts)
+        return replace(report, artifacts=found)
+    rows = (
+        explain_row(row, bundle, bundle.find(row.artifact), programs) if can_be_explained(row) else row
+        for row in report.artifacts
+    )
     return replace(report, artifacts=tuple(rows))
+
+
+def can_be_explained(row: ArtifactReport) -> bool:
+    """Tells whether an artifact ran on this machine's own processor and failed."""
+    return row.outcome == FAILED and row.executed and row.cpu == NATIVE
 
 
 def explain_row(row: ArtifactReport, bundle: Bundle, artifact: Artifact, programs: Programs) -> ArtifactReport:
@@ -59,14 +71,16 @@ def explain_row(row: ArtifactReport, bundle: Bundle, artifact: Artifact, program
     try:
         difference = explain(bundle, artifact, programs)
     except (UnsupportedError, BackendError) as error:
-        return replace(row, why=f"{row.why}; {error}")
-    if difference is None:
-        return replace(row, why=f"{row.why}. {NO_DIFFERENCE}")
-    return replace(row, first_difference=difference)
+        return row.with_reason(str(error))
+    return row.with_reason(NO_DIFFERENCE) if difference is None else replace(row, first_difference=difference)
 
 
 def programs_of(bundle: Bundle, model: ExpressionClassifier) -> Programs:
-    """Returns the programs from which a bundle's artifacts were written."""
+    """Returns the programs from which a bundle's artifacts were written.
+
+    Raises:
+        BundleError: If the bundle lacks what its INT8 program is made from.
+    """
     recipe = bundle.manifest.provenance.recipe
     ranges = read_ranges(bundle.path) if recipe else {}
     return Programs(equalize_channels(trace(model)), ranges, recipe.float_operators if recipe else ())
@@ -90,8 +104,8 @@ def explain(bundle: Bundle, artifact: Artifact, programs: Programs) -> Differenc
         image = golden.images[worst : worst + 1]
         with hidden_output(), runtime.unrounded() as exact:
             values, fused = exact.values(image), exact.fuses
-    program = variant.program()
-    return first_difference(program, normalized(programs, image, half=variant.recipe.half), values, fused=fused)
+    stage = InputStage(variant.program(), programs.traced.preprocessing, half=variant.recipe.half)
+    return first_difference(variant.program(), stage.normalize(torch.as_tensor(image)), values, fused=fused)
 
 
 def reference_for(artifact: Artifact, golden: Golden) -> Prediction:
@@ -103,9 +117,3 @@ def farthest(expected: Prediction, found: Prediction) -> int:
     """Returns the number of the image whose answers differ most, by the largest difference in any output."""
     apart = [np.abs(a - b).reshape(len(a), -1).max(1) for a, b in zip(expected, found, strict=True)]
     return int(np.argmax(np.max(apart, axis=0)))
-
-
-def normalized(programs: Programs, image: NDArray[np.uint8], *, half: bool) -> torch.Tensor:
-    """Returns an image as programs take it, float32 ``[1, 3, S, S]``."""
-    stage = InputStage(torch.nn.Identity(), programs.traced.preprocessing, half=half)
-    return torch.as_tensor(image).float().permute(0, 3, 1, 2) * stage.scale + stage.offset

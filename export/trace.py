@@ -112,10 +112,14 @@ class InputStage(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns corrected ``[B, N]``, primary ``[B, N]``, confidence ``[B]``."""
+        corrected, primary, confidence = self.program(self.normalize(image))
+        return corrected, primary, confidence
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """Returns what the program takes, float32 ``[B, 3, S, S]``."""
         # Cast before the transposition: TensorRT does not transpose uint8.
         x = image.float().permute(0, 3, 1, 2) if self.nhwc else image
-        corrected, primary, confidence = self.program(x * self.scale + self.offset)
-        return corrected, primary, confidence
+        return x * self.scale + self.offset
 
 
 class NamedOutputs(nn.Module):

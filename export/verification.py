@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -138,11 +138,9 @@ class Verifier:
         cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side), {})
         found = verify_bundle(bundle, extra, cache, self.request.processors, self.report, self.builds)
         if self.request.explain and not found.passed:
-            model = reference_model(bundle, self.request)
-            with hidden_output():  # torchao warns while it is imported
-                from export.explaining import explained
+            explained = import_explanations()
             self.report.line(f"{path}: looking for the first difference")
-            return explained(found, bundle, model)
+            return explained(found, bundle, lambda: reference_model(bundle, self.request))
         return found
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:
@@ -151,6 +149,20 @@ class Verifier:
         if key not in self.images:
             self.images[key] = read_comparison_images(bundle, self.request, self.report)
         return self.images[key]
+
+
+def import_explanations() -> Callable[..., BundleReport]:
+    """Returns ``export.explaining.explained``, which needs torch.
+
+    Raises:
+        MissingPackageError: If torch is not installed.
+    """
+    try:
+        with hidden_output():  # torchao warns while it is imported
+            from export.explaining import explained
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "torch", "finding first differences", extra="export") from error
+    return explained
 
 
 def read_comparison_images(bundle: Bundle, request: VerificationRequest, report: Reporter) -> ComparisonImages:
@@ -227,7 +239,7 @@ def reference_model(bundle: Bundle, request: VerificationRequest) -> ExpressionC
     try:
         from arbex.checkpoint import load_run, open_run
     except ModuleNotFoundError as error:
-        raise MissingPackageError(error.name or "torch", "comparing with PyTorch on --data", extra="train") from error
+        raise MissingPackageError(error.name or "torch", "comparing with PyTorch", extra="train") from error
     origin = bundle.manifest.provenance
     run = request.reference or Path(os.path.relpath(bundle.path / origin.run))
     if not request.reference and not run.is_dir():

@@ -21,6 +21,10 @@ FILE: Final = "labels.txt"
 own metadata does and Android's libraries read it."""
 
 
+LARGEST: Final = 1_000_000
+"""Largest size of that file in bytes: what an archive unpacks to has no limit of its own."""
+
+
 def to_text(labels: Sequence[str]) -> str:
     """Returns class names as the text that ``from_text`` reads."""
     return json.dumps(list(labels), ensure_ascii=False)
@@ -65,7 +69,9 @@ def appended_labels(model: Path) -> tuple[str, ...] | None:
         with zipfile.ZipFile(model) as archive:
             if FILE not in archive.namelist():
                 return None
-            return tuple(archive.read(FILE).decode().splitlines())
+            if archive.getinfo(FILE).file_size > LARGEST:
+                raise zipfile.BadZipFile(f"{FILE} has more than {LARGEST} bytes")
+            return tuple(archive.read(FILE).decode().removesuffix("\n").split("\n"))
     except (zipfile.BadZipFile, UnicodeDecodeError, OSError) as error:
         raise BackendError(
             f"The class names in {model} cannot be read: {error}.", remedy="Export the bundle again."

@@ -40,10 +40,5 @@ def with_build(row: ArtifactReport, bundle: Bundle, artifact: Artifact, cache: B
     if isinstance(found, EngineBuild):
         return replace(row, build=found)
     if isinstance(found, MissingPackageError):
-        return replace(row, why=joined(row.why, f"It was not compiled for its GPU: {found}"))
-    return replace(row, outcome=FAILED, why=joined(row.why, str(found)))
-
-
-def joined(why: str, more: str) -> str:
-    """Returns one more reason after those that there are."""
-    return f"{why}; {more}" if why else more
+        return row.with_reason(f"it was not compiled for its GPU: {found}")
+    return replace(row, outcome=FAILED).with_reason(str(found))

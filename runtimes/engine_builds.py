@@ -1,7 +1,7 @@
 """Compiling ONNX files with TensorRT-RTX, which needs no GPU for it, and what its compiler says about them.
 
-TensorRT on a Jetson and TensorRT-RTX share the parser, the rules of strongly typed graphs and the compiler of kernels.
-What cannot be known without the GPU is which variant of a kernel is the fastest there.
+TensorRT on a Jetson reads the same graphs under the same rules of strong typing. It may fuse operators into other
+kernels than TensorRT-RTX does, and picks the fastest by timing them on its GPU.
 """
 
 from __future__ import annotations

@@ -35,8 +35,7 @@ class LiteRt(Runtime):
 
     def load(self) -> None:
         """Allocates the interpreter and looks up its signature."""
-        package = next((package for package in PACKAGES if package.is_installed), PACKAGES[0])
-        self.interpreter = package.load("interpreter").Interpreter(model_path=str(self.path), num_threads=self.threads)
+        self.interpreter = vendor_module().Interpreter(model_path=str(self.path), num_threads=self.threads)
         self.interpreter.allocate_tensors()
         self.signature = self.interpreter.get_signature_runner()
 
@@ -59,8 +58,7 @@ class LiteRt(Runtime):
 
         It runs on TensorFlow Lite's own kernels instead of XNNPACK's, which keep what is between them to themselves.
         """
-        package = next((package for package in PACKAGES if package.is_installed), PACKAGES[0])
-        module = package.load("interpreter")
+        module = vendor_module()
         with self.translated("cannot run"):
             interpreter = module.Interpreter(
                 model_path=str(self.path),
@@ -77,6 +75,16 @@ class LiteRt(Runtime):
     def vendor_errors(self) -> tuple[type[Exception], ...]:
         """Returns the exceptions of its interpreter, which are all built in."""
         return (RuntimeError, ValueError, TypeError, KeyError)
+
+
+def vendor_module() -> Any:
+    """Returns the module with the interpreter, of the package that is installed.
+
+    Raises:
+        MissingPackageError: If none is.
+    """
+    package = next((package for package in PACKAGES if package.is_installed), PACKAGES[0])
+    return package.load("interpreter")
 
 
 def read_tensor(interpreter: Any, tensor: dict[str, Any]) -> NDArray[np.float32] | None:

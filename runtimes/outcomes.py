@@ -61,6 +61,10 @@ class ArtifactReport:
         """The artifact's file name and, if it was emulated, the processor."""
         return self.artifact if self.cpu == NATIVE else f"{self.artifact} on {self.cpu}"
 
+    def with_reason(self, reason: str) -> ArtifactReport:
+        """Returns the report with one more reason after those that there are."""
+        return replace(self, why=f"{self.why}; {reason}" if self.why else reason)
+
     @property
     def remarks(self) -> tuple[str, ...]:
         """What people should read beside the figures: why, where, and what a compiler says."""

@@ -110,12 +110,14 @@ def test_an_output_under_a_wrong_name_is_named(program: GraphModule) -> None:
     assert "parts from its program at corrected" in str(found)
 
 
-def failing(bundles: Path, run: Path, folder: Path) -> Path:
+def failing(bundles: Path, run: Path, folder: Path, *, ranges: bool = True) -> Path:
     """Returns a bundle whose INT8 file has a layer norm with another epsilon, and a manifest that fits it."""
     copy = Path(shutil.copytree(bundles / "cpu", folder / "cpu"))
     manifest = open_bundle(copy).manifest
     assert inject(copy / "artifacts/model.int8.onnx", "epsilon of a layer norm")
     (copy / NAME).unlink()
+    if not ranges:
+        (copy / RANGES).unlink()
     manifest = replace(
         manifest, provenance=replace(manifest.provenance, run=str(run.resolve())), files=record_files(copy)
     )
@@ -136,6 +138,31 @@ def test_verify_explains_a_failure(
     assert "norm" in found["module"]
     assert invoke(["verify", str(bundle), "--explain"], "arbex") == 1
     assert f"parts from its program at {found['operator']} ({found['module']})" in capsys.readouterr().out
+
+
+def test_an_intact_file_beyond_a_limit_is_said_to_compute_its_program(
+    bundles: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["verify", str(bundles / "cpu"), "--data", str(faces), "--max-kl", "0", "--explain", "--json"]
+    assert invoke(given, "arbex") == 1
+    (report,) = json.loads(capsys.readouterr().out)["bundles"]
+    quantized = report["artifacts"][1]
+    assert quantized["outcome"] == "failed"
+    assert quantized["first_difference"] is None
+    assert "its operators compute what the program computes" in quantized["why"]
+
+
+@pytest.mark.parametrize("lost", ["run", "ranges"])
+def test_what_an_explanation_lacks_is_among_the_reasons(
+    bundles: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    bundle = failing(bundles, tmp_path / "nowhere" if lost == "run" else run, tmp_path, ranges=lost == "run")
+    assert invoke(["verify", str(bundle), "--explain", "--json"], "arbex") == 1
+    (report,) = json.loads(capsys.readouterr().out)["bundles"]
+    full, quantized = report["artifacts"]
+    assert full["why"] == ""
+    assert "typical error" in quantized["why"]
+    assert ("--reference RUN" if lost == "run" else f"holds no {RANGES}") in quantized["why"]
 
 
 def test_ranges_that_are_missing_or_damaged_are_refused(tmp_path: Path) -> None:

@@ -79,3 +79,12 @@ def test_names_after_a_tflite_model_leave_the_model_as_it_is(tmp_path: Path) -> 
     file.write_bytes(content.replace(b"joie", b"j\xffie"))
     with pytest.raises(BackendError, match="class names in .* cannot be read"):
         appended_labels(file)
+
+
+def test_names_that_unpack_to_too_much_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.tflite"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", "a\n" * 1_000_000)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(BackendError, match="more than 1000000 bytes"):
+        appended_labels(file)

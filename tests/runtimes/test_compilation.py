@@ -99,5 +99,5 @@ def test_without_tensorrt_rtx_the_row_says_so(tmp_path: Path, monkeypatch: pytes
     (row,) = verify_bundle(bundle).artifacts
     found = with_build(row, bundle, artifact, {})
     assert found.passed
-    assert "not compiled for its GPU" in found.why
+    assert "it was not compiled for its GPU" in found.why
     assert "arbex[rtx]" in found.why
