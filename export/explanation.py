@@ -214,7 +214,7 @@ def different_output(expected: Sequence[Tensor], values: Mapping[str, Array]) ->
 def advice_for(kind: str, module: str) -> str:
     """Returns what to look at."""
     if module.split(".")[0] == HEAD and kind not in ADVICE:
-        return "The head must compute in float32."
+        return "Check that the head computes in float32, with the program's parameters and order of classes."
     return ADVICE.get(kind, "")
 
 
