@@ -45,6 +45,7 @@ class VerificationRequest:
         reference: Run to compare with; None stands for the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         processors: Processors to emulate in addition to that of this machine.
+        evaluate: Whether to compare Core ML with the evaluator of its packages, where both run.
         explain: Whether to find the operator at which an artifact that fails parts from its program.
         earlier: What ``arbex verify --json`` printed before, to compare with; None compares with nothing.
     """
@@ -58,6 +59,7 @@ class VerificationRequest:
     reference: Path | None = None
     backbone: Backbone | str | None = None
     processors: Sequence[Processor] = ()
+    evaluate: bool = False
     explain: bool = False
     earlier: Path | None = None
 
@@ -136,7 +138,15 @@ class Verifier:
             return broken_bundle(str(path), error)
         extra = [self.comparison_images(bundle)] if self.request.data else []
         cache = self.caches.setdefault((bundle.manifest.provenance.checkpoint, bundle.side), {})
-        found = verify_bundle(bundle, extra, cache, self.request.processors, self.report, self.builds)
+        found = verify_bundle(
+            bundle,
+            extra,
+            cache,
+            self.request.processors,
+            self.report,
+            self.builds,
+            evaluate=self.request.evaluate,
+        )
         if self.request.explain and not found.passed:
             explained = import_explanations()
             self.report.line(f"{path}: looking for the first difference")

@@ -104,9 +104,11 @@ class Bundle:
         """
         return self.open_artifact(self.find(artifact), threads=threads)
 
-    def open_artifact(self, artifact: Artifact, *, threads: int | None = None) -> Runtime:
-        """Loads an artifact of this bundle into its runtime; see ``open``."""
-        runtime = self.runtime(artifact)(self.file(artifact), self.side, threads=threads)
+    def open_artifact(
+        self, artifact: Artifact, *, threads: int | None = None, runtime_class: type[Runtime] | None = None
+    ) -> Runtime:
+        """Loads an artifact of this bundle into its runtime, or into another one; see ``open``."""
+        runtime = (runtime_class or self.runtime(artifact))(self.file(artifact), self.side, threads=threads)
         if runtime.labels not in (None, self.labels):
             runtime.close()
             raise BundleError(

@@ -145,5 +145,6 @@ MLPACKAGE = Format(
     runner=RUNTIME.name,
     packages=(READER,),
     runtime=RUNTIME,
+    evaluator=CoreMlEvaluator if RUNTIME is CoreMl else None,
     read_content=read_content,
 )

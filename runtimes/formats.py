@@ -24,6 +24,7 @@ class Format:
         runner: Name of what runs it on its device, as reports show it.
         packages: Python packages any one of which can run it on this machine.
         runtime: Class that runs it on this machine; None if there is none.
+        evaluator: Class that can run it on this machine as well, to compare ``runtime`` with; None if there is none.
         portable: Whether its packages have wheels for Linux on other instruction sets and need only NumPy, so that it
             also runs on emulated processors.
         elsewhere: Why it does not run on this machine, as sentences; empty if ``runtime`` is given.
@@ -36,6 +37,7 @@ class Format:
     runner: str
     packages: tuple[Package, ...] = ()
     runtime: type[Runtime] | None = None
+    evaluator: type[Runtime] | None = None
     portable: bool = False
     elsewhere: str = ""
     read_content: Callable[[Path], Content] | None = None

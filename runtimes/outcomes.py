@@ -33,6 +33,8 @@ class ArtifactReport:
         evidence: What lies behind its figures, for reports; None if it did not run.
         program_kl: Mean KL to the answers of its program on the golden vectors, in nats; None if it did not run, or has
             no program of its own.
+        evaluator_kl: Mean KL of its runtime's answers to the evaluator's on the golden vectors, in nats; None unless
+            that was asked for and both run here.
         first_difference: Where it parts from its program, if it failed and that was asked for and found.
         build: What the compiler of NVIDIA's GPUs makes of it; None if it is for other devices or was not compiled.
     """
@@ -48,6 +50,7 @@ class ArtifactReport:
     parity: Parity | None = None
     evidence: Evidence | None = None
     program_kl: float | None = None
+    evaluator_kl: float | None = None
     build: EngineBuild | None = None
     first_difference: Difference | None = None
 
@@ -68,7 +71,14 @@ class ArtifactReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What people should read beside the figures: why, where, and what a compiler says."""
-        return tuple(str(remark) for remark in (self.why, self.first_difference, self.build) if remark)
+        return tuple(str(remark) for remark in (self.why, self.evaluated, self.first_difference, self.build) if remark)
+
+    @property
+    def evaluated(self) -> str:
+        """How far its runtime is from the evaluator, as a sentence; empty if that is not known."""
+        if self.evaluator_kl is None:
+            return ""
+        return f"The answers of {self.runtime} are {self.evaluator_kl:.1e} nats (mean KL) from the evaluator's."
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as one flat object, the figures of the comparison included."""

@@ -77,6 +77,7 @@ def verify_executed(
     sets: Sequence[ComparisonImages],
     processor: Processor | None = None,
     report: Reporter = SILENT,
+    evaluate: bool = False,
 ) -> ArtifactReport:
     """Runs an artifact on the golden images and all sets; all must pass, and the figures are those of the last one.
 
@@ -86,6 +87,7 @@ def verify_executed(
         sets: The images, in addition to the golden ones.
         processor: Processor to emulate; None stands for that of this machine.
         report: Receives progress.
+        evaluate: Whether to compare its runtime with the evaluator of its format, if there is one beside it.
     """
     row = ArtifactReport(
         artifact=artifact.name,
@@ -105,6 +107,9 @@ def verify_executed(
             golden = bundle.golden().every(EMULATED_STEP if processor else 1)
             with report.bar(f"{row.title}: golden images", 2 * len(golden.images)) as step:
                 found = check_golden(bundle, artifact, runtime, golden, step)
+            if evaluate and bundle.format(artifact).evaluator:
+                with report.bar(f"{row.title}: evaluator", 2 * len(golden.images)) as step:
+                    found = found.beside(evaluate_golden(bundle, artifact, golden, step))
             comparison, parity, decision = found.comparison, found.parity, decision + found.decision
             for images in sets:
                 with report.bar(row.title, len(images.images)) as step:
@@ -124,6 +129,7 @@ def verify_executed(
         parity=parity,
         evidence=comparison.evidence(),
         program_kl=found.program_kl,
+        evaluator_kl=found.evaluator_kl,
     )
 
 
@@ -138,18 +144,36 @@ class GoldenCheck:
     """What an artifact's answers to the golden images show.
 
     Attributes:
+        answers: The answers.
         comparison: The comparison with PyTorch.
         parity: Its figures.
         decision: Whether they are right.
         program_kl: Mean KL to the answers of its program, in nats; None if it has no program of its own.
         note: What could not be compared, as sentences; mostly empty.
+        evaluator_kl: Mean KL to the evaluator's answers, in nats; None if they were not compared.
     """
 
+    answers: Prediction
     comparison: Comparison
     parity: Parity
     decision: Decision
     program_kl: float | None
     note: str
+    evaluator_kl: float | None = None
+
+    def beside(self, evaluated: GoldenCheck) -> GoldenCheck:
+        """Returns the check with what the evaluator's answers for the same file show.
+
+        The runtime is another one than that of the export, and may round as it likes. The evaluator is the same, and
+        tells whether the file is.
+        """
+        return replace(
+            self,
+            decision=self.decision + evaluated.decision,
+            program_kl=evaluated.program_kl,
+            note=evaluated.note,
+            evaluator_kl=deviation(evaluated.answers, self.answers).mean_kl,
+        )
 
 
 EMULATED_STEP: Final = 4
@@ -178,12 +202,20 @@ def check_golden(
     changes = changed_answers(bundle, artifact, golden, runtime.name, exact) if exact else []
     program = golden.programs.get(artifact.precision)
     return GoldenCheck(
+        answers=answers,
         comparison=comparison,
         parity=parity,
         decision=decide_exactly(parity, artifact.thresholds.golden) + Decision(tuple(changes)),
         program_kl=None if program is None or exact is None else deviation(program, exact).mean_kl,
         note=note,
     )
+
+
+def evaluate_golden(bundle: Bundle, artifact: Artifact, golden: Golden, step: Step) -> GoldenCheck:
+    """Compares the evaluator's answers for an artifact as ``check_golden`` does."""
+    evaluator = bundle.format(artifact).evaluator
+    with bundle.open_artifact(artifact, threads=os.cpu_count(), runtime_class=evaluator) as runtime:
+        return check_golden(bundle, artifact, runtime, golden, step)
 
 
 def exact_answers(
@@ -246,6 +278,8 @@ def verify_bundle(
     processors: Sequence[Processor] = (),
     report: Reporter = SILENT,
     builds: BuildCache | None = None,
+    *,
+    evaluate: bool = False,
 ) -> BundleReport:
     """Checks every artifact of an opened bundle, which is therefore intact.
 
@@ -256,6 +290,7 @@ def verify_bundle(
         processors: Processors to emulate in addition to that of this machine, for the artifacts whose runtimes can.
         report: Receives progress.
         builds: Builds of ONNX files for NVIDIA GPUs, to which new ones are added; None compiles nothing.
+        evaluate: Whether to compare runtimes with the evaluators of their formats, where there are both.
     """
     golden = bundle.golden()
     changed = changed_preprocessing(golden, bundle.side)
@@ -283,7 +318,7 @@ def verify_bundle(
             if key not in cache:
                 if processor:
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
-                cache[key] = verify_executed(bundle, artifact, extra, processor, report)
+                cache[key] = verify_executed(bundle, artifact, extra, processor, report, evaluate and processor is None)
             row = cache[key]
             reports.append(row if processor or builds is None else with_build(row, bundle, artifact, builds))
     return BundleReport(bundle=str(bundle.path), artifacts=tuple(reports), provenance=bundle.manifest.provenance)

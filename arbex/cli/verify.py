@@ -49,6 +49,9 @@ STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "
     help="Also run ONNX and LiteRT files as this processor does; repeatable. arbex emulators sets it up.",
 )
 @click.option(
+    "--evaluator", "evaluate", is_flag=True, help="On a Mac, also compare Core ML with the evaluator of other systems."
+)
+@click.option(
     "--explain", is_flag=True, help="Find the first operator at which an artifact that fails parts from its program."
 )
 @click.option(
@@ -77,6 +80,7 @@ def verify(
     reference: Path | None,
     backbone: str | None,
     cpu: tuple[str, ...],
+    evaluate: bool,
     explain: bool,
     compare: Path | None,
     report_files: tuple[Path, ...],
@@ -105,6 +109,7 @@ def verify(
         reference=reference,
         backbone=backbone,
         cpu=cpu,
+        evaluate=evaluate,
         explain=explain,
         compare=compare,
         report=console,
