@@ -22,14 +22,14 @@ SHARE = 0.5
 order, which moves values over the border between two integers, and some networks amplify that."""
 
 
-def repeats(variant: Variant, *, exact: bool) -> bool:
-    """Tells whether a variant's answers are alike on all processors.
+def rounds(variant: Variant, *, exact: bool) -> bool:
+    """Tells whether a variant's answers were rounded to float16, in most runtimes as the processor adds.
 
     Args:
         variant: The variant.
         exact: Whether its runtime left out the rounding to float16.
     """
-    return exact or not (variant.half or variant.precision == "fp16")
+    return not exact and (variant.half or variant.precision == "fp16")
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Recorder:
             return None
         program = self.program(variant)
         self.golden = replace(self.golden, recorded={**self.golden.recorded, path.name: found})
-        limits = limits_from(deviation(program, found), repeats=repeats(variant, exact=exact))
+        limits = limits_from(deviation(program, found), repeats=runtime.repeats or not rounds(variant, exact=exact))
         return Recorded(runtime=runtime.name, version=writer.format.version, exact=exact, limits=limits)
 
     def thresholds(self, thresholds: Thresholds, variant: Variant, recorded: Recorded | None) -> Thresholds:
@@ -71,7 +71,7 @@ class Recorder:
         """
         if not variant.is_int8 or thresholds.program_kl is None:
             return thresholds
-        if recorded is None or not repeats(variant, exact=recorded.exact):
+        if recorded is None or rounds(variant, exact=recorded.exact):
             return replace(thresholds, program_kl=None)
         cost = deviation(self.golden.expected, self.program(variant)).mean_kl
         smallest = HALF_PROGRAM_KL if variant.half else thresholds.program_kl

@@ -50,6 +50,7 @@ class Runtime(ABC):
     Attributes:
         name: Name of the runtime, as reports show it.
         fuses: Whether it computes several operators at once, so that ``values`` lacks those between them.
+        repeats: Whether it gives the same answers on all processors, even where it rounds to float16.
         batch: Number of images that ``run_all`` runs at a time.
         side: Side of the input in pixels.
     """
@@ -57,6 +58,7 @@ class Runtime(ABC):
     name: str
     batch: int = BATCH
     fuses: bool = False
+    repeats: bool = False
 
     def __init__(self, path: Path, side: int, *, threads: int | None = None) -> None:
         """Loads an artifact.
@@ -77,6 +79,11 @@ class Runtime(ABC):
     @abstractmethod
     def load(self) -> None:
         """Loads the artifact into the runtime."""
+
+    @classmethod
+    def alone(cls) -> type[Runtime]:
+        """Returns what runs the same files in a process that does nothing else: itself, unless it makes a process."""
+        return cls
 
     @abstractmethod
     def run_batch(self, images: NDArray[np.uint8]) -> Prediction:

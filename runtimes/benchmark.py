@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from runtimes import isolated
+from runtimes.apart import leave
 from runtimes.base import Runtime
 from runtimes.bundle import Bundle
 from runtimes.manifest import Artifact
@@ -132,7 +133,8 @@ def measure_apart(bundle: Bundle, artifact: Artifact, runtime_class: type[Runtim
         runtime_class: Its runtime, which the child imports by name.
         threads: Number of threads of the runtime.
     """
-    name, path = f"{runtime_class.__module__}:{runtime_class.__qualname__}", bundle.file(artifact).resolve()
+    alone, path = runtime_class.alone(), bundle.file(artifact).resolve()
+    name = f"{alone.__module__}:{alone.__qualname__}"
     command = isolated.python(CHILD, name, str(path), str(bundle.side), str(threads))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     figures, why = None, ""
@@ -157,6 +159,7 @@ def answer_parent() -> None:
     module, _, attribute = name.partition(":")
     runtime_class: type[Runtime] = getattr(import_module(module), attribute)
     print(json.dumps(asdict(measure(runtime_class, Path(path), int(side), int(threads)))))
+    leave()
 
 
 def benchmark(bundle: Bundle, *, threads: int = 1) -> list[Timing]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,20 @@ from runtimes.verification import verify_bundle
 
 def test_both_precisions_meet_the_limits_of_litert(coreai_bundle: Path) -> None:
     full, quantized = verify_bundle(open_bundle(coreai_bundle)).artifacts
-    assert (full.runtime, full.executed, full.passed) == ("coreai", True, True)
+    assert (full.runtime, full.executed, full.passed) == ("coreai-interpreter", True, True)
     assert full.parity is not None
     assert full.parity.max_abs_error <= 1e-5
     assert (quantized.executed, quantized.passed) == (True, True)
     assert quantized.parity is not None
     assert quantized.parity.mean_kl <= 5e-3
     assert quantized.parity.top1_agreement >= 0.98
+
+
+def test_it_is_held_to_its_own_answers_at_export(coreai_bundle: Path) -> None:
+    limits = [
+        artifact.recorded and artifact.recorded.limits for artifact in open_bundle(coreai_bundle).manifest.artifacts
+    ]
+    assert [limit and limit.typical_error for limit in limits] == [1e-5, 1e-5]
 
 
 def test_its_layers_compute_in_integers(coreai_bundle: Path) -> None:
@@ -68,7 +76,16 @@ def test_a_damaged_asset_is_refused(coreai_bundle: Path, tmp_path: Path) -> None
     folder.mkdir()
     for file in (coreai_bundle / "artifacts/model.fp32.aimodel").iterdir():
         (folder / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(BackendError, match="coreai cannot load"):
+    with pytest.raises(BackendError, match="cannot load"):
+        CoreAi(folder, 64)
+
+
+def test_altered_bytecode_ends_the_interpreter_and_not_this_process(coreai_bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(coreai_bundle / "artifacts/model.fp32.aimodel", tmp_path / "model.aimodel"))
+    content = bytearray((folder / "main.mlirb").read_bytes())
+    content[5000:5064] = bytes(64)
+    (folder / "main.mlirb").write_bytes(content)
+    with pytest.raises(BackendError, match="its process ended with SIGABRT"):
         CoreAi(folder, 64)
 
 
