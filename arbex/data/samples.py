@@ -99,7 +99,7 @@ def read_table_rows(file: Path, wanted: Container[int]) -> dict[int, NDArray[np.
     """
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            rows = enumerate(csv.DictReader(stream))
+            rows = enumerate(csv.DictReader(stream, skipinitialspace=True))
             return {number: square(row["pixels"]) for number, row in rows if number in wanted}
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise DataError(

@@ -14,6 +14,7 @@ from arbex.registry import load
 LAYOUTS = {
     "folder": "arbex.data.layouts.folder:Folder",
     "rafdb": "arbex.data.layouts.rafdb:RafDb",
+    "fer2013": "arbex.data.layouts.fer2013:Fer2013",
     "ferplus": "arbex.data.layouts.ferplus:FerPlus",
     "affectnet": "arbex.data.layouts.affectnet:AffectNet",
     "affwild2": "arbex.data.layouts.affwild2:AffWild2",

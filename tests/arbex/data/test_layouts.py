@@ -113,6 +113,50 @@ def make_ferplus(root: Path, *, table: bool) -> Path:
     return root
 
 
+FER_ORDER = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+FER_FOLDERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+def make_fer2013(root: Path, *, table: str = "") -> Path:
+    """Writes two images of each class for each usage, as rows of a table with that header, or as files."""
+    rows = [(usage, i % 7, i) for usage in ("Training", "PublicTest", "PrivateTest") for i in range(14)]
+    root.mkdir(parents=True, exist_ok=True)
+    if table:
+        lines = [table, *(f'{code},{usage},"{" ".join([str(i)] * 48 * 48)}"' for usage, code, i in rows)]
+        (root / ("icml_face_data.csv" if " " in table else "fer2013.csv")).write_text("\n".join(lines) + "\n")
+        return root
+    for usage, code, i in rows:
+        folder = "train" if usage == "Training" else "test"  # one of its copies puts both tests into one folder
+        image(root / folder / FER_FOLDERS[code] / f"{usage}_{1000 + i}.jpg", i, side=48)
+    image(root / "train/angry/Training_1000_flipped.jpg", 255)  # somebody's augmentation
+    return root
+
+
+@pytest.mark.parametrize("table", ["", "emotion,Usage,pixels", "emotion, Usage, pixels"])
+def test_fer2013_in_every_form_in_which_it_is_given_out(tmp_path: Path, table: str) -> None:
+    root = make_fer2013(tmp_path, table=table)
+    for split in ("train", "val", "test"):
+        faces = read_split(f"fer2013:{root}", split, hold_out=True)
+        assert faces.labels == EXPRESSIONS
+        assert sorted(names(faces)) == sorted(2 * FER_ORDER)
+        shades = {int(FaceDataset(faces, 48)[i][0][0, 0, 0]): name for i, name in enumerate(names(faces))}
+        assert shades == {i: FER_ORDER[i % 7] for i in range(14)}
+
+
+def test_fer2013_with_a_folder_or_a_row_that_is_none(tmp_path: Path) -> None:
+    root = make_fer2013(tmp_path / "files")
+    (root / "train/angry").rename(root / "train/furious")
+    with pytest.raises(DataError, match=r"furious/Training_1000.jpg is in a folder .* Allowed: .*angry"):
+        read_split(f"fer2013:{root}", "train")
+    root = make_fer2013(tmp_path / "table", table="emotion,Usage,pixels")
+    with (root / "fer2013.csv").open("a") as stream:
+        stream.write("7,Training,1 2 3\n")
+    with pytest.raises(DataError, match=r"fer2013.csv cannot be read .* Allowed: the columns emotion \(0 to 6\)"):
+        read_split(f"fer2013:{root}", "train")
+    with pytest.raises(DataError, match=r"not in the layout 'fer2013'"):
+        read_split(f"fer2013:{make_rafdb(tmp_path / 'other')}", "train")
+
+
 @pytest.mark.parametrize("table", [True, False])
 def test_ferplus_reads_votes_with_pixels_from_a_table_or_a_folder(tmp_path: Path, table: bool) -> None:
     root = make_ferplus(tmp_path, table=table)

@@ -1,0 +1,102 @@
+"""The layout ``fer2013``: FER2013 (Goodfellow et al. 2013), 48-pixel gray faces, in the forms in which it is given out.
+
+fer2013.csv                           emotion,pixels,Usage; icml_face_data.csv has the same columns with spaces
+train/angry/Training_3908.jpg         or folders of any names: the file name tells the split, its folder the class
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from arbex.data.layouts.base import Layout
+from arbex.data.samples import Sample
+from arbex.errors import DataError
+from arbex.images import find_images
+from arbex.spec import EXPRESSIONS
+
+TABLES = ("fer2013.csv", "icml_face_data.csv")
+USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+"""Classes by the numbers in the table."""
+
+FOLDERS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+"""Classes whose folders have other names."""
+
+PATTERN = re.compile(r"(?P<usage>Training|PublicTest|PrivateTest)_\d+\.(jpg|png)", re.IGNORECASE)
+"""Names of original images. Others, such as augmented copies that somebody added, are left out."""
+
+
+class Fer2013(Layout):
+    """35,887 images: 28,709 for training, 3,589 of the public test as validation, 3,589 of the private one as test."""
+
+    name = "fer2013"
+
+    @property
+    def table(self) -> Path | None:
+        """The table, or None if the images are files."""
+        return next((self.root / name for name in TABLES if (self.root / name).is_file()), None)
+
+    @cached_property
+    def all_samples(self) -> list[tuple[str, str, Sample]]:
+        """Split and class of each image, and the image with label 0."""
+        return list(rows_of(self.table) if self.table else files_below(self.root))
+
+    def splits(self) -> Sequence[str]:
+        """Returns the splits that have images."""
+        there = {split for split, _, _ in self.all_samples}
+        if not there:
+            raise self.missing(TABLES[0], f"{', '.join(TABLES)}, or files such as train/angry/Training_3908.jpg")
+        return [split for split in USAGES.values() if split in there]
+
+    def labels(self, split: str) -> tuple[str, ...]:
+        """Returns the seven expressions."""
+        return EXPRESSIONS
+
+    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
+        """Returns the images of a split."""
+        mine = ((name, sample) for found, name, sample in self.all_samples if found == split)
+        return [Sample(sample.file, labels.index(name), row=sample.row) for name, sample in mine]
+
+
+def rows_of(table: Path) -> Iterator[tuple[str, str, Sample]]:
+    """Yields split, class and place of each image in a table.
+
+    Raises:
+        DataError: If the table cannot be read.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8") as stream:
+            for number, row in enumerate(csv.DictReader(stream, skipinitialspace=True)):
+                yield USAGES[row["Usage"]], CODES[int(row["emotion"])], Sample(table, 0, row=number)
+    except (KeyError, ValueError, IndexError, TypeError, csv.Error) as error:
+        raise DataError(
+            f"{table} cannot be read as a table of FER2013: {type(error).__name__}: {error}.",
+            allowed=f"Allowed: the columns emotion (0 to 6), pixels, and Usage ({', '.join(USAGES)}).",
+            remedy="Download the table again.",
+        ) from error
+
+
+def files_below(root: Path) -> Iterator[tuple[str, str, Sample]]:
+    """Yields split, class and file of each original image below a folder.
+
+    Raises:
+        DataError: If the folder of an image is not named after a class.
+    """
+    usages = {name.lower(): split for name, split in USAGES.items()}
+    for file in find_images(root):
+        match = PATTERN.fullmatch(file.name)
+        if match is None:
+            continue
+        folder = file.parent.name.lower()
+        name = FOLDERS.get(folder, folder)
+        if name not in EXPRESSIONS:
+            raise DataError(
+                f"{file} is in a folder that is not named after a class of FER2013.",
+                allowed=f"Allowed: {', '.join(EXPRESSIONS)}, and {', '.join(FOLDERS)}.",
+                remedy="Rename the folder, or move it out of the data.",
+            )
+        yield usages[match["usage"].lower()], name, Sample(file, 0)
