@@ -14,19 +14,21 @@ FOUND, NO_PLACE, NO_EFFECT, NOT_FOUND = "found", "no place", "no effect", "**not
 ONNX_FILES: Final = ("cpu/fp32", "cpu/int8", "jetson/fp16", "jetson/int8")
 """Targets and precisions. Files for the Jetson and the iPhone compute in float16 wherever they do not in integers."""
 
-LARGE: Final = ("channels swapped", "mean shifted by 5 percent", "a weight transposed", "the last layer rotated")
-"""Defects that show in Core AI as well. Its interpreter rounds to float16 and is held to what other processors may make
-of that; and it is slow."""
+ALTERED: Final = {"android": "a position bias shifted", "coreai": "an anchor lost"}
+"""The defect of a tensor that a converter stores in a form of its own, by target."""
 
-COMPUTED: Final = "a position bias shifted"
-"""A defect of a tensor that LiteRT's converter stores in a form of its own."""
+
+def in_stored_tensors(target: str) -> tuple[str, ...]:
+    """Returns the defects of stored tensors that can be put into a target's file."""
+    return tuple(name for name in stored_tensors.DEFECTS if name != ALTERED.get(target))
+
 
 DEFECTS: Final = {
     **{file: tuple(onnx_defects.DEFECTS) for file in ONNX_FILES},
-    "android/int8": (*(name for name in stored_tensors.DEFECTS if name != COMPUTED), *litert_defects.DEFECTS),
-    "executorch/int8": (*stored_tensors.DEFECTS, *executorch_defects.DEFECTS),
-    "iphone/int8": tuple(dict.fromkeys((*stored_tensors.DEFECTS, *coreml_defects.DEFECTS))),
-    "coreai/int8": LARGE,
+    "android/int8": (*in_stored_tensors("android"), *litert_defects.DEFECTS),
+    "executorch/int8": (*in_stored_tensors("executorch"), *executorch_defects.DEFECTS),
+    "iphone/int8": tuple(dict.fromkeys((*in_stored_tensors("iphone"), *coreml_defects.DEFECTS))),
+    "coreai/int8": in_stored_tensors("coreai"),
 }
 """Defects by file."""
 
