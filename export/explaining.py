@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from arbex.errors import ArbexError, BackendError, UnsupportedError
+from arbex.spec import OUTPUT_NAMES
 from export.channel_equalization import equalize_channels
 from export.explanation import first_difference
 from export.programs import Programs
 from export.ranges_file import read_ranges
 from export.registry import choose_targets
 from export.trace import InputStage, trace
-from runtimes.base import Prediction
+from runtimes.base import Prediction, Runtime
 from runtimes.bundle import Bundle
 from runtimes.difference import Difference
 from runtimes.emulation.processors import NATIVE
@@ -29,12 +31,18 @@ from runtimes.vendor_output import hidden_output
 if TYPE_CHECKING:
     from arbex.models import ExpressionClassifier
 
-NO_DIFFERENCE = (
-    "one by one, its operators compute what the program computes. If its answers are not those at export, the kernels "
-    "with which this runtime computes several operators at once are to blame, or its version. If only limits on images "
-    "are exceeded, this is what the precision costs: calibrate on other images, or export with --max-kl, which keeps "
-    "in float what costs the most."
+ONE_BY_ONE = "one by one, its operators compute what the program computes"
+THE_PRECISION = (
+    f"{ONE_BY_ONE}, and so do they together. If its answers are not those at export, its version is to blame. If only "
+    "limits on images are exceeded, this is what the precision costs: calibrate on other images, or export with "
+    "--max-kl, which keeps in float what costs the most."
 )
+THE_KERNELS = (
+    f"{ONE_BY_ONE}, but most answers differ by {{apart:.1e}} or more where this runtime computes several at once: a "
+    "kernel of the runtime is wrong on this processor. Try another version of it, and report it to its authors."
+)
+APART, COMPARED = 1e-4, 4
+"""Difference of most answers from which on it is no matter of the order of additions, over every fourth image."""
 
 
 def explained(report: BundleReport, bundle: Bundle, load_reference: Callable[[], ExpressionClassifier]) -> BundleReport:
@@ -69,10 +77,10 @@ def can_be_explained(row: ArtifactReport) -> bool:
 def explain_row(row: ArtifactReport, bundle: Bundle, artifact: Artifact, programs: Programs) -> ArtifactReport:
     """Returns the report of one artifact with its first difference, or with the reason why there is none."""
     try:
-        difference = explain(bundle, artifact, programs)
+        found = explain(bundle, artifact, programs)
     except (UnsupportedError, BackendError) as error:
         return row.with_reason(str(error))
-    return row.with_reason(NO_DIFFERENCE) if difference is None else replace(row, first_difference=difference)
+    return row.with_reason(found) if isinstance(found, str) else replace(row, first_difference=found)
 
 
 def programs_of(bundle: Bundle, model: ExpressionClassifier) -> Programs:
@@ -86,8 +94,11 @@ def programs_of(bundle: Bundle, model: ExpressionClassifier) -> Programs:
     return Programs(equalize_channels(trace(model)), ranges, recipe.float_operators if recipe else ())
 
 
-def explain(bundle: Bundle, artifact: Artifact, programs: Programs) -> Difference | None:
+def explain(bundle: Bundle, artifact: Artifact, programs: Programs) -> Difference | str:
     """Returns where an artifact parts from its program on the golden image on which their answers differ most.
+
+    Returns:
+        The operator, or, if all of them compute what they should, what else it may be, as sentences.
 
     Raises:
         UnsupportedError: If the artifact's runtime keeps the values inside to itself.
@@ -104,8 +115,24 @@ def explain(bundle: Bundle, artifact: Artifact, programs: Programs) -> Differenc
         image = golden.images[worst : worst + 1]
         with hidden_output(), runtime.unrounded() as exact:
             values, fused = exact.values(image), exact.fuses
+            apart = 0.0 if fused else between_kernels(exact, golden.images[::COMPARED])
     stage = InputStage(variant.program(), programs.traced.preprocessing, half=variant.recipe.half)
-    return first_difference(variant.program(), stage.normalize(torch.as_tensor(image)), values, fused=fused)
+    pixels = stage.normalize(torch.as_tensor(image))
+    others = THE_KERNELS.format(apart=apart) if apart > APART else THE_PRECISION
+    return first_difference(variant.program(), pixels, values, fused=fused) or others
+
+
+def between_kernels(runtime: Runtime, images: NDArray[np.uint8]) -> float:
+    """Returns how much answers change if a runtime computes operators one by one: the median over images.
+
+    Values on the border between two integers may fall on either side, so that single answers change in any case.
+    """
+    found = []
+    for image in np.split(images, len(images)):
+        together, alone = runtime.run(image), runtime.values(image)
+        pairs = zip(together, (alone[name] for name in OUTPUT_NAMES), strict=True)
+        found.append(max(float(np.abs(a.reshape(-1) - b.reshape(-1)).max()) for a, b in pairs))
+    return float(np.median(found))
 
 
 def reference_for(artifact: Artifact, golden: Golden) -> Prediction:

@@ -71,7 +71,7 @@ class OnnxRuntime(Runtime):
         with TemporaryDirectory() as folder:
             copy = Path(folder) / self.path.name
             copy.write_bytes(widened(self.path))
-            with OnnxRuntime(copy, self.side, threads=self.threads) as runtime:
+            with type(self)(copy, self.side, threads=self.threads) as runtime:
                 yield runtime
 
     @property

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from export.explaining import explain
+from export.explaining import THE_PRECISION, explain
 from export.programs import Programs
 from export.ranges_file import read_ranges
-from runtimes import open_bundle
+from runtimes import Prediction, open_bundle
 from runtimes.bundle import Bundle
+from runtimes.onnx_runtime import OnnxRuntime
+from runtimes.registry import FORMATS
 from tests.defects import stored_tensors
 from tests.defects.outcomes import outcome
 from tests.defects.test_other_formats import stored
@@ -50,7 +55,27 @@ def test_an_intact_file_has_no_difference(
 ) -> None:
     opened = open_bundle(trained_bundle(target))
     assert read_ranges(opened.path) == programs.ranges
-    assert explain(opened, opened.find("int8"), programs) is None
+    assert explain(opened, opened.find("int8"), programs) == THE_PRECISION
+
+
+class WrongKernels(OnnxRuntime):
+    """Computes single operators rightly, and several at once wrongly."""
+
+    def run_batch(self, images: NDArray[np.uint8]) -> Prediction:
+        """Mixes a hundredth of the uniform distribution into the answers."""
+        found = super().run_batch(images)
+        corrected, primary = ((0.99 * part + 0.01 / part.shape[1]).astype(np.float32) for part in found[:2])
+        return Prediction(corrected, primary, found.confidence)
+
+
+def test_wrong_kernels_are_blamed_where_all_operators_are_right(
+    trained_bundle: Callable[[str], Path], programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_bundle(trained_bundle("cpu"))
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], runtime=WrongKernels))
+    found = explain(opened, opened.find("int8"), programs)
+    assert isinstance(found, str)
+    assert "a kernel of the runtime is wrong on this processor" in found
 
 
 def named(bundle: Path, target: str, name: str, programs: Programs, folder: Path) -> bool:
@@ -62,9 +87,10 @@ def named(bundle: Path, target: str, name: str, programs: Programs, folder: Path
 
     opened = spoiled(bundle, folder, spoil)
     found = explain(opened, opened.find("int8"), programs)
+    place = "" if isinstance(found, str) else found.module
     modules = {change.module for change in changes}
-    print(f"{target}: {name}: {found.module if found else 'nothing'}; put into {', '.join(sorted(modules))}")
-    return found is not None and any(belongs(found.module, module) for module in modules)
+    print(f"{target}: {name}: {place or 'nothing'}; put into {', '.join(sorted(modules))}")
+    return not isinstance(found, str) and any(belongs(place, module) for module in modules)
 
 
 def belongs(module: str, other: str) -> bool:
