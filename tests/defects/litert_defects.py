@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from tests.defects.registry import Registry
 
@@ -68,8 +70,8 @@ def corrected_and_primary_swapped(file: File) -> bool:
     return file.redirect("corrected", primary) and file.redirect("primary", corrected)
 
 
-@DEFECTS.register
-def a_zero_point_off_by_one(file: File) -> bool:
+def zero_points(file: File) -> list[NDArray[np.int64]]:
+    """Returns the zero points of what convolutions compute, as views of the content; not those at an end of 8 bits."""
     points = []
     for operator in file.operators():
         quantization = file.graph.Tensors(operator.Outputs(0)).Quantization()
@@ -78,9 +80,15 @@ def a_zero_point_off_by_one(file: File) -> bool:
             value = quantization.ZeroPointAsNumpy()
             if -128 < value[0] < 127 and value[0]:
                 points.append(value)
+    return points
+
+
+@DEFECTS.register
+def a_zero_point_off_by_one(file: File) -> bool:
+    points = zero_points(file)
     if not points:
         return False
-    points[len(points) // 2][0] += 1  # a view of the content
+    points[len(points) // 2][0] += 1
     return True
 
 

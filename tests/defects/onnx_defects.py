@@ -216,20 +216,31 @@ def a_weights_scales_off_by_10_percent(model: ModelProto) -> bool:
     return scale_off(model, 1.1, None)
 
 
-@DEFECTS.register
-def a_zero_point_off_by_one(model: ModelProto) -> bool:
+def shifted_dequantizations(model: ModelProto) -> list[NodeProto]:
+    """Returns the nodes that dequantize values with a zero point."""
+
     def is_shifted(node: NodeProto) -> bool:
         zero = constant(model, node.input[2]) if len(node.input) > 2 else None
         return zero is not None and not zero.dims
 
-    node = middle(model, "DequantizeLinear", where=is_shifted)
-    if node is None:
-        return False
+    return [node for node in nodes(model, "DequantizeLinear") if is_shifted(node)]
+
+
+def shift_zero_point(model: ModelProto, node: NodeProto, steps: int) -> None:
+    """Moves the zero point of a dequantization, downward where there is no room above."""
     zero = constant(model, node.input[2])
     assert zero is not None
     value = numpy_helper.to_array(zero)
-    one = add_constant(model, "shifted", int(value) + (1 if value < 127 else -1), value.dtype.type)
-    node.input[2] = one
+    moved = int(value) + (steps if int(value) + steps <= np.iinfo(value.dtype).max else -steps)
+    node.input[2] = add_constant(model, "shifted", moved, value.dtype.type)
+
+
+@DEFECTS.register
+def a_zero_point_off_by_one(model: ModelProto) -> bool:
+    found = shifted_dequantizations(model)
+    if not found:
+        return False
+    shift_zero_point(model, found[len(found) // 2], 1)
     return True
 
 
