@@ -126,7 +126,10 @@ def register_lowerings(converter: Any) -> None:
 
 
 def number_graphs(program: Any) -> None:
-    """Numbers the graphs that a program calls, whose names end in random letters: equal models then give equal files.
+    """Numbers the graphs that a program calls, whose names end in random letters.
+
+    Equal models then give equal files within a process. Other processes name constants otherwise, by hashes whose seed
+    is the place of Apple's library in memory.
 
     Args:
         program: A program of Core AI; changed in place.
