@@ -303,7 +303,7 @@ def verify(
     reference: AnyPath | None = None,
     backbone: Backbone | str | None = None,
     cpu: Sequence[str] = (),
-    evaluate: bool = False,
+    evaluator: bool = False,
     explain: bool = False,
     compare: AnyPath | None = None,
     report: Reporter = SILENT,
@@ -322,7 +322,7 @@ def verify(
         reference: Run to compare with; by default the one that was exported.
         backbone: Custom backbone of the run, as for ``load_run``.
         cpu: Names of processors to emulate in addition to that of this machine; ``all`` stands for every one.
-        evaluate: On a Mac, whether to compare Core ML with the evaluator that runs its packages on other systems.
+        evaluator: On a Mac, whether to compare Core ML with the evaluator that runs its packages on other systems.
         explain: Whether to find, for each artifact that fails, the first operator at which it parts from its program.
         compare: What ``arbex verify --json`` printed before; the outcome also says what changed since.
         report: Receives progress.
@@ -352,7 +352,7 @@ def verify(
         reference=Path(reference) if reference else None,
         backbone=backbone,
         processors=find_processors(cpu),
-        evaluate=evaluate,
+        evaluate=evaluator,
         explain=explain,
         earlier=Path(compare) if compare else None,
     )

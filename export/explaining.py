@@ -113,13 +113,17 @@ def explain(bundle: Bundle, artifact: Artifact, programs: Programs) -> Differenc
         answers = run_quietly(runtime, golden.images)
         worst = farthest(reference_for(artifact, golden), answers)
         image = golden.images[worst : worst + 1]
+        stage = InputStage(variant.program(), programs.traced.preprocessing, half=variant.recipe.half)
+        pixels = stage.normalize(torch.as_tensor(image))
         with hidden_output(), runtime.unrounded() as exact:
-            values, fused = exact.values(image), exact.fuses
-            apart = 0.0 if fused else between_kernels(exact, golden.images[::COMPARED])
-    stage = InputStage(variant.program(), programs.traced.preprocessing, half=variant.recipe.half)
-    pixels = stage.normalize(torch.as_tensor(image))
-    others = THE_KERNELS.format(apart=apart) if apart > APART else THE_PRECISION
-    return first_difference(variant.program(), pixels, values, fused=fused) or others
+            found = first_difference(variant.program(), pixels, exact.values(image), fused=exact.fuses)
+            return found or other_reason(exact, golden.images[::COMPARED])
+
+
+def other_reason(runtime: Runtime, images: NDArray[np.uint8]) -> str:
+    """Returns what may be wrong where all operators are right, as sentences."""
+    apart = 0.0 if runtime.fuses else between_kernels(runtime, images)
+    return THE_KERNELS.format(apart=apart) if apart > APART else THE_PRECISION
 
 
 def between_kernels(runtime: Runtime, images: NDArray[np.uint8]) -> float:

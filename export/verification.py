@@ -19,6 +19,7 @@ from runtimes.bundle import Bundle, open_bundle
 from runtimes.changes import changes_since, read_states
 from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images, read_groups
 from runtimes.compilation import BuildCache
+from runtimes.coreml_runtime import EVALUATOR_PACKAGES
 from runtimes.emulation.processors import Processor
 from runtimes.limits import LIFTED, SHORTHANDS, Limits
 from runtimes.outcomes import BundleReport, Verification
@@ -75,9 +76,12 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
         InputError: If limits of images are given without images, or the earlier verification cannot be read.
         BackendError: If an emulator is not set up.
         RunError, DataError: If the reference or the images cannot be used.
-        MissingPackageError: If the request has images, or asks for explanations, and torch is not installed.
+        MissingPackageError: If the request has images, or asks for explanations or the evaluator, and torch is not
+            installed.
     """
     refuse_limits_without_images(request)
+    for package in EVALUATOR_PACKAGES if request.evaluate else ():
+        package.require()
     for processor in request.processors:
         default_environment().check(processor)
     before = read_states(request.earlier) if request.earlier else None

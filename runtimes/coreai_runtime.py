@@ -30,8 +30,8 @@ ERRORS: Final = (RuntimeError, ValueError, TypeError, KeyError, OSError)
 class CoreAiInside(Runtime):
     """Runs ``.aimodel`` folders in this process, one image at a time.
 
-    The interpreter is slow, uses one thread, and computes in software: QEMU's Haswell, Nehalem and newest processor and
-    a native one gave the same answers to the last bit, in float32 and in INT8 with float16.
+    The interpreter is slow, uses one thread, and computes in software: QEMU's Haswell, Nehalem and newest x86 processor
+    and a native one gave the same answers to the last bit, in float32 and in INT8 with float16.
     """
 
     name = "coreai" if sys.platform == "darwin" else "coreai-interpreter"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TORCH = Package(module="torch", distribution="torch", purpose="evaluating Core ML packages", extra="coreml")
+EVALUATOR_PACKAGES = (READER, TORCH)
+"""Packages that evaluate Core ML packages."""
 
 
 class CoreMl(Runtime):
@@ -62,8 +64,8 @@ class CoreMlEvaluator(Runtime):
 
     def load(self) -> None:
         """Reads the program and computes whatever depends on constants alone."""
-        READER.require()
-        TORCH.require()
+        for package in EVALUATOR_PACKAGES:
+            package.require()
         from runtimes.coreml_evaluator.program import Program
 
         self.program = Program.load(self.path, self.precision)

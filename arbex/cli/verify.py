@@ -48,9 +48,7 @@ STATES = {"passed": "ok", "not executed": "not run", "undecided": "undecided", "
     metavar=f"[{'|'.join((*PROCESSORS, ALL))}]",
     help="Also run ONNX and LiteRT files as this processor does; repeatable. arbex emulators sets it up.",
 )
-@click.option(
-    "--evaluator", "evaluate", is_flag=True, help="On a Mac, also compare Core ML with the evaluator of other systems."
-)
+@click.option("--evaluator", is_flag=True, help="On a Mac, also compare Core ML with the evaluator of other systems.")
 @click.option(
     "--explain", is_flag=True, help="Find the first operator at which an artifact that fails parts from its program."
 )
@@ -80,7 +78,7 @@ def verify(
     reference: Path | None,
     backbone: str | None,
     cpu: tuple[str, ...],
-    evaluate: bool,
+    evaluator: bool,
     explain: bool,
     compare: Path | None,
     report_files: tuple[Path, ...],
@@ -109,7 +107,7 @@ def verify(
         reference=reference,
         backbone=backbone,
         cpu=cpu,
-        evaluate=evaluate,
+        evaluator=evaluator,
         explain=explain,
         compare=compare,
         report=console,

@@ -16,8 +16,11 @@ from export.programs import Programs
 from export.registry import all_packages, choose_targets
 from export.trace import trace
 from runtimes import open_bundle
-from runtimes.coreai_runtime import CoreAi
+from runtimes.coreai_runtime import CoreAi, CoreAiInside
 from runtimes.doctor import probe
+from runtimes.emulation.emulated_runtime import EmulatedRuntime
+from runtimes.emulation.processors import PROCESSORS
+from runtimes.registry import default_environment
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import verify_bundle
 
@@ -93,6 +96,21 @@ def test_altered_bytecode_ends_the_interpreter_and_not_this_process(coreai_bundl
     (folder / "main.mlirb").write_bytes(content)
     with pytest.raises(BackendError, match="its process ended with SIGABRT"):
         CoreAi(folder, 64)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_another_processor_gives_the_same_answers_to_the_last_bit(coreai_bundle: Path, precision: str) -> None:
+    processor, environment, opened = PROCESSORS["haswell"], default_environment(), open_bundle(coreai_bundle)
+    try:
+        environment.check(processor)
+    except BackendError as error:
+        pytest.skip(str(error))
+    file, images = opened.file(opened.find(precision)), opened.golden().images[:4]
+    emulated = EmulatedRuntime(file, opened.side, runtime=CoreAiInside, processor=processor, environment=environment)
+    with opened.open(precision) as runtime:
+        for here, there in zip(runtime.run(images), emulated.run(images), strict=True):
+            np.testing.assert_array_equal(here, there)
 
 
 def test_its_page_and_the_doctor_know_it(coreai_bundle: Path) -> None:

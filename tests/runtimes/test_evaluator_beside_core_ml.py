@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from arbex.cli import invoke
 from export.bundle_writer import record_files
 from runtimes import Prediction, open_bundle
-from runtimes.coreml_runtime import CoreMlEvaluator
+from runtimes.coreml_runtime import EVALUATOR_PACKAGES, CoreMlEvaluator
 from runtimes.golden import NAME as GOLDEN
 from runtimes.golden import pack_golden
 from runtimes.manifest import NAME
@@ -91,3 +91,12 @@ def test_elsewhere_the_evaluator_runs_anyway(bundles: Path, capfd: pytest.Captur
     shown = capfd.readouterr()
     assert "coreml-evaluator" in shown.out
     assert "from the evaluator's" not in shown.out
+
+
+def test_an_evaluator_that_cannot_run_is_refused_and_no_row_is_left_out(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lost = replace(EVALUATOR_PACKAGES[-1], module="no_such_module")
+    monkeypatch.setattr("export.verification.EVALUATOR_PACKAGES", (*EVALUATOR_PACKAGES[:-1], lost))
+    assert invoke(["verify", str(bundles / "iphone"), "--evaluator"], "arbex") == 3
+    assert "evaluating Core ML packages needs it" in capfd.readouterr().err

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from arbex.data.layouts.base import Layout
 from arbex.data.samples import Sample
@@ -30,6 +31,15 @@ PATTERN = re.compile(r"(?P<usage>Training|PublicTest|PrivateTest)_\d+\.(jpg|png)
 """Names of original images. Others, such as augmented copies that somebody added, are left out."""
 
 
+class Face(NamedTuple):
+    """One image: its split and expression, and its file, or its row in the table that is the file."""
+
+    split: str
+    expression: str
+    file: Path
+    row: int | None
+
+
 class Fer2013(Layout):
     """35,887 images: 28,709 for training, 3,589 of the public test as validation, 3,589 of the private one as test."""
 
@@ -41,13 +51,13 @@ class Fer2013(Layout):
         return next((self.root / name for name in TABLES if (self.root / name).is_file()), None)
 
     @cached_property
-    def all_samples(self) -> list[tuple[str, str, Sample]]:
-        """Split and class of each image, and the image with label 0."""
+    def images(self) -> list[Face]:
+        """All images of all splits."""
         return list(rows_of(self.table) if self.table else files_below(self.root))
 
     def splits(self) -> Sequence[str]:
         """Returns the splits that have images."""
-        there = {split for split, _, _ in self.all_samples}
+        there = {face.split for face in self.images}
         if not there:
             raise self.missing(TABLES[0], f"{', '.join(TABLES)}, or files such as train/angry/Training_3908.jpg")
         return [split for split in USAGES.values() if split in there]
@@ -58,12 +68,12 @@ class Fer2013(Layout):
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
         """Returns the images of a split."""
-        mine = ((name, sample) for found, name, sample in self.all_samples if found == split)
-        return [Sample(sample.file, labels.index(name), row=sample.row) for name, sample in mine]
+        mine = (face for face in self.images if face.split == split)
+        return [Sample(face.file, labels.index(face.expression), row=face.row) for face in mine]
 
 
-def rows_of(table: Path) -> Iterator[tuple[str, str, Sample]]:
-    """Yields split, class and place of each image in a table.
+def rows_of(table: Path) -> Iterator[Face]:
+    """Yields the images in a table.
 
     Raises:
         DataError: If the table cannot be read.
@@ -71,7 +81,7 @@ def rows_of(table: Path) -> Iterator[tuple[str, str, Sample]]:
     try:
         with table.open(newline="", encoding="utf-8") as stream:
             for number, row in enumerate(csv.DictReader(stream, skipinitialspace=True)):
-                yield USAGES[row["Usage"]], CODES[int(row["emotion"])], Sample(table, 0, row=number)
+                yield Face(USAGES[row["Usage"]], CODES[int(row["emotion"])], table, number)
     except (KeyError, ValueError, IndexError, TypeError, csv.Error) as error:
         raise DataError(
             f"{table} cannot be read as a table of FER2013: {type(error).__name__}: {error}.",
@@ -80,8 +90,8 @@ def rows_of(table: Path) -> Iterator[tuple[str, str, Sample]]:
         ) from error
 
 
-def files_below(root: Path) -> Iterator[tuple[str, str, Sample]]:
-    """Yields split, class and file of each original image below a folder.
+def files_below(root: Path) -> Iterator[Face]:
+    """Yields the original images below a folder.
 
     Raises:
         DataError: If the folder of an image is not named after a class.
@@ -99,4 +109,4 @@ def files_below(root: Path) -> Iterator[tuple[str, str, Sample]]:
                 allowed=f"Allowed: {', '.join(EXPRESSIONS)}, and {', '.join(FOLDERS)}.",
                 remedy="Rename the folder, or move it out of the data.",
             )
-        yield usages[match["usage"].lower()], name, Sample(file, 0)
+        yield Face(usages[match["usage"].lower()], name, file, None)
