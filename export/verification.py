@@ -23,7 +23,7 @@ from runtimes.coreml_runtime import EVALUATOR_PACKAGES
 from runtimes.emulation.processors import Processor
 from runtimes.limits import LIFTED, SHORTHANDS, Limits
 from runtimes.outcomes import BundleReport, Verification
-from runtimes.registry import default_environment
+from runtimes.registry import FORMATS, default_environment
 from runtimes.vendor_output import hidden_output
 from runtimes.verification import ReportCache, broken_bundle, verify_bundle
 
@@ -82,6 +82,8 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
     refuse_limits_without_images(request)
     for package in EVALUATOR_PACKAGES if request.evaluate else ():
         package.require()
+    if request.evaluate and not any(known.evaluator for known in FORMATS.values()):
+        report.line("--evaluator changes nothing here: only on a Mac does Core ML run beside the evaluator")
     for processor in request.processors:
         default_environment().check(processor)
     before = read_states(request.earlier) if request.earlier else None

@@ -91,6 +91,7 @@ def test_elsewhere_the_evaluator_runs_anyway(bundles: Path, capfd: pytest.Captur
     shown = capfd.readouterr()
     assert "coreml-evaluator" in shown.out
     assert "from the evaluator's" not in shown.out
+    assert "--evaluator changes nothing here" in shown.err
 
 
 def test_an_evaluator_that_cannot_run_is_refused_and_no_row_is_left_out(
