@@ -142,6 +142,7 @@ def evaluate(
     *,
     split: str = "test",
     max_unreadable: float = 0.01,
+    mapping: Sequence[str] | Mapping[str, str] = (),
     backbone: Backbone | str | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
@@ -150,8 +151,10 @@ def evaluate(
     Args:
         run: Folder of the run.
         data: ``PATH`` or ``LAYOUT:PATH``.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``, or ``all`` of them together.
         max_unreadable: Share of images that may be left out because they cannot be read, in [0, 1].
+        mapping: Which class of the run each class of the data stands for, as ``own=class`` texts or a mapping; ``-`` as
+            the class leaves its images out. A class that is not named keeps its name.
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
 
@@ -161,9 +164,18 @@ def evaluate(
     Raises:
         RunError, DataError: If run or data cannot be used or do not belong together.
     """
+    from arbex.data.class_map import parse_map
     from arbex.evaluation import evaluate as measure
 
-    return measure(str(run), data, split, backbone=backbone, most_unreadable=max_unreadable, report=report)
+    return measure(
+        str(run),
+        data,
+        split,
+        backbone=backbone,
+        most_unreadable=max_unreadable,
+        mapping=mapping if isinstance(mapping, Mapping) else parse_map(mapping),
+        report=report,
+    )
 
 
 def calibrate(

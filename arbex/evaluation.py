@@ -175,24 +175,30 @@ def evaluate(
     *,
     backbone: Backbone | str | None = None,
     most_unreadable: float = MOST_UNREADABLE,
+    mapping: Mapping[str, str] | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
-    """Measures a run on one split of a data set.
+    """Measures a run on one split of a data set, which may lack classes of the model.
 
     Args:
         run: Folder of the run.
         data: ``PATH`` or ``LAYOUT:PATH``.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``, or ``all`` of them together.
         backbone: As for :func:`~arbex.checkpoint.load_run`.
         most_unreadable: Share of images that may be left out because they cannot be read; a file in the run lists them.
+        mapping: Class of the model, or ``-`` to leave it out, by class of the data set; a class that is missing keeps
+            its name.
         report: Takes progress.
 
     Raises:
         RunError: If the run cannot be used.
-        DataError: If the data cannot be used, or has other classes than the run.
+        DataError: If the data cannot be used, or has classes that the run does not have and that are not mapped.
     """
     model = load_run(run, backbone=backbone)
-    faces = read_split(data, split, labels=model.labels)
+    faces = read_split(data, split, labels=model.labels, mapping=mapping or {})
+    absent = [name for i, name in enumerate(model.labels) if i not in {sample.label for sample in faces.samples}]
+    if absent:
+        report.line(f"{data} has no images of {', '.join(absent)}; means over classes leave them out")
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
     log_unreadable(images, Path(run), report)

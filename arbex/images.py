@@ -21,6 +21,12 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 MIN_SIDE = 8
 """Smallest side of an image in pixels; a smaller one cannot show a face."""
 
+CROP_MARGIN = 0.15
+"""Margin of the square around a face, on each side, as a share of the longer side of its box; as in aligned sets."""
+
+Box = tuple[int, int, int, int]
+"""Left edge, top edge, width and height of a face in an image, in pixels."""
+
 
 def find_images(path: Path) -> list[Path]:
     """Returns the image files below a folder, sorted, or the file itself; hidden files and folders are left out.
@@ -133,6 +139,17 @@ def resize(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def load(path: Path, side: int) -> NDArray[np.uint8]:
-    """Reads a file as input of the network: uint8 RGB ``[side, side, 3]``."""
-    return resize(read_image(path), side)
+def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Cuts the square around a box out of ``[H, W, 3]``; beyond the edge of the image, the edge is repeated."""
+    x, y, width, height = box
+    side = max(1, round(max(width, height) * (1 + 2 * CROP_MARGIN)))
+    left, top = round(x + width / 2 - side / 2), round(y + height / 2 - side / 2)
+    rows = np.clip(np.arange(top, top + side), 0, pixels.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, pixels.shape[1] - 1)
+    return pixels[rows[:, None], columns[None, :]]
+
+
+def load(path: Path, side: int, box: Box | None = None) -> NDArray[np.uint8]:
+    """Reads a file as input of the network: uint8 RGB ``[side, side, 3]``; with a box, only the square around it."""
+    pixels = read_image(path)
+    return resize(crop(pixels, box) if box else pixels, side)

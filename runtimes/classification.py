@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from arbex.images import Box
 from runtimes.base import BATCH, Prediction
 from runtimes.bundle import Bundle
-from runtimes.preprocessing import Box, Detector, FaceCrop, faces
+from runtimes.preprocessing import Detector, FaceCrop, faces
 
 
 @dataclass(frozen=True, kw_only=True)

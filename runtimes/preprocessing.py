@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from arbex import images
 from arbex.errors import BackendError, DataError
+from arbex.images import Box
 from arbex.packages import OPENCV
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
-CROP_MARGIN = 0.15
-"""Margin of the square around a detected face, on each side, as a share of its width; as in aligned data sets."""
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -74,16 +71,6 @@ class Detector:
         return [(round(r[0]), round(r[1]), round(r[2]), round(r[3])) for r in rows]
 
 
-def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cuts the square around a box out of ``[H, W, 3]``; beyond the edge of the image, the edge is repeated."""
-    x, y, width, height = box
-    side = max(1, round(max(width, height) * (1 + 2 * CROP_MARGIN)))
-    left, top = round(x + width / 2 - side / 2), round(y + height / 2 - side / 2)
-    rows = np.clip(np.arange(top, top + side), 0, pixels.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + side), 0, pixels.shape[1] - 1)
-    return pixels[rows[:, None], columns[None, :]]
-
-
 def frames(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yields the frames of a video as ``name#number`` and RGB ``[H, W, 3]``.
 
@@ -135,4 +122,4 @@ def faces(path: Path, side: int, detector: Detector | None = None) -> Iterator[F
             yield FaceCrop(name, images.resize(pixels, side), None)
             continue
         for box in detector.boxes(pixels):
-            yield FaceCrop(name, images.resize(crop(pixels, box), side), box)
+            yield FaceCrop(name, images.resize(images.crop(pixels, box), side), box)

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 @click.argument("run", type=PATH)
 @click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option(
-    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Split to use."
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Split to use; all joins them, for data that the run has never seen.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="CLASS=CLASS",
+    help="The run's class that one of the data stands for; CLASS=- leaves its images out; repeatable.",
 )
 @click.option(
     "--max-unreadable",
@@ -30,11 +41,27 @@ if TYPE_CHECKING:
 @backbone_option
 @json_option
 @debug_option
-def evaluate(run: Path, data: str, split: str, max_unreadable: float, backbone: str | None, as_json: bool) -> None:
+def evaluate(
+    run: Path,
+    data: str,
+    split: str,
+    mapping: tuple[str, ...],
+    max_unreadable: float,
+    backbone: str | None,
+    as_json: bool,
+) -> None:
     """Measure RUN on labeled images: both distributions, overall and by class."""
     from arbex.api import evaluate as measure
 
-    result = measure(run, data, split=split, max_unreadable=max_unreadable, backbone=backbone, report=Console())
+    result = measure(
+        run,
+        data,
+        split=split,
+        max_unreadable=max_unreadable,
+        mapping=mapping,
+        backbone=backbone,
+        report=Console(),
+    )
     if as_json:
         print_json(result.to_json())
         return
@@ -51,7 +78,7 @@ def show(result: Evaluation) -> None:
     print_table(("", "corrected", "primary"), rows)
     click.echo()
     by_class = [
-        [name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.n)]
+        [name, *(f"{value:.3f}" if one.n else "-" for value in (one.precision, one.recall, one.f1)), str(one.n)]
         for name, one in corrected.per_class.items()
     ]
     print_table(("class", "precision", "recall", "f1", "images"), by_class)

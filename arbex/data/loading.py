@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from arbex.data.cache import Unreadable, open_pixels
-from arbex.data.samples import FaceSet, Sample, SampleReader, check_every_class
+from arbex.data.samples import FaceSet, Sample, SampleReader
 from arbex.data.splits import read_split
 from arbex.errors import DataError
 from arbex.files import write_atomically
@@ -94,7 +94,12 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
                 "--max-unreadable).",
             )
         kept = tuple(s for i, s in enumerate(faces.samples) if i not in unreadable)
-        check_every_class(kept, faces.labels, f"the readable part of {faces.root} ({faces.split})")
+        lost = {s.label for s in faces.samples} - {s.label for s in kept}
+        if lost:
+            raise DataError(
+                f"No image of the class {faces.labels[min(lost)]!r} of {faces.root} ({faces.split}) can be read.",
+                remedy="Download or copy the images again.",
+            )
         return replace(faces, samples=kept)
 
     def batches(self, size: int) -> Iterator[Tensor]:

@@ -29,6 +29,7 @@ class Sample:
         group: Person or video of the image; empty if unknown.
         votes: Number of annotators' votes for each class; empty if unknown.
         row: Row in the table, counted from 0; None for an image file.
+        box: Where the face is in the image; None for the whole image.
     """
 
     file: Path
@@ -36,6 +37,7 @@ class Sample:
     group: str = ""
     votes: tuple[int, ...] = ()
     row: int | None = None
+    box: images.Box | None = None
 
     def __str__(self) -> str:
         """Returns where the image is, for messages."""
@@ -60,9 +62,10 @@ class FaceSet:
 
     @property
     def digest(self) -> str:
-        """Identifies the labels, files (by name and size), rows and votes of the split."""
+        """Identifies the labels, files (by name and size), rows, votes and boxes of the split."""
         rows = [
             (s.file.relative_to(self.root).as_posix(), s.file.stat().st_size, s.label, s.votes, s.row)
+            + ((s.box,) if s.box else ())  # left out where there is none, so that digests in older runs stay valid
             for s in self.samples
         ]
         return digest_json([self.labels, rows])
@@ -150,7 +153,7 @@ class SampleReader:
             DataError: If the sample cannot be read.
         """
         if sample.row is None:
-            return images.load(sample.file, self.side)
+            return images.load(sample.file, self.side, sample.box)
         gray = self.rows[sample.file].get(sample.row)
         if gray is None:
             raise DataError(

@@ -2,33 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from arbex.checks import check_name
+from arbex.data.class_map import check_map, mapped
 from arbex.data.layouts import open_layout
 from arbex.data.layouts.base import ANY, Layout
-from arbex.data.samples import FaceSet, check_every_class, held_out
+from arbex.data.samples import FaceSet, Sample, check_every_class, held_out
 from arbex.errors import DataError
 from arbex.spec import SPLITS
 
+ALL = "all"
+"""Name of the images of all splits together, for measuring a model on a data set that it has never seen."""
 
-def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, hold_out: bool = False) -> FaceSet:
+
+def read_split(
+    data: str,
+    split: str,
+    *,
+    labels: tuple[str, ...] | None = None,
+    hold_out: bool = False,
+    mapping: Mapping[str, str] | None = None,
+) -> FaceSet:
     """Reads one split of a data set.
 
     Args:
         data: ``PATH``, ``LAYOUT:PATH`` or ``LAYOUT,OPTION=VALUE:PATH``.
-        split: ``train``, ``val`` or ``test``. A data set without splits serves as each of them. If only ``val`` is
-            missing, it is made of every 10th person of the training split, or of every 10th training image of a class
-            where people are unknown.
-        labels: Class names in the order of the model. The data set must have the same classes.
+        split: ``train``, ``val`` or ``test``, or ``all`` of them together. A data set without splits serves as each of
+            them. If only ``val`` is missing, it is made of every 10th person of the training split, or of every 10th
+            training image of a class where people are unknown.
+        labels: Class names in the order of the model. Without a mapping, the data set must have the same classes.
         hold_out: Whether, without a validation split, ``train`` leaves out the images of ``val``; for training.
+        mapping: Class of the model, or ``-`` to leave it out, by class of the data set; a class that is missing keeps
+            its name. The data set may then lack classes of the model.
 
     Raises:
         UnsupportedError: If there is no split of that name, or no such layout or option.
         DataError: If folder, split, classes or images are missing or do not fit.
     """
-    check_name("split", split, SPLITS)
+    check_name("split", split, (*SPLITS, ALL))
     layout = open_layout(data)
-    source, held = locate(layout, split, hold_out)
+    if split == ALL:
+        sources: list[tuple[str, bool | None]] = [(name, None) for name in layout.splits()]
+    else:
+        sources = [locate(layout, split, hold_out)]
+    samples: list[Sample] = []
+    for source, held in sources:
+        labels, found = read_source(layout, source, labels, mapping)
+        if held is not None:
+            where = f"the {split} part of {name_of(layout, source)}, which is split by people"
+            found = [s for s, is_held in zip(found, held_out(found), strict=True) if is_held == held]
+            check_every_class(found, labels, where)
+        samples += found
+    assert labels is not None  # every layout has a split
+    if mapping is None:
+        check_every_class(samples, labels, name_of(layout, "" if split == ALL else sources[0][0]))
+    if not samples:
+        raise DataError(f"{layout.root} has no images of the classes {', '.join(labels)}.", remedy="Check the path.")
+    return FaceSet(layout.root, split, labels, tuple(samples))
+
+
+def read_source(
+    layout: Layout, source: str, labels: tuple[str, ...] | None, mapping: Mapping[str, str] | None
+) -> tuple[tuple[str, ...], list[Sample]]:
+    """Reads what a data set stores as one split.
+
+    Args:
+        layout: The data set.
+        source: One of its splits.
+        labels: Class names in the order of the model; by default those of the data set.
+        mapping: As for ``read_split``.
+
+    Returns:
+        Class names in order, and the images.
+
+    Raises:
+        DataError: If classes are missing or do not fit, or images cannot be found.
+    """
     found = layout.labels(source)
+    if labels is not None and mapping is not None and (mapping or set(found) != set(labels)):
+        check_map(mapping, found, labels, name_of(layout, source))
+        return labels, mapped(layout.samples(source, found), mapping, found, labels)
     if labels is not None:
         check_labels(layout, found, labels)
     labels = labels or found
@@ -38,13 +92,12 @@ def read_split(data: str, split: str, *, labels: tuple[str, ...] | None = None, 
             allowed="Allowed: 2 or more, each a folder of images: <class>/<image>.",
             remedy="Check the path, or sort the images into one folder per class.",
         )
-    samples = layout.samples(source, labels)
-    where = f"the split {source!r} of {layout.root}" if source else str(layout.root)
-    check_every_class(samples, labels, where)
-    if held is not None:
-        samples = [s for s, is_held in zip(samples, held_out(samples), strict=True) if is_held == held]
-        check_every_class(samples, labels, f"the {split} part of {where}, which is split by people")
-    return FaceSet(layout.root, split, labels, tuple(samples))
+    return labels, layout.samples(source, labels)
+
+
+def name_of(layout: Layout, source: str) -> str:
+    """Returns what messages call a split of a data set."""
+    return f"the split {source!r} of {layout.root}" if source else str(layout.root)
 
 
 def locate(layout: Layout, split: str, hold_out: bool) -> tuple[str, bool | None]:

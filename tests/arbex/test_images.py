@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from arbex.errors import DataError
-from arbex.images import find_images, load, read_image, resize
+from arbex.images import crop, find_images, load, read_image, resize
 from tests.unprivileged import run_unprivileged
 
 COLOR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -55,6 +55,14 @@ def test_load_gives_the_networks_input(tmp_path: Path) -> None:
     assert pixels.dtype == np.uint8
     assert np.array_equal(pixels, resize(COLOR, 64))
     assert np.array_equal(resize(pixels, 64), pixels)
+
+
+def test_a_crop_beyond_the_edge_repeats_the_edge() -> None:
+    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, 2)
+    cut = crop(pixels, (6, 6, 10, 10))  # a square of 13 around (11, 11): from 4 or 5 on, far beyond the edge
+    assert cut.shape == (13, 13, 3)
+    assert (cut[-1, -1] == 99).all()
+    assert (cut[-5:, -5:] == 99).all()
 
 
 def test_find_images_sorts_and_leaves_out_the_rest(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from arbex.errors import BackendError, DataError
-from runtimes.preprocessing import Detector, crop, faces
+from runtimes.preprocessing import Detector, faces
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +52,6 @@ def test_yunet_finds_the_astronaut(astronaut: Path, yunet: Path) -> None:
 def test_a_picture_without_a_face_yields_nothing(tmp_path: Path, yunet: Path) -> None:
     Image.new("RGB", (200, 200), "white").save(tmp_path / "empty.png")
     assert list(faces(tmp_path / "empty.png", 64, Detector(yunet))) == []
-
-
-def test_a_crop_beyond_the_edge_repeats_the_edge() -> None:
-    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, 2)
-    cut = crop(pixels, (6, 6, 10, 10))  # a square of 13 around (11, 11): from 4 or 5 on, far beyond the edge
-    assert cut.shape == (13, 13, 3)
-    assert (cut[-1, -1] == 99).all()
-    assert (cut[-5:, -5:] == 99).all()
 
 
 def test_a_video_is_read_frame_by_frame(tmp_path: Path) -> None:

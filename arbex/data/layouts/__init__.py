@@ -18,6 +18,7 @@ LAYOUTS = {
     "ferplus": "arbex.data.layouts.ferplus:FerPlus",
     "affectnet": "arbex.data.layouts.affectnet:AffectNet",
     "affwild2": "arbex.data.layouts.affwild2:AffWild2",
+    "ckplus": "arbex.data.layouts.ckplus:CkPlus",
     "jaffe": "arbex.data.layouts.jaffe:Jaffe",
     "ferg": "arbex.data.layouts.ferg:Ferg",
 }

@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from arbex.data.layouts.base import Layout
 from arbex.data.samples import Sample
-from arbex.images import find_images
+from arbex.images import Box, find_images
 from arbex.spec import EXPRESSIONS
 
 TEST_PEOPLE = 5
 """Every 5th person in the order of their names is in the test split."""
 
 
-class NamedFaces(Layout):
+class PersonsFace(NamedTuple):
+    """One image: its file, person and expression, and where the face is in it (None for the whole image)."""
+
+    file: Path
+    person: str
+    expression: str
+    box: Box | None = None
+
+
+class PeopleLayout(Layout):
+    """Images of known people, without splits of their own."""
+
+    expected: ClassVar[str]
+    """What the folder must hold, for errors."""
+
+    @abstractmethod
+    def find_faces(self) -> list[PersonsFace]:
+        """Returns all images in a fixed order.
+
+        Raises:
+            DataError: If labels cannot be read.
+        """
+
+    @cached_property
+    def faces(self) -> list[PersonsFace]:
+        """All images, in a fixed order."""
+        return self.find_faces()
+
+    def splits(self) -> Sequence[str]:
+        """Returns ``train`` and ``test``."""
+        if not self.faces:
+            raise self.missing(f"an image such as {self.expected}", f"{self.expected}, at any depth")
+        return "train", "test"
+
+    def labels(self, split: str) -> tuple[str, ...]:
+        """Returns the seven expressions."""
+        return EXPRESSIONS
+
+    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
+        """Returns the images of the people in a split."""
+        testing = set(sorted({face.person for face in self.faces})[::TEST_PEOPLE])
+        return [
+            Sample(face.file, labels.index(face.expression), group=face.person, box=face.box)
+            for face in self.faces
+            if (face.person in testing) == (split == "test") and face.expression in labels
+        ]
+
+
+class NamedFaces(PeopleLayout):
     """Images whose names hold the person and the expression."""
 
     codes: ClassVar[Mapping[str, str]]
@@ -25,30 +75,9 @@ class NamedFaces(Layout):
     pattern: ClassVar[re.Pattern[str]]
     """Pattern of a file name, with the groups ``person`` and ``code``."""
 
-    expected: ClassVar[str]
-    """Example of a file name, for errors."""
-
-    def splits(self) -> Sequence[str]:
-        """Returns ``train`` and ``test``."""
-        if not self.images():
-            raise self.missing(f"an image such as {self.expected}", f"{self.expected}, at any depth")
-        return "train", "test"
-
-    def labels(self, split: str) -> tuple[str, ...]:
-        """Returns the seven expressions."""
-        return EXPRESSIONS
-
-    def images(self) -> list[tuple[Path, str, str]]:
-        """Returns each image with its person and the code of its expression; files with other names are left out."""
+    def find_faces(self) -> list[PersonsFace]:
+        """Returns the images; files with other names are left out."""
         matches = ((file, self.pattern.fullmatch(file.name)) for file in find_images(self.root))
-        return [(file, match["person"], match["code"]) for file, match in matches if match]
-
-    def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
-        """Returns the images of the people in a split."""
-        images = self.images()
-        testing = set(sorted({person for _, person, _ in images})[::TEST_PEOPLE])
         return [
-            Sample(file, labels.index(self.codes[code.lower()]), group=person)
-            for file, person, code in images
-            if (person in testing) == (split == "test")
+            PersonsFace(file, match["person"], self.codes[match["code"].lower()]) for file, match in matches if match
         ]
