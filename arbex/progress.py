@@ -21,6 +21,11 @@ class Reporter:
         """Receives a message of one line."""
 
     @contextmanager
+    def doing(self, label: str) -> Iterator[None]:
+        """Receives what is being done meanwhile, for work whose steps cannot be counted."""
+        yield
+
+    @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
         """Yields a function that receives how many of ``total`` steps are done."""
         yield uncounted

@@ -79,7 +79,8 @@ def prepare(plan: ExportPlan, report: Reporter) -> Prepared:
     run = plan.run
     model = load_run(run.path, backbone=plan.backbone)
     report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
-    traced = equalize_channels(trace(model))
+    with report.doing("tracing"):
+        traced = equalize_channels(trace(model))
     golden = golden_vectors(model, traced.side, report)
     calibrated = prepare_int8(run, traced, plan.calibration, report) if plan.int8_recipes else None
     gate = None

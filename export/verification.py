@@ -156,7 +156,8 @@ class Verifier:
         if self.request.explain and not found.passed:
             explained = import_explanations()
             self.report.line(f"{path}: looking for the first difference")
-            return explained(found, bundle, lambda: reference_model(bundle, self.request))
+            with self.report.doing(f"{path}: looking for the first difference"):
+                return explained(found, bundle, lambda: reference_model(bundle, self.request))
         return found
 
     def comparison_images(self, bundle: Bundle) -> ComparisonImages:

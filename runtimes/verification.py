@@ -100,7 +100,7 @@ def verify_executed(
         why="",
     )
     try:
-        with hidden_output():
+        with hidden_output(), report.doing(f"{row.title}: opening"):
             decision = Decision(tuple(changed_content(bundle, artifact)))
             runtime = open_for(bundle, artifact, processor)
         with runtime:
@@ -320,7 +320,8 @@ def verify_bundle(
                     report.line(f"emulating {processor.name}: {bundle.manifest.target}/{artifact.name}")
                 cache[key] = verify_executed(bundle, artifact, extra, processor, report, evaluate and processor is None)
             row = cache[key]
-            reports.append(row if processor or builds is None else with_build(row, bundle, artifact, builds))
+            with report.doing(f"{row.title}: building"):
+                reports.append(row if processor or builds is None else with_build(row, bundle, artifact, builds))
     return BundleReport(bundle=str(bundle.path), artifacts=tuple(reports), provenance=bundle.manifest.provenance)
 
 

@@ -31,7 +31,8 @@ def bench(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
     opened = [open_bundle(path) for path in bundles]
     for bundle in opened:
         console.line(f"timing {bundle.path}")
-        rows += time_bundle(bundle, threads=threads)
+        with console.doing(f"timing {bundle.path}"):
+            rows += time_bundle(bundle, threads=threads)
     if as_json:
         print_json([row.to_json() for row in rows])
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 import time
@@ -10,7 +11,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from threading import Event, Thread
+from typing import IO, Any, TypeVar
 
 import click
 
@@ -24,20 +26,116 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Console(Reporter):
-    """Shows progress on stderr: bars on a terminal, plain lines otherwise. Stdout is for results."""
+    """Shows progress on stderr: bars on a terminal, plain lines otherwise. Stdout is for results.
+
+    Whatever takes long says so every half minute, so that nobody has to guess from a log whether it still runs.
+    """
+
+    def __init__(self) -> None:
+        """Starts nothing; the first message does."""
+        self.tasks: list[Task] = []  # the innermost last
+        self.pulse: Pulse | None = None
 
     def line(self, text: str) -> None:
         """Shows a line."""
+        self.beat()
+        if self.tasks and sys.stderr.isatty():
+            click.echo("\r\x1b[2K", nl=False, err=True)  # in place of a bar, which follows it
         click.echo(text, err=True)
+
+    @contextmanager
+    def doing(self, label: str) -> Iterator[None]:
+        """Shows a line every half minute; short work shows nothing."""
+        with self.during(Task(label)):
+            yield
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Step]:
         """Shows a bar on a terminal, otherwise a line every half minute; short work shows nothing."""
-        if not sys.stderr.isatty():
-            yield Lines(label, total).step
-            return
-        with ExitStack() as stack:
-            yield Bar(label, total, stack).step
+        if sys.stderr.isatty():
+            with ExitStack() as stack, self.during(Task("")):
+                yield Bar(label, total, stack).step
+        else:
+            task = Task(label, total)
+            with self.during(task):
+                yield task.step
+
+    @contextmanager
+    def during(self, task: Task) -> Iterator[None]:
+        """Shows the state of a task every half minute until it ends."""
+        self.beat()
+        self.tasks.append(task)
+        try:
+            yield
+        finally:
+            self.tasks.remove(task)
+            self.beat()
+
+    def beat(self) -> None:
+        """Starts the clock anew, since something has just happened."""
+        if self.pulse is None:
+            self.pulse = Pulse(self.tasks)
+            self.pulse.start()
+            context = click.get_current_context(silent=True)
+            if context is not None:
+                context.call_on_close(self.pulse.end)
+        self.pulse.heard = time.monotonic()
+
+
+class Task:
+    """Something that takes a while, and how far it is."""
+
+    def __init__(self, label: str, total: int = 0) -> None:
+        """Starts the clock.
+
+        Args:
+            label: What is being done; nothing is said of a task without one.
+            total: Number of steps, or 0 if they cannot be counted.
+        """
+        self.label, self.total, self.done, self.started = label, total, 0, time.monotonic()
+
+    def step(self, done: int) -> None:
+        """Takes the number of steps that are done."""
+        self.done = done
+
+    def __str__(self) -> str:
+        """Returns what is being done, how much of it is done, and for how long."""
+        counted = f"{self.done} of {self.total}, " if self.total else ""
+        return f"{self.label}: {counted}{time.monotonic() - self.started:.0f} s"
+
+
+class Pulse(Thread):
+    """Says every half minute which task is going on."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        """Prepares a thread, which ends with the process at the latest.
+
+        Args:
+            tasks: The tasks that are going on, the innermost last; whoever starts and ends them changes this list.
+        """
+        super().__init__(daemon=True)
+        self.tasks, self.heard, self.ended = tasks, time.monotonic(), Event()
+        self.stream = own_stderr()
+
+    def end(self) -> None:
+        """Says nothing any more."""
+        self.ended.set()
+
+    def run(self) -> None:
+        """Looks at the clock until the end."""
+        while not self.ended.wait(SECONDS_PER_LINE / 10):
+            task = next(iter(self.tasks[::-1]), None)
+            if task and task.label and time.monotonic() - self.heard >= SECONDS_PER_LINE:
+                self.heard = time.monotonic()
+                click.echo(str(task), self.stream)
+
+
+def own_stderr() -> IO[str]:
+    """Returns stderr as it is now, which stays what it is while the output of vendors' tools is hidden."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8")
+    except (OSError, AttributeError):  # something without a descriptor took its place
+        return sys.stderr
 
 
 class Bar:
@@ -62,20 +160,6 @@ class Bar:
             shown = click.progressbar(length=self.total, label=f"{self.label:<28}", file=sys.stderr)
             self.bar = self.stack.enter_context(shown)
         self.bar.update(done - self.bar.pos)
-
-
-class Lines:
-    """Progress as plain lines for logs; short work shows none."""
-
-    def __init__(self, label: str, total: int) -> None:
-        """Starts the clock."""
-        self.label, self.total, self.shown = label, total, time.monotonic()
-
-    def step(self, done: int) -> None:
-        """Shows how much is done, unless a line was shown recently."""
-        if time.monotonic() - self.shown >= SECONDS_PER_LINE:
-            self.shown = time.monotonic()
-            click.echo(f"{self.label}: {done} of {self.total}", err=True)
 
 
 def fail(message: str, code: int, *, debug: bool = False) -> int:

@@ -7,8 +7,8 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +25,9 @@ from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
 
 RESULT = "result.json"
 """File with the outcome of a run, in its folder."""
+
+SECONDS_PER_LOOK = 2.0
+"""How often the runs are looked at, to report how far they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,21 +219,45 @@ def run_all(
 
 def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> None:
     """Trains and evaluates runs, and reports the accuracy of each."""
-    started = time.monotonic()
     if not waiting:
         return
     # Spawned, not forked: this process may have loaded libraries with threads.
     with ProcessPoolExecutor(min(jobs, len(waiting)), mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(perform, job) for job in waiting]
+        pending = {pool.submit(perform, job) for job in waiting}
         try:
-            for done, future in enumerate(as_completed(pending), start=1):
-                outcome = future.result()
-                left = (time.monotonic() - started) / done * (len(waiting) - done)
-                accuracy = outcome.scores.corrected.accuracy
-                report.line(
-                    f"{done}/{len(waiting)} {outcome.setting}, seed {outcome.seed}: accuracy {accuracy:.3f} "
-                    f"in {outcome.seconds:.0f} s, about {left / 60:.0f} min left"
-                )
+            follow(pending, waiting, report)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def follow(pending: set[Future[Outcome]], waiting: Sequence[Job], report: Reporter) -> None:
+    """Reports epochs as they end, and the accuracy of each run, until all runs are finished.
+
+    Args:
+        pending: Outcomes to come.
+        waiting: The runs that they come from.
+        report: Takes progress.
+    """
+    epochs = sum(job.settings.epochs for job in waiting)
+    started, already, finished = time.monotonic(), epochs_of(waiting), 0
+    with report.bar(f"epochs of {len(waiting)} runs", epochs) as step:
+        while pending:
+            done, pending = wait(pending, SECONDS_PER_LOOK, FIRST_COMPLETED)
+            trained = epochs_of(waiting)
+            step(trained)
+            for future in done:
+                finished += 1
+                outcome = future.result()
+                left = (time.monotonic() - started) / max(1, trained - already) * (epochs - trained)
+                accuracy = outcome.scores.corrected.accuracy
+                report.line(
+                    f"{finished}/{len(waiting)} {outcome.setting}, seed {outcome.seed}: accuracy {accuracy:.3f} "
+                    f"in {outcome.seconds:.0f} s, about {left / 60:.0f} min left"
+                )
+
+
+def epochs_of(jobs: Iterable[Job]) -> int:
+    """Returns how many epochs of runs are trained."""
+    files = (job.run / METRICS for job in jobs)
+    return sum(file.read_bytes().count(b"\n") for file in files if file.is_file())

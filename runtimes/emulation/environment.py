@@ -135,7 +135,8 @@ class Environment:
         part.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=part.parent, prefix=".") as name:
             unfinished = Path(name) / "part"
-            write(unfinished)
+            with report.doing(f"making {part}"):
+                write(unfinished)
             unfinished.rename(part)
 
     def write_site(self, machine: str, out: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from arbex.experiments import EXPERIMENTS, load_experiment, run_experiment
 from arbex.experiments.plan import BUDGETS, Budget, Setting
 from arbex.experiments.runner import perform, plan_jobs, read_outcome
 from arbex.methods import METHODS
-from arbex.progress import Reporter
+from arbex.progress import Reporter, Step
 
 TINY = Budget(preset="tiny", epochs=1, seeds=2, grid=False, assignments=("images_per_class=4", "batch_size=14"))
 
@@ -31,9 +33,14 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 class Lines(Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.steps: list[tuple[str, int, int]] = []
 
     def line(self, text: str) -> None:
         self.lines.append(text)
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Step]:
+        yield lambda done: self.steps.append((label, done, total))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -113,6 +120,10 @@ def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path) -> None:
 
     first = run_all(settings[:1], TINY, str(faces), tmp_path, 1, said)
     assert [outcome.seed for outcome in first] == [0, 1]
+    assert {(label, total) for label, _, total in said.steps} == {("epochs of 2 runs", 2)}
+    epochs = [done for _, done, _ in said.steps]
+    assert epochs == sorted(epochs)
+    assert epochs[-1] == 2
     said.lines.clear()
     both = run_all(settings, TINY, str(faces), tmp_path, 2, said)
     assert said.lines[0] == "2 of 4 runs are already finished"
