@@ -143,6 +143,7 @@ def evaluate(
     split: str = "test",
     max_unreadable: float = 0.01,
     mapping: Sequence[str] | Mapping[str, str] = (),
+    mirrored: bool = False,
     backbone: Backbone | str | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
@@ -155,6 +156,8 @@ def evaluate(
         max_unreadable: Share of images that may be left out because they cannot be read, in [0, 1].
         mapping: Which class of the run each class of the data stands for, as ``own=class`` texts or a mapping; ``-`` as
             the class leaves its images out. A class that is not named keeps its name.
+        mirrored: Whether to average the answers for each image and its mirror image, which costs twice the time and
+            which no exported artifact does by itself.
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
 
@@ -174,6 +177,7 @@ def evaluate(
         backbone=backbone,
         most_unreadable=max_unreadable,
         mapping=mapping if isinstance(mapping, Mapping) else parse_map(mapping),
+        mirrored=mirrored,
         report=report,
     )
 

@@ -156,9 +156,9 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> Sco
     )
 
 
-def measure(model: ExpressionClassifier, images: FaceDataset) -> Evaluation:
-    """Measures both distributions of a model on labeled images."""
-    corrected, primary, *_ = predict(model, images.batches(BATCH))
+def measure(model: ExpressionClassifier, images: FaceDataset, *, mirrored: bool = False) -> Evaluation:
+    """Measures both distributions of a model on labeled images, or their means over each image and its mirror image."""
+    corrected, primary, *_ = predict(model, images.batches(BATCH), mirrored=mirrored)
     return Evaluation(
         corrected=scores(corrected, images.labels, model.labels),
         primary=scores(primary, images.labels, model.labels),
@@ -176,6 +176,7 @@ def evaluate(
     backbone: Backbone | str | None = None,
     most_unreadable: float = MOST_UNREADABLE,
     mapping: Mapping[str, str] | None = None,
+    mirrored: bool = False,
     report: Reporter = SILENT,
 ) -> Evaluation:
     """Measures a run on one split of a data set, which may lack classes of the model.
@@ -188,6 +189,7 @@ def evaluate(
         most_unreadable: Share of images that may be left out because they cannot be read; a file in the run lists them.
         mapping: Class of the model, or ``-`` to leave it out, by class of the data set; a class that is missing keeps
             its name.
+        mirrored: Whether to average the distributions over each image and its mirror image.
         report: Takes progress.
 
     Raises:
@@ -202,4 +204,4 @@ def evaluate(
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
     log_unreadable(images, Path(run), report)
-    return measure(model, images)
+    return measure(model, images, mirrored=mirrored)

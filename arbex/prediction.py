@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from arbex.data.augmentation import Normalize
-from arbex.models import ExpressionClassifier
+from arbex.models import ExpressionClassifier, Output
+from arbex.models.head import confidence
+from arbex.spec import PROBABILITY_FLOOR
 
 BATCH = 32
 """Number of images per batch."""
@@ -32,12 +34,14 @@ class Predictions(NamedTuple):
 
 
 @torch.inference_mode()
-def predict(model: ExpressionClassifier, batches: Iterable[Tensor]) -> Predictions:
+def predict(model: ExpressionClassifier, batches: Iterable[Tensor], *, mirrored: bool = False) -> Predictions:
     """Returns a model's answers in eval mode, computed on the device that holds it.
 
     Args:
         model: The model; its mode is the same afterward.
         batches: uint8 RGB images ``[B, 3, S, S]``, at least one batch.
+        mirrored: Whether to average both distributions over each image and its mirror image. The confidence is then
+            that of the averaged one, and the embedding that of the image.
     """
     device = next(model.parameters()).device
     normalize = Normalize(model.preprocessing).to(device)
@@ -46,8 +50,16 @@ def predict(model: ExpressionClassifier, batches: Iterable[Tensor]) -> Predictio
     answers = []
     try:
         for batch in batches:
-            output = model(normalize(batch.to(device)))
+            images = normalize(batch.to(device))
+            output = averaged(model(images), model(images.flip(3))) if mirrored else model(images)
             answers.append(Predictions(*(getattr(output, name).cpu() for name in Predictions._fields)))
     finally:
         model.train(was_training)
     return Predictions(*map(torch.cat, zip(*answers, strict=True)))
+
+
+def averaged(one: Output, other: Output) -> Output:
+    """Returns an output with the means of both distributions of two outputs, and all else from the first."""
+    corrected, primary = (one.corrected + other.corrected) / 2, (one.primary + other.primary) / 2
+    certain = confidence(corrected.clamp_min(PROBABILITY_FLOOR).log()).squeeze(-1)
+    return one._replace(corrected=corrected, primary=primary, confidence=certain)

@@ -32,12 +32,19 @@ RANGES = (
     ("distil_share", 0.0, 1.0),
     ("distil_embedding", 0.0, 1e6),
     ("distil_temperature", 0.1, 100.0),
+    ("restart_epochs", 1, 10**6),
+    ("averaging", 0.0, 0.999999),
+    ("erasing", 0.0, 1.0),
+    ("mixup", 0.0, 100.0),
+    ("cutmix", 0.0, 100.0),
+    ("patience", 0, 10**6),
     ("seed", 0, 2**31),
 )
 """Name, smallest value and largest value of each number."""
 
 CHOICES = {
-    "schedule": ("exponential", "cosine"),
+    "schedule": ("exponential", "cosine", "one-cycle", "restarts"),
+    "sampling": ("quota", "natural", "square-root"),
     "encoder_gradient": ("all", "anchors"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
 }
@@ -58,12 +65,14 @@ class TrainSettings:
     Table 3 gives the label smoothing. The paper does not give batch size, gradient clipping and weights of the losses.
 
     Attributes:
-        epochs: Number of epochs; each shows ``images_per_class`` images of every class.
+        epochs: Number of epochs; each shows as many images as ``sampling`` says.
         batch_size: Number of images per step, over all processes.
         learning_rate: Learning rate of Adam at the start.
         schedule: ``exponential`` multiplies the learning rate by ``decay`` after each epoch; ``cosine`` lowers it to a
-            hundredth over all steps, after a warm-up of a twentieth of them.
+            hundredth over all steps, after a warm-up of a twentieth of them; ``one-cycle`` raises it over a quarter of
+            the steps and then lowers it to a thousandth; ``restarts`` lowers it to a hundredth again and again.
         decay: Factor per epoch of the exponential schedule.
+        restart_epochs: Epochs until the first restart; each further period is twice as long as the one before.
         weight_decay: Decoupled weight decay of matrices and kernels; other parameters have none.
         gradient_clip: Largest norm of the gradient.
         label_smoothing: Share of each target that is spread over all classes (Table 3).
@@ -82,13 +91,21 @@ class TrainSettings:
         dropout: Dropout probability in the primary classifier.
         bounded_anchor_loss: Whether the anchor loss has a lower bound; ``False`` is the unbounded form as printed.
         images_per_group: Quota of each person or video per epoch (4.2.2).
-        images_per_class: Quota of each class per epoch (4.2.2).
+        images_per_class: Quota of each class per epoch (4.2.2), with ``sampling=quota``.
+        sampling: How many images of each class an epoch shows: a ``quota`` of each; with ``natural``, every image once;
+            with ``square-root``, as many in all, in proportion to the square roots of the classes' sizes.
         distil_share: With a teacher: share of its losses in the sum; the labels' losses have the rest.
         distil_embedding: With a teacher: weight, within its share, of the divergence between the neighborhoods of the
             embeddings.
         distil_temperature: With a teacher: temperature at which the distributions are compared.
         max_unreadable: Share of images that may be left out because they cannot be read.
         augmentation: Whether to vary images; ``False`` only crops the center of each.
+        erasing: Share of images of which a random rectangle is erased.
+        mixup: Alpha of mixup, which blends pairs of images and their targets; 0 for none.
+        cutmix: Alpha of CutMix, which puts a rectangle of one image into another; 0 for none.
+        averaging: Decay per step of a moving average of the weights, such as 0.998; the average is what is validated
+            and stored. 0 stores the weights themselves.
+        patience: Number of epochs without a better one on validation after which training ends; 0 for never.
         seed: Seed of the initial weights, the choice of images and the augmentation.
         precision: Precision of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         channels_last: Whether images and kernels are kept in channels-last order, which is faster with ``bf16-mixed``.
@@ -100,6 +117,7 @@ class TrainSettings:
     learning_rate: float = 3e-4
     schedule: str = "exponential"
     decay: float = 0.995
+    restart_epochs: int = 10
     weight_decay: float = 0.0
     gradient_clip: float = 5.0
     label_smoothing: float = 0.11
@@ -115,11 +133,17 @@ class TrainSettings:
     bounded_anchor_loss: bool = True
     images_per_group: int = 512
     images_per_class: int = 500
+    sampling: str = "quota"
     distil_share: float = 0.9
     distil_embedding: float = 0.05
     distil_temperature: float = 3.0
     max_unreadable: float = MOST_UNREADABLE
     augmentation: bool = True
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    averaging: float = 0.0
+    patience: int = 0
     seed: int = 0
     precision: str = "32-true"
     channels_last: bool = False

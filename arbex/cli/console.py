@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -115,7 +115,7 @@ class Pulse(Thread):
         """
         super().__init__(daemon=True)
         self.tasks, self.heard, self.ended = tasks, time.monotonic(), Event()
-        self.stream = own_stderr()
+        self.descriptor = own_stderr()
 
     def end(self) -> None:
         """Says nothing any more."""
@@ -123,19 +123,26 @@ class Pulse(Thread):
 
     def run(self) -> None:
         """Looks at the clock until the end."""
+        self.watch()
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+    def watch(self) -> None:
+        """Says what is going on after every half minute of silence."""
         while not self.ended.wait(SECONDS_PER_LINE / 10):
             task = next(iter(self.tasks[::-1]), None)
             if task and task.label and time.monotonic() - self.heard >= SECONDS_PER_LINE:
                 self.heard = time.monotonic()
-                click.echo(str(task), self.stream)
+                if self.descriptor is not None:
+                    os.write(self.descriptor, f"{task}\n".encode())
 
 
-def own_stderr() -> IO[str]:
-    """Returns stderr as it is now, which stays what it is while the output of vendors' tools is hidden."""
+def own_stderr() -> int | None:
+    """Returns a descriptor of stderr as it is now, which goes on while the output of vendors' tools is hidden."""
     try:
-        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8")
+        return os.dup(sys.stderr.fileno())
     except (OSError, AttributeError):  # something without a descriptor took its place
-        return sys.stderr
+        return None
 
 
 class Bar:

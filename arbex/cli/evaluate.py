@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of unreadable images that may be left out.",
 )
+@click.option("--mirrored", is_flag=True, help="Average the answers for each image and its mirror image.")
 @backbone_option
 @json_option
 @debug_option
@@ -47,6 +48,7 @@ def evaluate(
     split: str,
     mapping: tuple[str, ...],
     max_unreadable: float,
+    mirrored: bool,
     backbone: str | None,
     as_json: bool,
 ) -> None:
@@ -59,6 +61,7 @@ def evaluate(
         split=split,
         max_unreadable=max_unreadable,
         mapping=mapping,
+        mirrored=mirrored,
         backbone=backbone,
         report=Console(),
     )

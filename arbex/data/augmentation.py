@@ -35,22 +35,25 @@ class Normalize(nn.Module):
         return (images.float() / 255 - self.mean) / self.std
 
 
-def augmentation(image_size: int, *, heavy: bool = True) -> nn.Module:
+def augmentation(image_size: int, *, heavy: bool = True, erasing: float = 0.0) -> nn.Module:
     """Returns a module from images ``[B, 3, T, T]`` in [0, 1] to ``[B, 3, image_size, image_size]``.
 
     Random crop, horizontal flip, rotation, color and noise; values may leave [0, 1] slightly. Random numbers come from
-    torch's global generator. Unless ``heavy``, the module only crops the center.
+    torch's global generator. Unless ``heavy``, the module only crops the center. A rectangle of a share of ``erasing``
+    of the images becomes gray (arXiv 1708.04896).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing kornia uses deprecated parts of torch
         import kornia.augmentation as K
 
+        erase = [K.RandomErasing(scale=(0.02, 0.2), value=0.5, p=erasing)] if erasing else []
         if not heavy:
-            return nn.Sequential(K.CenterCrop((image_size, image_size)))
+            return nn.Sequential(K.CenterCrop((image_size, image_size)), *erase)
         return nn.Sequential(
             K.RandomRotation(degrees=10.0, p=0.5),
             K.RandomCrop((image_size, image_size)),
             K.RandomHorizontalFlip(p=0.5),
             K.ColorJitter(0.25, 0.25, 0.2, 0.02, p=0.6),
             K.RandomGaussianNoise(std=0.02, p=0.3),
+            *erase,
         )

@@ -102,6 +102,9 @@ class Method(ABC, Generic[Options]):
     needs_teacher: ClassVar[bool] = False
     """Whether the method learns from another run's answers alone."""
 
+    mixes: ClassVar[bool] = False
+    """Whether the method can learn from blends of two images; most judge each image by itself."""
+
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
         self.options = options if options is not None else cast("Options", self.options_type())

@@ -18,6 +18,7 @@ class LabelDistribution(Method[MethodOptions]):
     """
 
     name = "efficientface"
+    mixes = True
     needs_teacher = True
 
     def adapt(self, settings: TrainSettings) -> TrainSettings:

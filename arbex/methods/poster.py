@@ -11,6 +11,7 @@ class Poster(Method[MethodOptions]):
     """Training without correction: the corrected distribution is the primary one."""
 
     name = "poster"
+    mixes = True
 
     def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Returns the cross-entropy."""

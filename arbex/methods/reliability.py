@@ -79,6 +79,7 @@ class Reliability(Method[ReliabilityOptions]):
     """The method of the paper: learnable anchors, attentive correction, confidence-weighted mixture."""
 
     name = "arbex"
+    mixes = True
     options_type = ReliabilityOptions
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:

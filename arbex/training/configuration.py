@@ -12,7 +12,7 @@ from arbex.checks import check_name, check_range
 from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
 from arbex.errors import InputError, RunError
-from arbex.methods import load_method
+from arbex.methods import METHODS, load_method, method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
@@ -89,13 +89,20 @@ def adapted(request: TrainRequest) -> TrainRequest:
 
     Raises:
         UnsupportedError: If the method is not known.
-        InputError: If the method needs a teacher and none was given.
+        InputError: If the method needs a teacher and none was given, or images are to be mixed that it cannot mix.
     """
     method = load_method(request.method, request.method_options)
     if method.needs_teacher and request.teacher is None:
         raise InputError(
             f"The method {request.method!r} learns from the answers of a trained model, and none was given.",
             remedy="Train one first, for example with --method poster, and give its run with --teacher.",
+        )
+    if (request.settings.mixup or request.settings.cutmix) and not method.mixes:
+        able = [name for name in METHODS if method_class(name).mixes]
+        raise InputError(
+            f"The method {request.method!r} judges each image by itself and cannot learn from mixed ones.",
+            allowed=f"Allowed with mixup or cutmix: {', '.join(able)}.",
+            remedy="Leave mixup and cutmix at 0.",
         )
     return replace(request, settings=method.adapt(request.settings))
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from arbex.checkpoint import (
@@ -42,11 +43,12 @@ from arbex.methods import load_method
 from arbex.methods.base import StudentOutput, TrainingBatch, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
-from arbex.settings import TrainSettings
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
+from arbex.training.mixing import mix
+from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, parameter_groups
 from arbex.training.state import EpochMetrics, TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
 from arbex.weights.matching import fill, recognize
@@ -54,27 +56,6 @@ from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns two groups of parameters: matrices and kernels, which have weight decay, and all others."""
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad:
-                matrix = name == "weight" and isinstance(module, nn.Linear | nn.Conv2d)
-                (decayed if matrix else others).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def learning_rate(settings: TrainSettings, progress: float) -> float:
-    """Returns the learning rate after ``progress`` epochs, which may be a fraction."""
-    if settings.schedule == "exponential":
-        return settings.learning_rate * settings.decay ** int(progress)
-    share = progress / settings.epochs
-    warm_up = min(1.0, share / 0.05 + 0.02)
-    return settings.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
 
 def scaled(losses: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
@@ -111,10 +92,11 @@ class Trainer:
         groups = parameter_groups(self.supervised, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
+        self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
         self.method = load_method(config.method, config.method_options)
         self.method.set_up(self.raw.head, settings)
         size = config.preprocessing.image_size
-        self.augment = augmentation(size, heavy=settings.augmentation).to(self.fabric.device)
+        self.augment = augmentation(size, heavy=settings.augmentation, erasing=settings.erasing).to(self.fabric.device)
         self.normalize = Normalize(config.preprocessing).to(self.fabric.device)
         samples = images.faces.samples
         self.sampler = RefinementSampler(
@@ -122,6 +104,7 @@ class Trainer:
             [s.group for s in samples],
             per_group=settings.images_per_group,
             per_class=settings.images_per_class,
+            sampling=settings.sampling,
             seed=settings.seed,
             rank=fabric.global_rank,
             world_size=fabric.world_size,
@@ -144,12 +127,16 @@ class Trainer:
             epoch: Number of the epoch, from 1.
         """
         targets = self.method.corrected_targets(targets, positions)
-        losses = self.losses(self.augment(pixels.float() / 255) * 255, targets, positions, epoch)
+        images = self.augment(pixels.float() / 255) * 255
+        images, targets = mix(images, targets, mixup_alpha=self.settings.mixup, cutmix_alpha=self.settings.cutmix)
+        losses = self.losses(images, targets, positions, epoch)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.settings.gradient_clip)
         self.optimizer.step()
+        if self.average:
+            self.average.update(self.raw)
         return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
 
     def losses(self, images: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, Tensor]:
@@ -204,9 +191,25 @@ class Trainer:
             )
         return means
 
+    @property
+    def result(self) -> ExpressionClassifier:
+        """The model that is validated and stored: the one that is trained, or the one with averaged weights."""
+        return cast("ExpressionClassifier", self.average.model) if self.average else self.raw
+
     def validate(self) -> Evaluation:
         """Measures the model on the validation split."""
-        return measure(self.raw, self.validation)
+        return measure(self.result, self.validation)
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns what a resumed training needs besides the optimizer and the method: weights and their averages."""
+        return self.supervised.state_dict() | (self.average.state() if self.average else {})
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what ``state`` returned."""
+        averages = {name: tensor for name, tensor in state.items() if name.startswith(AVERAGES)}
+        self.supervised.load_state_dict({name: tensor for name, tensor in state.items() if name not in averages})
+        if self.average:
+            self.average.restore(averages)
 
 
 def keep_metrics(run: Path, epochs: int) -> None:
@@ -232,12 +235,11 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
 
 
 def report_repeats(trainer: Trainer, report: Reporter) -> None:
-    """Reports which classes have fewer images than the quota, and how often an epoch repeats them."""
+    """Reports which classes an epoch repeats, and how often."""
     repeats = trainer.sampler.repeats()
     if repeats:
         each = ", ".join(f"{trainer.config.labels[label]} {times:.1f} times" for label, times in repeats.items())
-        quota = trainer.settings.images_per_class
-        report.line(f"epoch: {quota} images per class; images of small classes are shown, on average: {each}")
+        report.line(f"epoch: {len(trainer.sampler)} images; those of small classes are shown, on average: {each}")
 
 
 def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
@@ -283,7 +285,7 @@ def brings_landmarks(path: Path, file: WeightsFile) -> bool:
 
 def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMetrics) -> TrainState:
     """Writes the results of an epoch; the resume file is the last of them, and commits the epoch."""
-    weights, epoch = trainer.raw.state_dict(), metrics.epoch
+    weights, epoch = trainer.result.state_dict(), metrics.epoch
     metadata = {"epoch": str(epoch), "val_accuracy": f"{metrics.score[0]:.6f}"}
     write_weights(run / LAST, weights, metadata)
     if metrics.score > state.best_score:
@@ -292,7 +294,7 @@ def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMe
     with (run / METRICS).open("a") as stream:
         stream.write(json.dumps(metrics.to_json()) + "\n")
     state = replace(state, epoch=epoch)
-    write_state(run, state, trainer.supervised.state_dict(), trainer.optimizer, trainer.method.state())
+    write_state(run, state, trainer.state(), trainer.optimizer, trainer.method.state())
     return state
 
 
@@ -301,7 +303,7 @@ def start(request: TrainRequest, trainer: Trainer, files: list[WeightsFile], rep
     run, config = request.out, trainer.config
     if request.resume:
         state, weights, method = read_state(run, trainer.optimizer)
-        trainer.supervised.load_state_dict(weights)
+        trainer.restore(weights)
         trainer.method.restore(method)
         if trainer.fabric.is_global_zero:
             keep_metrics(run, state.epoch)
@@ -322,7 +324,7 @@ def write_start(run: Path, config: RunConfig, trainer: Trainer) -> None:
     for name in (BEST, LAST):
         write_weights(run / name, weights, {"epoch": "0"})
     write_atomically(run / METRICS, "")
-    write_state(run, TrainState(), trainer.supervised.state_dict(), trainer.optimizer, {})
+    write_state(run, TrainState(), trainer.state(), trainer.optimizer, {})
     write_config(run, config)
 
 
@@ -386,8 +388,16 @@ def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainSt
         for dataset in (images, validation):
             log_unreadable(dataset, request.out, report)
     for number in range(state.epoch + 1, request.settings.epochs + 1):
+        if is_exhausted(state, request.settings.patience):
+            report.line(f"no epoch since {state.best_epoch} was better on validation (patience)")
+            break
         state = run_epoch(request, trainer, state, number, report)
     return state
+
+
+def is_exhausted(state: TrainState, patience: int) -> bool:
+    """Returns whether the last ``patience`` epochs were no better than one before them; without patience, never."""
+    return bool(patience) and state.epoch - state.best_epoch >= patience
 
 
 def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number: int, report: Reporter) -> TrainState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,18 @@ def test_a_model_in_training_answers_in_eval_mode_and_goes_on_training(run: Path
     with pytest.raises(RuntimeError):
         predict(model, [images[:, :1, :8, :8]])
     assert model.training
+
+
+def test_mirrored_answers_do_not_depend_on_which_way_the_image_faces(run: Path) -> None:
+    model = load_run(run)
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    plain, other = predict(model, [images]), predict(model, [images.flip(3)])
+    found, turned = predict(model, [images], mirrored=True), predict(model, [images.flip(3)], mirrored=True)
+    torch.testing.assert_close(found.corrected, (plain.corrected + other.corrected) / 2)
+    torch.testing.assert_close(found.primary, turned.primary)
+    torch.testing.assert_close(found.confidence, turned.confidence)
+    entropy = -(found.corrected * found.corrected.log()).sum(1)
+    torch.testing.assert_close(found.confidence, 1 - entropy / math.log(7))
 
 
 def test_the_reference_is_the_same_answers_for_a_devices_images(run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,23 @@ def test_evaluate_json(run: Path, faces: Path, capfd: pytest.CaptureFixture[str]
     scores = {"accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "per_class", "confusion"}
     assert scores | {"primary", "std_primary", "std_corrected", "n"} == set(value)
     assert set(value["primary"]) == scores
+
+
+def test_evaluate_on_a_whole_data_set_with_another_name_for_a_class(
+    run: Path, faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "test"):
+        for name, called in (("happiness", "joy"), ("anger", "anger"), ("fear", "dread")):
+            shutil.copytree(faces / split / name, tmp_path / split / called)
+    command = ["evaluate", str(run), "--data", str(tmp_path), "--split", "all", "--mirrored"]
+    assert invoke([*command, "--map", "joy=happiness"], "arbex") == 2
+    assert "what becomes of dread: --map dread=CLASS, or --map dread=-" in capfd.readouterr().err
+    assert invoke([*command, "--map", "joy=happiness", "--map", "dread=-"], "arbex") == 0
+    shown = capfd.readouterr()
+    assert "has no images of neutral, disgust, fear, sadness, surprise" in shown.err
+    images = len(list(tmp_path.glob("*/joy/*.png"))) + len(list(tmp_path.glob("*/anger/*.png")))
+    assert shown.out.startswith(f"{images} images\n")
+    assert re.search(r"^fear +- +- +- +0$", shown.out, re.MULTILINE)
 
 
 def bad_images(folder: Path) -> dict[str, Path]:

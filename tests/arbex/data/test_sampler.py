@@ -15,8 +15,9 @@ LABELS = [0] * 90 + [1] * 9 + [2] * 1
 GROUPS = ["a"] * 50 + ["b"] * 50
 
 
-def make(**change: int) -> RefinementSampler:
-    return RefinementSampler(LABELS, GROUPS, **{"per_group": 512, "per_class": 30, "seed": 1, **change})
+def make(sampling: str = "quota", **change: int) -> RefinementSampler:
+    numbers = {"per_group": 512, "per_class": 30, "seed": 1, **change}
+    return RefinementSampler(LABELS, GROUPS, sampling=sampling, **numbers)
 
 
 def test_every_class_fills_its_quota_and_a_small_one_is_repeated() -> None:
@@ -39,6 +40,23 @@ def test_how_often_small_classes_are_repeated() -> None:
     assert make().repeats() == pytest.approx({1: 30 / 9, 2: 30.0})
     assert make(per_group=25).repeats() == pytest.approx({1: 30 / 4.5, 2: 60.0})  # half of each group is in the pool
     assert make(per_class=1).repeats() == {}
+
+
+def test_natural_sampling_shows_every_image_once() -> None:
+    sampler = make("natural")
+    assert sorted(sampler) == list(range(100))
+    assert list(sampler) != list(range(100))
+    assert len(sampler) == 100
+    assert sampler.repeats() == {}
+    assert len(make("natural", per_group=25)) == len(list(make("natural", per_group=25))) == 50
+
+
+def test_square_root_sampling_is_between_natural_and_even() -> None:
+    sampler = make("square-root")
+    # The square roots of 90, 9 and 1 are 9.49, 3 and 1, of 13.49 in all.
+    assert Counter(LABELS[i] for i in sampler) == {0: 70, 1: 22, 2: 7}
+    assert len(sampler) == 99
+    assert sampler.repeats() == pytest.approx({1: 22 / 9, 2: 7.0})
 
 
 def test_images_without_a_group_are_on_their_own() -> None:

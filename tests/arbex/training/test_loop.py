@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from arbex.checkpoint import load_run, open_run, read_metadata
+from arbex.checkpoint import load_run, open_run, read_metadata, read_weights
 from arbex.errors import DataError, InputError, RunError, UnsupportedError
-from arbex.settings import PRESET_SETTINGS, TrainSettings, override
+from arbex.evaluation import evaluate
+from arbex.progress import Reporter
+from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
-from arbex.training.loop import learning_rate, train
+from arbex.training.loop import train
 
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8", "schedule=exponential"])
 
@@ -21,6 +23,14 @@ QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "ba
 def request(faces: Path, out: Path, epochs: int = 2, **change: object) -> TrainRequest:
     settings = override(QUICK, [f"epochs={epochs}"])
     return TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=settings, **change)  # type: ignore[arg-type]
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
@@ -116,15 +126,53 @@ def test_unusable_data_leaves_no_run_behind(faces: Path, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
-def test_schedules() -> None:
-    paper = TrainSettings()
-    assert learning_rate(paper, 0.5) == 3e-4
-    assert learning_rate(paper, 2.0) == pytest.approx(3e-4 * 0.995**2)
-    cosine = TrainSettings(epochs=10, learning_rate=1.0, schedule="cosine")
-    assert learning_rate(cosine, 0.0) == pytest.approx(0.02)  # the warm-up starts at a fiftieth
-    assert learning_rate(cosine, 0.5) == pytest.approx(0.994, abs=1e-3)  # and ends after a twentieth of the steps
-    assert learning_rate(cosine, 5.0) == pytest.approx(0.505, abs=0.01)
-    assert learning_rate(cosine, 10.0) == pytest.approx(0.01)
+ALL_AT_ONCE = ["averaging=0.9", "sampling=natural", "mixup=0.2", "cutmix=1", "erasing=0.5"]
+
+
+def test_averages_and_mixed_images_go_on_after_an_interruption(faces: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    settings = override(QUICK, ALL_AT_ONCE)
+    ask = replace(request(faces, whole), settings=settings)
+    train(ask)
+    train(replace(ask, out=part, settings=replace(settings, epochs=1)))
+    train(replace(ask, out=part, resume=True))
+    assert (whole / "last.safetensors").read_bytes() == (part / "last.safetensors").read_bytes()
+
+
+def test_what_an_average_stores_is_what_was_validated(faces: Path, tmp_path: Path) -> None:
+    settings = override(QUICK, ["averaging=0.9", "epochs=1", "schedule=one-cycle"])
+    train(replace(request(faces, tmp_path / "run"), settings=settings))
+    found = evaluate(str(tmp_path / "run"), str(faces), "val")
+    assert found.corrected.accuracy == pytest.approx(open_run(tmp_path / "run").accuracy, abs=1e-6)
+
+
+def test_averaged_weights_are_not_the_last_ones(faces: Path, tmp_path: Path) -> None:
+    for averaging in (0.0, 0.9):
+        settings = override(QUICK, ["epochs=1", f"averaging={averaging}"])
+        train(replace(request(faces, tmp_path / str(averaging)), settings=settings))
+    plain, averaged = (read_weights(tmp_path / name / "last.safetensors") for name in ("0.0", "0.9"))
+    assert plain.keys() == averaged.keys()
+    assert not torch.equal(plain["head.reduce.weight"], averaged["head.reduce.weight"])
+
+
+def test_training_ends_when_nothing_gets_better(faces: Path, tmp_path: Path) -> None:
+    """At this learning rate nothing is learned: the first epoch remains the best one, or nearly so."""
+    settings = override(QUICK, ["epochs=40", "learning_rate=1e-12", "patience=2"])
+    said = Lines()
+    state = train(replace(request(faces, tmp_path / "run"), settings=settings), report=said)
+    assert state.epoch == state.best_epoch + 2 < 40
+    assert said.lines[-1] == f"no epoch since {state.best_epoch} was better on validation (patience)"
+    again = train(replace(request(faces, tmp_path / "run"), settings=settings, resume=True))
+    assert again.epoch == state.epoch
+
+
+def test_methods_that_judge_single_images_do_not_take_mixed_ones(faces: Path, tmp_path: Path) -> None:
+    settings = override(QUICK, ["mixup=0.2"])
+    with pytest.raises(
+        InputError, match="'scn' judges each image by itself.*Allowed with mixup or cutmix: arbex, poster"
+    ):
+        train(replace(request(faces, tmp_path / "run"), method="scn", settings=settings))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_token_classifier_is_not_part_of_the_model(faces: Path, tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""What changes the weights besides the gradient: groups of parameters, the learning rate, and averages of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from arbex.settings import TrainSettings
+
+WARM_UP: Final = 0.05
+"""Share of all steps in which the learning rate of ``cosine`` rises."""
+
+RISE: Final = 0.25
+"""Share of all steps in which the learning rate of ``one-cycle`` rises."""
+
+AVERAGES: Final = "average."
+"""Prefix of averaged weights in the state of a training."""
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Returns two groups of parameters: matrices and kernels, which have weight decay, and all others."""
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                matrix = name == "weight" and isinstance(module, nn.Linear | nn.Conv2d)
+                (decayed if matrix else others).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def learning_rate(settings: TrainSettings, progress: float) -> float:
+    """Returns the learning rate after ``progress`` epochs, which may be a fraction."""
+    share = min(progress / settings.epochs, 1.0)
+    if settings.schedule == "exponential":
+        factor = settings.decay ** int(progress)
+    elif settings.schedule == "cosine":
+        factor = min(1.0, share / WARM_UP + 0.02) * falling(share, 0.01)
+    elif settings.schedule == "one-cycle":  # arXiv 1708.07120
+        rising = share < RISE
+        factor = falling(1 - share / RISE, 0.04) if rising else falling((share - RISE) / (1 - RISE), 0.001)
+    else:  # restarts, arXiv 1608.03983
+        factor = falling(position_in_period(settings.restart_epochs, progress), 0.01)
+    return settings.learning_rate * factor
+
+
+def falling(share: float, last: float) -> float:
+    """Returns a factor that falls from 1 to ``last`` along half a cosine while ``share`` goes from 0 to 1."""
+    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def position_in_period(first: int, progress: float) -> float:
+    """Returns the position, in [0, 1), in a period after ``progress`` epochs.
+
+    Args:
+        first: Length of the first period in epochs; each further one is twice as long as the one before.
+        progress: Number of epochs, which may be a fraction.
+    """
+    length = float(first)
+    while progress >= length:
+        progress -= length
+        length *= 2
+    return progress / length
+
+
+class WeightAverage:
+    """An exponential moving average of a model's weights and of the statistics of its batch norms.
+
+    The decay grows with the number of steps up to its final value, as in TensorFlow's ``ExponentialMovingAverage``:
+    otherwise the random weights of the start would stay in the average for long.
+
+    Args:
+        model: The model that is trained.
+        decay: Final share of the old average in the new one, per step.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """Copies the model."""
+        self.decay = decay
+        self.averaged = AveragedModel(model, multi_avg_fn=self.average, use_buffers=True)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model with averaged weights."""
+        module: nn.Module = self.averaged.module
+        return module
+
+    @torch.no_grad()
+    def average(self, averages: Any, current: Any, steps: Tensor | int) -> None:
+        """Moves averages toward current values, in place."""
+        share = 1 - min(self.decay, (1 + int(steps)) / (10 + int(steps)))
+        for average, value in zip(averages, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value.to(average.dtype), share)
+            else:
+                average.copy_(value)  # the number of batches that a batch norm has seen
+
+    def update(self, model: nn.Module) -> None:
+        """Takes the weights after a step."""
+        self.averaged.update_parameters(model)
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns the averages and the number of steps, by name."""
+        return {AVERAGES + name: tensor for name, tensor in self.averaged.state_dict().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what ``state`` returned."""
+        self.averaged.load_state_dict({name.removeprefix(AVERAGES): tensor for name, tensor in state.items()})

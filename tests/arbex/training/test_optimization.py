@@ -1,0 +1,77 @@
+"""Learning rates and averaged weights, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from arbex.settings import TrainSettings
+from arbex.training.optimization import WeightAverage, learning_rate
+
+
+def test_schedules() -> None:
+    paper = TrainSettings()
+    assert learning_rate(paper, 0.5) == 3e-4
+    assert learning_rate(paper, 2.0) == pytest.approx(3e-4 * 0.995**2)
+    cosine = TrainSettings(epochs=10, learning_rate=1.0, schedule="cosine")
+    assert learning_rate(cosine, 0.0) == pytest.approx(0.02)  # the warm-up starts at a fiftieth
+    assert learning_rate(cosine, 0.5) == pytest.approx(0.994, abs=1e-3)  # and ends after a twentieth of the steps
+    assert learning_rate(cosine, 5.0) == pytest.approx(0.505, abs=0.01)
+    assert learning_rate(cosine, 10.0) == pytest.approx(0.01)
+
+
+def test_one_cycle_rises_for_a_quarter_and_falls_to_a_thousandth() -> None:
+    settings = TrainSettings(epochs=8, learning_rate=2.0, schedule="one-cycle")
+    found = [learning_rate(settings, epoch) for epoch in (0.0, 1.0, 2.0, 5.0, 8.0)]
+    assert found == pytest.approx([0.08, 1.04, 2.0, 1.001, 0.002])  # half of a cosine each way
+
+
+def test_restarts_are_twice_as_far_apart_each_time() -> None:
+    settings = TrainSettings(epochs=100, learning_rate=1.0, schedule="restarts", restart_epochs=2)
+    assert [learning_rate(settings, epoch) for epoch in (0.0, 2.0, 6.0, 14.0)] == pytest.approx([1.0] * 4)
+    assert [learning_rate(settings, epoch) for epoch in (1.0, 4.0, 10.0)] == pytest.approx([0.505] * 3)
+    assert learning_rate(settings, 13.999) == pytest.approx(0.01, abs=1e-4)
+
+
+class Scale(nn.Module):
+    """A weight and a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(x * self.weight)
+        return out
+
+
+def test_an_average_forgets_the_random_weights_of_the_start() -> None:
+    model = Scale()
+    average = WeightAverage(model, 0.5)
+    for value in (8.0, 4.0, 2.0):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        model(torch.ones(2, 1))
+        average.update(model)
+    # The first update copies; the next ones keep 2/11 and 3/12 of the average, both below the final decay of 0.5.
+    averaged = average.model.state_dict()
+    first = 2 / 11 * 8 + 9 / 11 * 4
+    assert float(averaged["weight"]) == pytest.approx(3 / 12 * first + 9 / 12 * 2)
+    # Of the batch norm as well: its running means are 0.8, 0.72 + 0.4 and 1.008 + 0.2.
+    first = 2 / 11 * 0.8 + 9 / 11 * 1.12
+    assert float(averaged["norm.running_mean"]) == pytest.approx(3 / 12 * first + 9 / 12 * 1.208)
+    assert int(averaged["norm.num_batches_tracked"]) == 3
+
+
+def test_the_decay_of_an_average_grows_to_its_final_value() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(model, 0.9)
+    with torch.no_grad():
+        model.weight.fill_(0.0)
+        for _ in range(200):
+            average.update(model)
+        model.weight.fill_(1.0)
+        average.update(model)
+    assert float(average.model.state_dict()["weight"]) == pytest.approx(0.1)
