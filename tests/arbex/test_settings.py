@@ -37,7 +37,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(text: str, me
     ("text", "message"),
     [
         ("epoch=3", "The setting 'epoch' is not known. Allowed: augmentation, "),
-        ("schedule=step", "schedule is 'step'. Allowed: exponential, cosine."),
+        ("schedule=step", "schedule is 'step'. Allowed: exponential, cosine, one-cycle, restarts."),
     ],
 )
 def test_an_unknown_name_is_refused_with_those_there_are(text: str, message: str) -> None:
