@@ -136,7 +136,8 @@ def test_averages_and_mixed_images_go_on_after_an_interruption(faces: Path, tmp_
     train(ask)
     train(replace(ask, out=part, settings=replace(settings, epochs=1)))
     train(replace(ask, out=part, resume=True))
-    assert (whole / "last.safetensors").read_bytes() == (part / "last.safetensors").read_bytes()
+    once, resumed = (read_weights(out / "last.safetensors") for out in (whole, part))
+    assert all(torch.equal(once[name], resumed[name]) for name in once)
 
 
 def test_what_an_average_stores_is_what_was_validated(faces: Path, tmp_path: Path) -> None:
