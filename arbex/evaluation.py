@@ -198,7 +198,8 @@ def evaluate(
     """
     model = load_run(run, backbone=backbone)
     faces = read_split(data, split, labels=model.labels, mapping=mapping or {})
-    absent = [name for i, name in enumerate(model.labels) if i not in {sample.label for sample in faces.samples}]
+    there = {sample.label for sample in faces.samples}
+    absent = [name for i, name in enumerate(model.labels) if i not in there]
     if absent:
         report.line(f"{data} has no images of {', '.join(absent)}; means over classes leave them out")
     with report.bar(f"reading {split}", len(faces.samples)) as step:

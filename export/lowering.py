@@ -54,7 +54,7 @@ class Lowering:
             folder.mkdir()
             path = folder / f"model.{variant.precision}.{writer.format.suffix}"
             started = time.monotonic()
-            with hidden_output(), self.report.doing(f"making {path.name}"):
+            with self.report.doing(f"making {path.name}"), hidden_output():
                 writer.write(variant, path)
             self.report.line(f"{path.name}: made in {time.monotonic() - started:.1f} s")
             self.made[key] = path

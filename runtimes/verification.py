@@ -100,7 +100,7 @@ def verify_executed(
         why="",
     )
     try:
-        with hidden_output(), report.doing(f"{row.title}: opening"):
+        with report.doing(f"{row.title}: opening"), hidden_output():
             decision = Decision(tuple(changed_content(bundle, artifact)))
             runtime = open_for(bundle, artifact, processor)
         with runtime:

@@ -9,7 +9,7 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any, TypeVar
@@ -32,9 +32,13 @@ class Console(Reporter):
     """
 
     def __init__(self) -> None:
-        """Starts nothing; the first message does."""
+        """Starts the clock, while stderr is what the user sees: later, vendors' output may be hidden."""
         self.tasks: list[Task] = []  # the innermost last
-        self.pulse: Pulse | None = None
+        self.pulse = Pulse(self.tasks)
+        self.pulse.start()
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.call_on_close(self.pulse.end)
 
     def line(self, text: str) -> None:
         """Shows a line."""
@@ -73,12 +77,6 @@ class Console(Reporter):
 
     def beat(self) -> None:
         """Starts the clock anew, since something has just happened."""
-        if self.pulse is None:
-            self.pulse = Pulse(self.tasks)
-            self.pulse.start()
-            context = click.get_current_context(silent=True)
-            if context is not None:
-                context.call_on_close(self.pulse.end)
         self.pulse.heard = time.monotonic()
 
 
@@ -134,7 +132,8 @@ class Pulse(Thread):
             if task and task.label and time.monotonic() - self.heard >= SECONDS_PER_LINE:
                 self.heard = time.monotonic()
                 if self.descriptor is not None:
-                    os.write(self.descriptor, f"{task}\n".encode())
+                    with suppress(OSError):  # nobody reads it any more
+                        os.write(self.descriptor, f"{task}\n".encode())
 
 
 def own_stderr() -> int | None:

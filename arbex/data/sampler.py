@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLINGS = ("quota", "natural", "square-root")
-"""Ways to choose how many images of each class an epoch shows."""
-
 
 class RefinementSampler:
     """Balances every epoch over people and classes.
@@ -24,7 +21,7 @@ class RefinementSampler:
         groups: Person or video of each image [n]; the quota does not apply to images of the group "".
         per_group: Quota of each group.
         per_class: Quota of each class, for ``quota``.
-        sampling: One of ``SAMPLINGS``.
+        sampling: ``quota``, ``natural`` (every image of the pool once) or ``square-root``.
         seed: Seed of the choice.
         rank: Number of this process.
         world_size: Number of processes.

@@ -46,6 +46,10 @@ def read_split(
         sources: list[tuple[str, bool | None]] = [(name, None) for name in layout.splits()]
     else:
         sources = [locate(layout, split, hold_out)]
+    whole = name_of(layout, sources[0][0] if len(sources) == 1 else ANY)
+    if labels is not None and mapping is not None:
+        classes = tuple(dict.fromkeys(name for source, _ in sources for name in layout.labels(source)))
+        check_map(mapping, classes, labels, whole)
     samples: list[Sample] = []
     for source, held in sources:
         labels, found = read_source(layout, source, labels, mapping)
@@ -56,7 +60,7 @@ def read_split(
         samples += found
     assert labels is not None  # every layout has a split
     if mapping is None:
-        check_every_class(samples, labels, name_of(layout, "" if split == ALL else sources[0][0]))
+        check_every_class(samples, labels, whole)
     if not samples:
         raise DataError(f"{layout.root} has no images of the classes {', '.join(labels)}.", remedy="Check the path.")
     return FaceSet(layout.root, split, labels, tuple(samples))
@@ -71,7 +75,7 @@ def read_source(
         layout: The data set.
         source: One of its splits.
         labels: Class names in the order of the model; by default those of the data set.
-        mapping: As for ``read_split``.
+        mapping: As for ``read_split``, which has checked it.
 
     Returns:
         Class names in order, and the images.
@@ -80,8 +84,7 @@ def read_source(
         DataError: If classes are missing or do not fit, or images cannot be found.
     """
     found = layout.labels(source)
-    if labels is not None and mapping is not None and (mapping or set(found) != set(labels)):
-        check_map(mapping, found, labels, name_of(layout, source))
+    if labels is not None and mapping is not None and found and (mapping or set(found) != set(labels)):
         return labels, mapped(layout.samples(source, found), mapping, found, labels)
     if labels is not None:
         check_labels(layout, found, labels)

@@ -11,6 +11,9 @@ from arbex.checks import check_choice, check_name
 from arbex.data.samples import Sample
 from arbex.errors import DataError
 
+FOLDERS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+"""Classes that folders often have other names for."""
+
 ANY = ""
 """Name of the only split of a data set without splits, which serves as each of them."""
 
@@ -76,6 +79,28 @@ class Layout(ABC):
             allowed=f"Allowed: {expected}.",
             remedy="See docs/data.md for where to get it and for its layout on disk.",
         )
+
+
+def class_of_folder(file: Path, classes: Sequence[str], of: str) -> str:
+    """Returns the class that the folder of an image is named after.
+
+    Args:
+        file: The image.
+        classes: All classes.
+        of: Name of the data set, for the error.
+
+    Raises:
+        DataError: If it is not named after one of the classes.
+    """
+    folder = file.parent.name.lower()
+    name = FOLDERS.get(folder, folder)
+    if name not in classes:
+        raise DataError(
+            f"{file} is in a folder that is not named after a class of {of}.",
+            allowed=f"Allowed: {', '.join(classes)}, and {', '.join(FOLDERS)}.",
+            remedy="Rename the folder, or move it out of the data.",
+        )
+    return name
 
 
 def permuted(votes: Sequence[int], own: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from arbex.data.layouts.base import class_of_folder
 from arbex.data.layouts.people import PeopleLayout, PersonsFace
 from arbex.errors import DataError
 from arbex.images import Box, find_images
@@ -24,9 +25,6 @@ CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadnes
 """Classes by the numbers in the emotion files."""
 
 CLASSES = (*EXPRESSIONS, "contempt")
-FOLDERS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
-"""Classes whose folders of faces have other names."""
-
 NAME = re.compile(r"(?P<person>S\d{3})_\d{3}_\d{8}\.png", re.IGNORECASE)
 SEQUENCES, EMOTIONS, LANDMARKS = "cohn-kanade-images", "Emotion", "Landmarks"
 
@@ -60,23 +58,23 @@ class CkPlus(PeopleLayout):
         return [face for face in found if face.expression != dropped]
 
     def cut_faces(self) -> Iterator[PersonsFace]:
-        """Yields faces whose folder is named after a class."""
+        """Yields faces whose folder is named after a class.
+
+        Raises:
+            DataError: If one is named after something else.
+        """
         for file in find_images(self.root):
             match = NAME.fullmatch(file.name)
-            if match is None:
-                continue
-            folder = file.parent.name.lower()
-            expression = FOLDERS.get(folder, folder)
-            if expression not in CLASSES:
-                raise DataError(
-                    f"{file} is in a folder that is not named after a class of CK+.",
-                    allowed=f"Allowed: {', '.join(CLASSES)}, and {', '.join(FOLDERS)}.",
-                    remedy="Rename the folder, or move it out of the data.",
-                )
-            yield PersonsFace(file, match["person"], expression)
+            if match:
+                yield PersonsFace(file, match["person"], class_of_folder(file, CLASSES, "CK+"))
 
     def sequence_frames(self) -> Iterator[PersonsFace]:
-        """Yields the first and the last frames of each sequence that has an emotion."""
+        """Yields the first and the last frames of each sequence that has an emotion.
+
+        Raises:
+            DataError: If an emotion, frames or landmarks are missing or cannot be read.
+        """
+        landmarks = self.part(LANDMARKS)
         for label in sorted(self.part(EMOTIONS).rglob("*_emotion.txt")):
             person, sequence = label.parts[-3:-1]
             expression = read_emotion(label)
@@ -88,7 +86,7 @@ class CkPlus(PeopleLayout):
                     remedy="Unpack extended-cohn-kanade-images.zip again.",
                 )
             for file, shown in [(frames[0], CODES[0]), *((frame, expression) for frame in frames[-PEAK_FRAMES:])]:
-                points = self.part(LANDMARKS) / person / sequence / f"{file.stem}_landmarks.txt"
+                points = landmarks / person / sequence / f"{file.stem}_landmarks.txt"
                 yield PersonsFace(file, person, shown, box_around(points))
 
     def part(self, name: str) -> Path:
@@ -100,7 +98,7 @@ class CkPlus(PeopleLayout):
         places = (self.root / name / name, self.root / f"{name}_labels" / name, self.root / name)
         found = next((place for place in places if place.is_dir()), None)
         if found is None:
-            raise self.missing(str(name), f"{SEQUENCES} next to {EMOTIONS} and {LANDMARKS}; or {self.expected}")
+            raise self.missing(name, f"{SEQUENCES} next to {EMOTIONS} and {LANDMARKS}; or {self.expected}")
         return found
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from arbex.data.layouts.base import Layout
+from arbex.data.layouts.base import Layout, class_of_folder
 from arbex.data.samples import Sample
 from arbex.errors import DataError
 from arbex.images import find_images
@@ -23,9 +23,6 @@ TABLES = ("fer2013.csv", "icml_face_data.csv")
 USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 """Classes by the numbers in the table."""
-
-FOLDERS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
-"""Classes whose folders have other names."""
 
 PATTERN = re.compile(r"(?P<usage>Training|PublicTest|PrivateTest)_\d+\.(jpg|png)", re.IGNORECASE)
 """Names of original images. Others, such as augmented copies that somebody added, are left out."""
@@ -99,14 +96,6 @@ def files_below(root: Path) -> Iterator[Face]:
     usages = {name.lower(): split for name, split in USAGES.items()}
     for file in find_images(root):
         match = PATTERN.fullmatch(file.name)
-        if match is None:
-            continue
-        folder = file.parent.name.lower()
-        name = FOLDERS.get(folder, folder)
-        if name not in EXPRESSIONS:
-            raise DataError(
-                f"{file} is in a folder that is not named after a class of FER2013.",
-                allowed=f"Allowed: {', '.join(EXPRESSIONS)}, and {', '.join(FOLDERS)}.",
-                remedy="Rename the folder, or move it out of the data.",
-            )
-        yield Face(usages[match["usage"].lower()], name, file, None)
+        if match:
+            name = class_of_folder(file, EXPRESSIONS, "FER2013")
+            yield Face(usages[match["usage"].lower()], name, file, None)

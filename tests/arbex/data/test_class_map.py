@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_all_splits_together(faces: Path) -> None:
     found = read_split(str(faces), "all", labels=OF_THE_MODEL, mapping=mapping)
     assert Counter(s.file.parent.parent.name for s in found.samples) == {"train": 6, "test": 4}
     assert len(read_split(str(faces), "all").samples) == 20
+
+
+def test_a_class_of_one_split_alone_can_be_mapped(faces: Path) -> None:
+    shutil.rmtree(faces / "test" / "rage")
+    (faces / "classes.txt").unlink()
+    (faces / "labels.csv").unlink()
+    mapping = {"happy": "happiness", "rage": "anger", "contempt": "-"}
+    found = read_split(str(faces), "all", labels=OF_THE_MODEL, mapping=mapping)
+    assert Counter(s.label for s in found.samples) == {1: 5, 2: 3 + 3 + 2}
 
 
 def test_a_class_that_is_neither_known_nor_mapped_is_refused_with_what_to_do(faces: Path) -> None:
