@@ -63,6 +63,10 @@ def scaled(losses: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
     return {name: factor * value for name, value in losses.items()}
 
 
+SHOWN_REPEATS = 1.05
+"""How often, on average, an epoch must show the images of a class for a message to say so."""
+
+
 class Trainer:
     """The model, its optimizer and the data of a run, set up on a device."""
 
@@ -236,7 +240,7 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
 
 def report_repeats(trainer: Trainer, report: Reporter) -> None:
     """Reports which classes an epoch repeats, and how often."""
-    repeats = trainer.sampler.repeats()
+    repeats = {label: times for label, times in trainer.sampler.repeats().items() if times >= SHOWN_REPEATS}
     if repeats:
         each = ", ".join(f"{trainer.config.labels[label]} {times:.1f} times" for label, times in repeats.items())
         report.line(f"epoch: {len(trainer.sampler)} images; those of small classes are shown, on average: {each}")

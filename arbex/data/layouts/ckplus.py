@@ -43,7 +43,8 @@ class CkPlus(PeopleLayout):
     """
 
     name = "ckplus"
-    expected = "CK+48/anger/S010_004_00000017.png, or the folders cohn-kanade-images, Emotion and Landmarks"
+    example = "anger/S010_004_00000017.png"
+    other_form = f"; or the folders {SEQUENCES}, {EMOTIONS} and {LANDMARKS}"
     options = {"contempt": ("keep", "drop")}
 
     def labels(self, split: str) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ class CkPlus(PeopleLayout):
         places = (self.root / name / name, self.root / f"{name}_labels" / name, self.root / name)
         found = next((place for place in places if place.is_dir()), None)
         if found is None:
-            raise self.missing(name, f"{SEQUENCES} next to {EMOTIONS} and {LANDMARKS}; or {self.expected}")
+            raise self.missing(name, f"{SEQUENCES} next to {EMOTIONS} and {LANDMARKS}; or {self.example}, at any depth")
         return found
 
 

@@ -11,7 +11,7 @@ class Ferg(NamedFaces):
     """55,767 images. The groups are the characters."""
 
     name = "ferg"
-    expected = "aia/aia_anger/aia_anger_1.png"
+    example = "aia/aia_anger/aia_anger_1.png"
     pattern = re.compile(
         r"(?P<person>[a-z]+)_(?P<code>anger|disgust|fear|joy|neutral|sadness|surprise)_\d+\.png", re.IGNORECASE
     )

@@ -11,7 +11,7 @@ class Jaffe(NamedFaces):
     """213 images of ten people, with the labels in the file names."""
 
     name = "jaffe"
-    expected = "KA.AN1.39.tiff"
+    example = "KA.AN1.39.tiff"
     pattern = re.compile(r"(?P<person>[A-Z]{2})\.(?P<code>AN|DI|FE|HA|NE|SA|SU)\d*\.\d+\s*\.tiff?", re.IGNORECASE)
     codes = {
         "an": "anger",

@@ -30,8 +30,11 @@ class PersonsFace(NamedTuple):
 class PeopleLayout(Layout):
     """Images of known people, without splits of their own."""
 
-    expected: ClassVar[str]
-    """What the folder must hold, for errors."""
+    example: ClassVar[str]
+    """Name of an image, for errors."""
+
+    other_form: ClassVar[str] = ""
+    """What the folder may hold instead, for errors."""
 
     @abstractmethod
     def find_faces(self) -> list[PersonsFace]:
@@ -49,7 +52,7 @@ class PeopleLayout(Layout):
     def splits(self) -> Sequence[str]:
         """Returns ``train`` and ``test``."""
         if not self.faces:
-            raise self.missing(f"an image such as {self.expected}", f"{self.expected}, at any depth")
+            raise self.missing(f"an image such as {self.example}", f"{self.example}, at any depth{self.other_form}")
         return "train", "test"
 
     def labels(self, split: str) -> tuple[str, ...]:
