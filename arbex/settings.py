@@ -46,6 +46,7 @@ CHOICES = {
     "schedule": ("exponential", "cosine", "one-cycle", "restarts"),
     "sampling": ("quota", "natural", "square-root"),
     "encoder_gradient": ("all", "anchors"),
+    "augmentation": ("heavy", "light", "none"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
 }
 """Allowed values of each setting that is a word."""
@@ -99,7 +100,8 @@ class TrainSettings:
             embeddings.
         distil_temperature: With a teacher: temperature at which the distributions are compared.
         max_unreadable: Share of images that may be left out because they cannot be read.
-        augmentation: Whether to vary images; ``False`` only crops the center of each.
+        augmentation: How to vary images: ``heavy`` cuts something out, turns, scales and mirrors it, changes its colors
+            and adds noise; ``light`` cuts it out and mirrors it; ``none`` cuts out the center.
         erasing: Share of images of which a random rectangle is erased.
         mixup: Alpha of mixup, which blends pairs of images and their targets; 0 for none.
         cutmix: Alpha of CutMix, which puts a rectangle of one image into another; 0 for none.
@@ -138,7 +140,7 @@ class TrainSettings:
     distil_embedding: float = 0.05
     distil_temperature: float = 3.0
     max_unreadable: float = MOST_UNREADABLE
-    augmentation: bool = True
+    augmentation: str = "heavy"
     erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -170,6 +172,8 @@ class TrainSettings:
         """Builds the value from what ``to_json`` returned."""
         names = {field.name for field in fields(cls)}
         current = {RENAMED.get(name, name): v for name, v in value.items()}
+        if isinstance(current.get("augmentation"), bool):  # runs of arbex 0.1
+            current["augmentation"] = "heavy" if current["augmentation"] else "none"
         return cls(**{name: v for name, v in current.items() if name in names})
 
 

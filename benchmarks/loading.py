@@ -17,7 +17,7 @@ from functools import partial
 
 from torch.utils.data import DataLoader
 
-from arbex.data.loading import MEMORY_LIMIT, FaceDataset
+from arbex.data.loading import MEMORY_LIMIT, FaceDataset, whole_batch
 from arbex.data.samples import FaceSet
 from arbex.data.splits import read_split
 
@@ -33,7 +33,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def epoch(images: FaceDataset) -> None:
     """Reads all images in random order."""
-    for _ in DataLoader(images, 64, shuffle=True):
+    for _ in DataLoader(images, 64, shuffle=True, collate_fn=whole_batch):
         pass
 
 

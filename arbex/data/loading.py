@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,15 @@ from arbex.spec import digest_json
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of decoded images that are kept in memory; a larger set is decoded into a file."""
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images uint8 ``[B, 3, side, side]``, targets float32 ``[B, N]`` and positions ``[B]``."""
+
+
+def whole_batch(batch: Any) -> Any:
+    """Returns a :data:`Batch` as it is: the data set has already put it together."""
+    return batch
 
 
 class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
@@ -118,6 +128,11 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         """Returns one image uint8 ``[3, side, side]``, its target float32 ``[N]`` and its position."""
         return self.pixels[self.rows[index]], self.targets[index], index
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns several images at once, which a ``DataLoader`` prefers; ``whole_batch`` must collate them."""
+        positions = torch.tensor(indices)
+        return self.pixels[self.rows[positions]], self.targets[positions], positions
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from arbex.checkpoint import (
     write_config,
     write_weights,
 )
-from arbex.data.augmentation import Normalize, augmentation, training_side
-from arbex.data.loading import FaceDataset, log_unreadable
+from arbex.data.augmentation import Normalize, augment, training_side
+from arbex.data.loading import FaceDataset, log_unreadable, whole_batch
 from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
 from arbex.data.samples import summary
@@ -48,7 +48,7 @@ from arbex.training.configuration import TrainRequest, adapted, check_resume, ma
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
 from arbex.training.mixing import mix
-from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, parameter_groups
+from arbex.training.optimization import AVERAGES, WeightAverage, can_fuse, learning_rate, parameter_groups
 from arbex.training.state import EpochMetrics, TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
 from arbex.weights.matching import fill, recognize
@@ -94,13 +94,11 @@ class Trainer:
         if settings.compile:
             self.supervised.compile()
         groups = parameter_groups(self.supervised, settings.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=can_fuse(settings.precision))
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
         self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
         self.method = load_method(config.method, config.method_options)
         self.method.set_up(self.raw.head, settings)
-        size = config.preprocessing.image_size
-        self.augment = augmentation(size, heavy=settings.augmentation, erasing=settings.erasing).to(self.fabric.device)
         self.normalize = Normalize(config.preprocessing).to(self.fabric.device)
         samples = images.faces.samples
         self.sampler = RefinementSampler(
@@ -115,14 +113,14 @@ class Trainer:
         )
         share = share_of_batch(settings.batch_size, fabric.world_size)
         lonely = len(self.sampler) % share == 1  # a batch of one has no batch statistics
-        loader = DataLoader(images, share, sampler=self.sampler, drop_last=lonely)
+        loader = DataLoader(images, share, sampler=self.sampler, drop_last=lonely, collate_fn=whole_batch)
         self.loader = cast(
             "DataLoader[tuple[Tensor, Tensor, Tensor]]",
             self.fabric.setup_dataloaders(loader, use_distributed_sampler=False),
         )
 
-    def step(self, pixels: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, float]:
-        """Updates the weights once and returns the losses.
+    def step(self, pixels: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Updates the weights once and returns the losses, as scalars on the device.
 
         Args:
             pixels: Images before augmentation, uint8 ``[B, 3, T, T]``.
@@ -130,9 +128,11 @@ class Trainer:
             positions: Positions of the images in the training split ``[B]``.
             epoch: Number of the epoch, from 1.
         """
+        settings = self.settings
         targets = self.method.corrected_targets(targets, positions)
-        images = self.augment(pixels.float() / 255) * 255
-        images, targets = mix(images, targets, mixup_alpha=self.settings.mixup, cutmix_alpha=self.settings.cutmix)
+        side = self.config.preprocessing.image_size
+        images = augment(pixels, side, settings.augmentation, erasing=settings.erasing)
+        images, targets = mix(images, targets, mixup_alpha=settings.mixup, cutmix_alpha=settings.cutmix)
         losses = self.losses(images, targets, positions, epoch)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -141,7 +141,7 @@ class Trainer:
         self.optimizer.step()
         if self.average:
             self.average.update(self.raw)
-        return {name: float(value.detach()) for name, value in {"loss": total, **losses}.items()}
+        return {name: value.detach() for name, value in {"loss": total, **losses}.items()}
 
     def losses(self, images: Tensor, targets: Tensor, positions: Tensor, epoch: int) -> dict[str, Tensor]:
         """Returns the weighted losses of augmented images ``[B, 3, S, S]`` in 0..255; see ``step``."""
@@ -179,15 +179,15 @@ class Trainer:
         torch.manual_seed(self.settings.seed * 1_000_003 + number + 7_919 * self.fabric.global_rank)
         self.sampler.choose_epoch(number)
         self.model.train()
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}  # on the device: reading a loss would wait for it
         steps = len(self.loader)
         for i, (pixels, targets, positions) in enumerate(self.loader):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.settings, number - 1 + i / steps)
             for name, value in self.step(pixels, targets, positions, number).items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value
             done(i + 1)
-        means = average(self.fabric, {name: value / steps for name, value in sums.items()})
+        means = average(self.fabric, {name: float(value) / steps for name, value in sums.items()})
         if not math.isfinite(means["loss"]):
             raise RunError(
                 f"The loss of epoch {number} is {means['loss']}.",

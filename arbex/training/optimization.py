@@ -34,6 +34,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
+def can_fuse(precision: str) -> bool:
+    """Returns whether AdamW may update all weights in one kernel.
+
+    With ``16-mixed``, the fused kernel would undo the scaling of the loss, and gradients could not be clipped before.
+    """
+    return precision != "16-mixed"
+
+
 def learning_rate(settings: TrainSettings, progress: float) -> float:
     """Returns the learning rate after ``progress`` epochs, which may be a fraction."""
     share = min(progress / settings.epochs, 1.0)

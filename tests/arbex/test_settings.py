@@ -68,6 +68,12 @@ def test_round_trip() -> None:
     assert TrainSettings.from_json(s.to_json()) == s
 
 
+def test_runs_of_the_first_version_keep_their_augmentation() -> None:
+    stored = TrainSettings().to_json()
+    found = [TrainSettings.from_json({**stored, "augmentation": old}).augmentation for old in (True, False, "light")]
+    assert found == ["heavy", "none", "light"]
+
+
 def test_runs_of_the_first_version_keep_their_weight_of_the_center_loss() -> None:
     stored = {**TrainSettings().to_json(), "lambda_centre": 0.2}
     del stored["lambda_center"]
