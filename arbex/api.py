@@ -49,7 +49,7 @@ def train(
     anchors: int = 10,
     image_size: int | None = None,
     seed: int = 0,
-    windows: tuple[int, int, int] | None = None,
+    windows: tuple[int, ...] | None = None,
     init: Sequence[AnyPath] = (),
     new_head: bool = False,
     teacher: AnyPath | None = None,

@@ -28,8 +28,9 @@ from arbex.errors import RunError
 from arbex.files import write_atomically
 from arbex.methods import load_method, read_options
 from arbex.methods.base import MethodOptions
-from arbex.models import Encoder, EncoderConfig, ExpressionClassifier
+from arbex.models import CompactConfig, EncoderConfig, ExpressionClassifier, make_encoder
 from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
+from arbex.models.presets import read_encoder_config
 from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing, digest_file
 
@@ -57,7 +58,7 @@ class RunConfig:
     preset: str
     method: str
     labels: tuple[str, ...]
-    encoder: EncoderConfig | BackboneConfig
+    encoder: EncoderConfig | CompactConfig | BackboneConfig
     anchors: int
     preprocessing: Preprocessing
     settings: TrainSettings
@@ -97,7 +98,7 @@ class RunConfig:
             preset=value["preset"],
             method=value["method"],
             labels=tuple(value["labels"]),
-            encoder=(BackboneConfig if value["preset"] == PRESET else EncoderConfig).from_json(value["encoder"]),
+            encoder=(BackboneConfig.from_json if value["preset"] == PRESET else read_encoder_config)(value["encoder"]),
             anchors=value["anchors"],
             preprocessing=Preprocessing.from_json(value["preprocessing"]),
             settings=TrainSettings.from_json(value["settings"]),
@@ -124,15 +125,15 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
     return ExpressionClassifier(encoder, head, config.labels, config.preprocessing, method.build_regions())
 
 
-def build_encoder(config: EncoderConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
+def build_encoder(config: EncoderConfig | CompactConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
     """Returns the encoder of a run, or the custom backbone in its place.
 
     Raises:
         RunError: If the backbone is not given, or is not the one in the configuration.
         InputError: If it cannot be imported, or does not map images to vectors.
     """
-    if isinstance(config, EncoderConfig):
-        return Encoder(config)
+    if not isinstance(config, BackboneConfig):
+        return make_encoder(config)
     if backbone is None or (isinstance(backbone, str) and backbone != config.backbone):
         named = f", not {backbone}" if backbone else ""
         raise RunError(

@@ -43,6 +43,7 @@ RANGES = (
 """Name, smallest value and largest value of each number."""
 
 CHOICES = {
+    "optimizer": ("adamw", "muon"),
     "schedule": ("exponential", "cosine", "one-cycle", "restarts"),
     "sampling": ("quota", "natural", "square-root"),
     "encoder_gradient": ("all", "anchors"),
@@ -68,7 +69,8 @@ class TrainSettings:
     Attributes:
         epochs: Number of epochs; each shows as many images as ``sampling`` says.
         batch_size: Number of images per step, over all processes.
-        learning_rate: Learning rate of Adam at the start.
+        optimizer: ``adamw``; or ``muon`` for the kernels and matrices of the encoder, and AdamW for the rest.
+        learning_rate: Learning rate of the optimizer at its highest.
         schedule: ``exponential`` multiplies the learning rate by ``decay`` after each epoch; ``cosine`` lowers it to a
             hundredth over all steps, after a warm-up of a twentieth of them; ``one-cycle`` raises it over a quarter of
             the steps and then lowers it to a thousandth; ``restarts`` lowers it to a hundredth again and again.
@@ -100,8 +102,8 @@ class TrainSettings:
             embeddings.
         distil_temperature: With a teacher: temperature at which the distributions are compared.
         max_unreadable: Share of images that may be left out because they cannot be read.
-        augmentation: How to vary images: ``heavy`` cuts something out, turns, scales and mirrors it, changes its colors
-            and adds noise; ``light`` cuts it out and mirrors it; ``none`` cuts out the center.
+        augmentation: How to vary images: ``heavy`` shifts, turns, scales and mirrors them, changes their colors and
+            adds noise; ``light`` shifts by whole pixels and mirrors; ``none`` leaves them as they are.
         erasing: Share of images of which a random rectangle is erased.
         mixup: Alpha of mixup, which blends pairs of images and their targets; 0 for none.
         cutmix: Alpha of CutMix, which puts a rectangle of one image into another; 0 for none.
@@ -116,6 +118,7 @@ class TrainSettings:
 
     epochs: int = 1000
     batch_size: int = 64
+    optimizer: str = "adamw"
     learning_rate: float = 3e-4
     schedule: str = "exponential"
     decay: float = 0.995
@@ -179,19 +182,21 @@ class TrainSettings:
 
 FROM_SCRATCH = TrainSettings(
     epochs=60,
-    batch_size=32,
-    learning_rate=2e-3,
-    schedule="cosine",
+    batch_size=64,
+    optimizer="muon",
+    learning_rate=8e-3,
+    schedule="one-cycle",
     weight_decay=0.01,
+    label_smoothing=0.05,
     lambda_parts=0.5,
-    lambda_tokens=1.0,
-    encoder_gradient="anchors",
     dropout=0.1,
+    augmentation="light",
 )
 """For the small presets. The paper fine-tunes pretrained backbones; these train from random weights in few epochs."""
 
 PRESET_SETTINGS = {
     "tiny": replace(FROM_SCRATCH, epochs=8),
+    "small": FROM_SCRATCH,
     "mobile": FROM_SCRATCH,
     "base": TrainSettings(),
     # For the user's own backbone, which is usually pretrained.

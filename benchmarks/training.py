@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.models import PRESETS, Encoder, ExpressionClassifier, LinearHead
+from arbex.models import PRESETS, Encoder, ExpressionClassifier, LinearHead, make_encoder
 from arbex.spec import EXPRESSIONS, Preprocessing
 from benchmarks.plain_poster import PlainPoster
 
@@ -41,8 +41,8 @@ def medians(works: Mapping[str, Work], rounds: int, device: torch.device) -> dic
 def build(preset: str, device: torch.device, *, channels_last: bool = False, compiled: bool = False) -> nn.Module:
     """Returns a model of method ``poster``, which computes what the plain network does."""
     config = PRESETS[preset]
-    head = LinearHead(config.embed_dim, len(EXPRESSIONS))
-    model = ExpressionClassifier(Encoder(config), head, EXPRESSIONS, Preprocessing(config.image_size)).to(device)
+    head = LinearHead(config.out_features, len(EXPRESSIONS))
+    model = ExpressionClassifier(make_encoder(config), head, EXPRESSIONS, Preprocessing(config.image_size)).to(device)
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compiled:

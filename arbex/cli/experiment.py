@@ -28,7 +28,9 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
     "--budget", type=click.Choice(["small", "full"]), default="full", show_default=True, help="Size of the experiment."
 )
 @click.option(
-    "--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Preset of the encoder.  [default: the budget's]"
+    "--preset",
+    type=click.Choice(["tiny", "small", "mobile", "base"]),
+    help="Preset of the encoder.  [default: the budget's]",
 )
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the budget's]")
 @click.option(

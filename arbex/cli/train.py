@@ -15,7 +15,9 @@ from arbex.methods import METHODS
 @click.command()
 @click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option("--out", type=PATH, help="Folder of the run.  [default: a new one under runs/]")
-@click.option("--preset", type=click.Choice(["tiny", "mobile", "base"]), help="Preset of the encoder.  [default: tiny]")
+@click.option(
+    "--preset", type=click.Choice(["tiny", "small", "mobile", "base"]), help="Preset of the encoder.  [default: tiny]"
+)
 @click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True, help="Training method.")
 @click.option(
     "--epochs",
@@ -31,7 +33,7 @@ from arbex.methods import METHODS
     show_default=True,
     help="Seed of weights, choice of images and augmentation.",
 )
-@click.option("--windows", metavar="A,B,C", help="Side of the attention window per level.  [default: the preset's]")
+@click.option("--windows", metavar="A,…", help="Side of the attention window per level.  [default: the preset's]")
 @click.option("--init", multiple=True, type=PATH, help="RUN or FILE of weights to start from; repeatable.")
 @click.option("--new-head", is_flag=True, help="Take only the encoder from --init.")
 @click.option("--teacher", type=PATH, metavar="RUN", help="Also learn from the answers of RUN.")
@@ -102,14 +104,13 @@ def train(
     console.line(f"Next: arbex evaluate {folder} --data {data}, then: arbex export {folder} --target all")
 
 
-def parse_windows(text: str | None) -> tuple[int, int, int] | None:
-    """Parses three numbers separated by commas."""
+def parse_windows(text: str | None) -> tuple[int, ...] | None:
+    """Parses numbers separated by commas."""
     if text is None:
         return None
     parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+    if not all(part.strip().isdigit() for part in parts):
         raise click.BadParameter(
-            f"{text!r} is not A,B,C. Allowed: three whole numbers, such as 14,7,7.", param_hint="--windows"
+            f"{text!r} is not a list of numbers. Allowed: whole numbers, such as 14,7,7.", param_hint="--windows"
         )
-    one, two, three = (int(part) for part in parts)
-    return one, two, three
+    return tuple(int(part) for part in parts)

@@ -1,7 +1,8 @@
 """Normalization, and augmentation (sections 4.2.1 and 4.3), of batches of images.
 
-Every image is cut out, turned, scaled and mirrored in one step, and its colors change in another: a chain of
-operations, each over all pixels, takes longer than the network of a small preset (docs/decisions/0025).
+Every image is shifted, turned, scaled and mirrored in one step, and its colors change in another: a chain of
+operations, each over all pixels, takes longer than the network of a small preset (docs/decisions/0025). On average, a
+face is as large as the device sees it (docs/decisions/0026).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 
 from arbex.spec import Preprocessing
 
-OVERSIZE: Final = 256 / 224
-"""Side of training images relative to the network's input, which is cut out of them."""
+SHIFT: Final = 1 / 12
+"""Largest shift in each direction, relative to the side of the image."""
 
 DEGREES: Final = 10.0
 """Largest rotation in each direction."""
@@ -46,11 +47,6 @@ GRAY: Final = 127.5
 """What takes the place of what is erased."""
 
 
-def training_side(image_size: int) -> int:
-    """Returns the side in pixels to which training images are resized before one is cut out (224 -> 256)."""
-    return round(image_size * OVERSIZE)
-
-
 class Normalize(nn.Module):
     """``(x / 255 - mean) / std`` on uint8 or float images ``[B, 3, S, S]`` in 0..255."""
 
@@ -68,26 +64,23 @@ class Normalize(nn.Module):
         return (images.float() / 255 - self.mean) / self.std
 
 
-def augment(images: Tensor, side: int, strength: str, *, erasing: float = 0.0) -> Tensor:
-    """Cuts the network's input out of images and varies it at random, with torch's global generator.
+def augment(images: Tensor, strength: str, *, erasing: float = 0.0) -> Tensor:
+    """Varies images at random, with torch's global generator.
 
     Args:
-        images: uint8 ``[B, 3, T, T]``.
-        side: Side S of the network's input in pixels, at most T.
-        strength: ``heavy`` cuts out, turns, scales and mirrors, changes colors and adds noise; ``light`` cuts out whole
-            pixels and mirrors; ``none`` cuts out the center.
+        images: uint8 ``[B, 3, S, S]``.
+        strength: ``heavy`` shifts, turns, scales and mirrors, changes colors and adds noise; ``light`` shifts by whole
+            pixels and mirrors; ``none`` leaves images as they are.
         erasing: Share of images of which a rectangle becomes gray.
 
     Returns:
         float32 ``[B, 3, S, S]`` in 0..255; heavy augmentation may leave that range slightly.
     """
+    varied = images.float()
     if strength == "heavy":
-        varied = add_noise(change_colors(change_view(images.float(), side)))
+        varied = add_noise(change_colors(change_view(varied)))
     elif strength == "light":
-        varied = cut_and_mirror(images.float(), side)
-    else:
-        start = (images.shape[-1] - side) // 2
-        varied = images[:, :, start : start + side, start : start + side].float()
+        varied = shift_and_mirror(varied)
     return erase(varied, erasing) if erasing else varied
 
 
@@ -101,28 +94,31 @@ def happens(share: float, count: int) -> Tensor:
     return torch.rand(count) < share
 
 
-def cut_and_mirror(images: Tensor, side: int) -> Tensor:
-    """Cuts ``[B, 3, S, S]`` out of float images ``[B, 3, T, T]``, anywhere in them, and mirrors half of it."""
-    corners = torch.randint(0, images.shape[-1] - side + 1, (len(images), 2)).tolist()
-    cut = torch.stack([images[i, :, y : y + side, x : x + side] for i, (y, x) in enumerate(corners)])
+def shift_and_mirror(images: Tensor) -> Tensor:
+    """Shifts float images ``[B, 3, S, S]`` by whole pixels and mirrors half of them; edges are repeated."""
+    side = images.shape[-1]
+    most = round(SHIFT * side)
+    padded = F.pad(images, (most, most, most, most), mode="replicate")
+    corners = torch.randint(0, 2 * most + 1, (len(images), 2)).tolist()
+    shifted = torch.stack([padded[i, :, y : y + side, x : x + side] for i, (y, x) in enumerate(corners)])
     mirrored = happens(0.5, len(images)).to(images.device)
-    return torch.where(mirrored[:, None, None, None], cut.flip(3), cut)
+    return torch.where(mirrored[:, None, None, None], shifted.flip(3), shifted)
 
 
-def change_view(images: Tensor, side: int) -> Tensor:
-    """Cuts ``[B, 3, S, S]`` out of float images ``[B, 3, T, T]``, scaled and mirrored, and half of it turned.
+def change_view(images: Tensor) -> Tensor:
+    """Shifts and scales float images ``[B, 3, S, S]``, and mirrors and turns half of them.
 
     Beyond the edge of an image, the edge is repeated.
     """
-    count, share = len(images), side / images.shape[-1]
+    count = len(images)
     angle = torch.where(happens(0.5, count), around(0, DEGREES, count), 0.0) * (math.pi / 180)
-    size = share / around(1, ZOOM, count)  # what is cut out, relative to the image
+    size = 1 / around(1, ZOOM, count)  # of what is seen, relative to the image
     mirror = torch.where(happens(0.5, count), -1.0, 1.0)
-    right, down = around(0, 1 - share, count), around(0, 1 - share, count)  # the image spans from -1 to 1
+    right, down = around(0, 2 * SHIFT, count), around(0, 2 * SHIFT, count)  # the image spans from -1 to 1
     across = torch.stack([mirror * size * angle.cos(), -mirror * size * angle.sin(), right], 1)
     along = torch.stack([size * angle.sin(), size * angle.cos(), down], 1)
     places = torch.stack([across, along], 1).to(images.device)  # [B, 2, 3]
-    grid = F.affine_grid(places, [count, images.shape[1], side, side], align_corners=False)
+    grid = F.affine_grid(places, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

@@ -1,16 +1,22 @@
-"""The network: two backbones, window cross-attention, a fusion transformer and the reliability head."""
+"""The network: an encoder of two streams that meet in window cross-attention, and the reliability head."""
 
 from arbex.models.classifier import ExpressionClassifier, Output
+from arbex.models.compact import CompactEncoder
 from arbex.models.encoder import Encoder
+from arbex.models.factory import make_encoder
 from arbex.models.head import LinearHead, ReliabilityHead
-from arbex.models.presets import PRESETS, EncoderConfig
+from arbex.models.presets import BASE, PRESETS, CompactConfig, EncoderConfig
 
 __all__ = [
+    "BASE",
     "PRESETS",
+    "CompactConfig",
+    "CompactEncoder",
     "Encoder",
     "EncoderConfig",
     "ExpressionClassifier",
     "LinearHead",
     "Output",
     "ReliabilityHead",
+    "make_encoder",
 ]

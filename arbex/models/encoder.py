@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from arbex.models.backbones import ImageBackbone, LandmarkBackbone
 from arbex.models.presets import EncoderConfig
+from arbex.models.windows import RelativePositionBias, merge, partition, pooled_queries
 
 NORM_EPSILON = 1e-6
 """Epsilon of the layer norms in the fusion transformer."""
@@ -38,27 +39,6 @@ def conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, norm:
     """Returns a convolution with bias, followed by a batch norm if ``norm``."""
     layers: list[nn.Module] = [nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2)]
     return nn.Sequential(*layers, nn.BatchNorm2d(channels)) if norm else nn.Sequential(*layers)
-
-
-class RelativePositionBias(nn.Module):
-    """A learned bias for each head and each offset between two cells of a window."""
-
-    index: Tensor
-
-    def __init__(self, window: int, heads: int) -> None:
-        """Builds the table ``[(2w - 1)^2, heads]`` of all offsets."""
-        super().__init__()
-        self.table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
-        nn.init.trunc_normal_(self.table, std=0.02)
-        cell = torch.arange(window)
-        row, column = (axis.flatten() for axis in torch.meshgrid(cell, cell, indexing="ij"))  # [w*w] each
-        down = row[:, None] - row[None, :] + window - 1  # [w*w, w*w], 0 .. 2w-2
-        right = column[:, None] - column[None, :] + window - 1
-        self.register_buffer("index", down * (2 * window - 1) + right, persistent=False)
-
-    def forward(self) -> Tensor:
-        """Returns the bias ``[1, heads, w*w, w*w]``."""
-        return self.table[self.index].permute(2, 0, 1).unsqueeze(0)
 
 
 class CrossAttention(nn.Module):
@@ -104,38 +84,13 @@ class CrossFusionLevel(nn.Module):
         self.mlp = FeedForward(dim, config.mlp_ratio, gelu=config.gelu)
         self.mlp_scale = nn.Parameter(torch.full((dim,), config.layer_scale))
 
-    def partition(self, x: Tensor) -> Tensor:
-        """Cuts ``[B, H, W, C]`` into non-overlapping windows ``[B*n, w*w, C]``."""
-        batch, height, width, dim = x.shape
-        w = self.window
-        if height == w:
-            return x.reshape(batch, w * w, dim)
-        x = x.reshape(batch, height // w, w, width // w, w, dim).permute(0, 1, 3, 2, 4, 5)
-        return x.reshape(-1, w * w, dim)
-
-    def merge(self, windows: Tensor, side: int) -> Tensor:
-        """Puts windows ``[B*n, w*w, C]`` back into ``[B, side, side, C]``."""
-        w, dim = self.window, windows.shape[-1]
-        if side == w:
-            return windows.reshape(-1, side, side, dim)
-        x = windows.reshape(-1, side // w, side // w, w, w, dim).permute(0, 1, 3, 2, 4, 5)
-        return x.reshape(-1, side, side, dim)
-
-    def queries(self, landmarks: Tensor) -> Tensor:
-        """Maps ``[B, C, H, W]`` to queries ``[B*n, w*w, C]``: pooled to one window, repeated for each window."""
-        ratio = landmarks.shape[-1] // self.window
-        if ratio == 1:
-            return landmarks.flatten(2).transpose(1, 2)
-        query = F.avg_pool2d(landmarks, ratio).flatten(2).transpose(1, 2)  # [B, w*w, C]
-        copies = torch.stack([query] * ratio**2, dim=1)  # [B, n, w*w, C]; phones have no kernel for a repeat
-        return copies.flatten(0, 1)
-
     def forward(self, landmarks: Tensor, image: Tensor) -> Tensor:
         """Maps landmark and image maps, both ``[B, C, H, W]``, to ``[B, C, H, W]``."""
         side = image.shape[-1]
         shortcut = self.norm_in(image.permute(0, 2, 3, 1))  # [B, H, W, C]
-        windows = self.partition(shortcut)  # [B*n, w*w, C]
-        attended = self.merge(self.attention(self.queries(landmarks), windows), side)  # [B, H, W, C]
+        windows = partition(shortcut, self.window)  # [B*n, w*w, C]
+        queries = pooled_queries(landmarks, self.window)
+        attended = merge(self.attention(queries, windows), self.window, side)  # [B, H, W, C]
         x = shortcut + drop_path(self.attention_scale * attended, self.drop, self.training)
         x = x + drop_path(self.mlp_scale * self.mlp(self.norm_mlp(x)), self.drop, self.training)
         out: Tensor = x.permute(0, 3, 1, 2)

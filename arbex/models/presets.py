@@ -1,9 +1,9 @@
-"""The configuration of an encoder, and the presets: one topology in several widths."""
+"""The configuration of an encoder, and the presets: POSTER++ as published, and a compact encoder in three widths."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -75,6 +75,21 @@ class EncoderConfig:
         return side // 4, side // 8, side // 16
 
     @property
+    def all_windows(self) -> tuple[int, ...]:
+        """Side of each attention window, in cells."""
+        return self.windows
+
+    @property
+    def window_maps(self) -> tuple[int, ...]:
+        """Side of the map of each attention window, in cells."""
+        return self.level_sizes
+
+    @property
+    def size_step(self) -> int:
+        """Number of pixels that the side of the input is a multiple of."""
+        return 16 * self.subsample
+
+    @property
     def out_features(self) -> int:
         """Width of the vector that the encoder returns."""
         return self.embed_dim
@@ -91,55 +106,105 @@ class EncoderConfig:
         return cls(**arguments)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompactConfig:
+    """Widths and depths of a :class:`~arbex.models.compact.CompactEncoder`.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        channels: Width of each stage of the image stream; stage i reads a map of 1/2^i of the side of the input.
+        residuals: Number of residual convolutions at the beginning of each stage.
+        pools: Number of stages, from the first, that end with a max-pool.
+        landmark_channels: Widths of the landmark stream at 1/2 and 1/4 of the side of the input.
+        heads: Number of attention heads.
+        window: Side of the attention window in cells of the map, which has 1/8 of the side of the input.
+        attention_scale: Initial weight of the cross-attention's output beside the image stream.
+    """
+
+    image_size: int
+    channels: tuple[int, ...]
+    residuals: tuple[int, ...]
+    pools: int
+    landmark_channels: tuple[int, int]
+    heads: int
+    window: int
+    attention_scale: float = 0.1
+
+    @property
+    def all_windows(self) -> tuple[int, ...]:
+        """Side of each attention window, in cells."""
+        return (self.window,)
+
+    @property
+    def window_maps(self) -> tuple[int, ...]:
+        """Side of the map of each attention window, in cells."""
+        return (self.image_size // 8,)
+
+    @property
+    def size_step(self) -> int:
+        """Number of pixels that the side of the input is a multiple of."""
+        step: int = 2**self.pools
+        return step
+
+    @property
+    def out_features(self) -> int:
+        """Width of the vector that the encoder returns."""
+        return self.channels[-1]
+
+    @property
+    def tokens(self) -> int:
+        """Number of cells of the last map."""
+        side: int = self.image_size // 2**self.pools
+        return side * side
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CompactConfig:
+        """Builds the value from what ``to_json`` returned; lists become tuples."""
+        names = {field.name for field in fields(cls)}
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
+        return cls(**arguments)
+
+
 BASE = EncoderConfig()
 
-FOLDABLE = EncoderConfig(
-    subsample=1,
-    mlp_ratio=2,
-    layer_scale=1.0,
-    norm_first=False,
-    embed_norm=True,
-    prelu=False,
-    gelu=False,
-    freeze_landmarks=False,
-)
-"""Common part of the small presets: norms that fold into convolutions, and activations that integer kernels have."""
-
-MOBILE = replace(
-    FOLDABLE,
-    image_size=112,
-    stem_channels=12,
-    image_channels=(16, 32, 80),
-    image_depths=(1, 2, 2),
-    landmark_channels=(24, 48, 64),
-    landmark_expansions=(48, 96, 128),
-    landmark_residual_expansions=(48, 96, 128),
-    landmark_depths=(2, 2, 2),
-    landmark_last=128,
-    level_channels=(24, 48, 80),
-    level_heads=(1, 2, 4),
-    windows=(14, 14, 7),
-    embed_dim=128,
-    drop_path=(0.0, 0.05, 0.1),
-)
-
-TINY = replace(
-    FOLDABLE,
+TINY = CompactConfig(
     image_size=64,
-    stem_channels=16,
-    image_channels=(16, 32, 64),
-    image_depths=(1, 1, 1),
-    landmark_channels=(16, 32, 32),
-    landmark_expansions=(16, 32, 64),
-    landmark_residual_expansions=(16, 32, 64),
-    landmark_depths=(1, 1, 1),
-    landmark_last=64,
-    level_channels=(16, 32, 48),
-    level_heads=(1, 2, 3),
-    windows=(8, 8, 4),
-    embed_dim=64,
-    drop_path=(0.0, 0.0, 0.0),
+    channels=(24, 48, 96, 192),
+    residuals=(0, 0, 0, 1),
+    pools=4,
+    landmark_channels=(16, 24),
+    heads=3,
+    window=8,
 )
 
-PRESETS = {"tiny": TINY, "mobile": MOBILE, "base": BASE}
+SMALL = CompactConfig(
+    image_size=80,
+    channels=(24, 48, 96, 192, 320),
+    residuals=(0, 0, 0, 1, 1),
+    pools=4,
+    landmark_channels=(16, 24),
+    heads=3,
+    window=10,
+)
+
+MOBILE = CompactConfig(
+    image_size=112,
+    channels=(24, 64, 128, 224, 384),
+    residuals=(0, 0, 0, 1, 1),
+    pools=4,
+    landmark_channels=(16, 32),
+    heads=4,
+    window=14,
+)
+
+PRESETS: dict[str, EncoderConfig | CompactConfig] = {"tiny": TINY, "small": SMALL, "mobile": MOBILE, "base": BASE}
 """Configuration of each preset by its name."""
+
+
+def read_encoder_config(value: Mapping[str, Any]) -> EncoderConfig | CompactConfig:
+    """Builds the configuration of an encoder, of either kind, from what its ``to_json`` returned."""
+    return CompactConfig.from_json(value) if "pools" in value else EncoderConfig.from_json(value)

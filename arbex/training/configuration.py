@@ -14,7 +14,7 @@ from arbex.data.samples import FaceSet
 from arbex.errors import InputError, RunError
 from arbex.methods import METHODS, load_method, method_class
 from arbex.methods.base import MethodOptions
-from arbex.models import PRESETS, EncoderConfig
+from arbex.models import PRESETS, CompactConfig, EncoderConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
 from arbex.models.head import ANCHORS
 from arbex.settings import TrainSettings
@@ -40,7 +40,8 @@ class TrainRequest:
         anchors: Number of anchors per class.
         image_size: Side of the input in pixels; by default that of the preset.
         resume: Whether to continue the run in ``out``.
-        windows: Side of the attention window at each level, in map cells; by default those of the preset.
+        windows: Side of the attention window at each level, in map cells; by default those of the preset. ``base`` has
+            three levels, the other presets one.
         init: Runs, or files of published weights, to start from; a later one replaces what earlier ones gave.
         new_head: Whether to take only the encoder from ``init``.
         teacher: Run to distill from.
@@ -58,7 +59,7 @@ class TrainRequest:
     anchors: int = ANCHORS
     image_size: int | None = None
     resume: bool = False
-    windows: tuple[int, int, int] | None = None
+    windows: tuple[int, ...] | None = None
     init: tuple[Path, ...] = ()
     new_head: bool = False
     teacher: Path | None = None
@@ -144,31 +145,44 @@ def backbone_config(request: TrainRequest) -> BackboneConfig:
         return measure(name, import_backbone(name), request.side)[1]
 
 
-def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig:
+def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig | CompactConfig:
     """Returns the encoder of the preset, adapted to the requested image size and windows.
 
     Raises:
         InputError: If they do not fit.
     """
     preset, size = PRESETS[request.preset], request.side
-    grown = [w * size / preset.image_size for w in preset.windows]
-    if size % (16 * preset.subsample) or (not request.windows and any(w != int(w) or w < 1 for w in grown)):
-        raise InputError(
-            f"image_size is {size}, which does not fit the preset {request.preset!r}.",
-            allowed=f"Allowed: {preset.image_size}, and multiples of {16 * preset.subsample} that scale its windows "
-            f"{preset.windows} to whole cells.",
-        )
-    one, two, three = request.windows or (int(w) for w in grown)
+    windows = chosen_windows(request, preset)
+    if isinstance(preset, CompactConfig):
+        return replace(preset, image_size=size, window=windows[0])
+    one, two, three = windows
     # A landmark backbone without trained weights must learn with the rest: frozen, it would stay random.
     frozen = preset.freeze_landmarks and landmarks
-    encoder = replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
-    for window, side in zip(encoder.windows, encoder.level_sizes, strict=True):
-        if window < 1 or side % window:
-            raise InputError(
-                f"The windows {encoder.windows} do not fit maps of {encoder.level_sizes} cells.",
-                allowed="Allowed: windows that divide the side of their level's map.",
-            )
-    return encoder
+    return replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
+
+
+def chosen_windows(request: TrainRequest, preset: EncoderConfig | CompactConfig) -> tuple[int, ...]:
+    """Returns the requested windows, or those of the preset, which grow with the image.
+
+    Raises:
+        InputError: If the image size or the windows do not fit the preset.
+    """
+    size, step = request.side, preset.size_step
+    grown = [w * size / preset.image_size for w in preset.all_windows]
+    if size % step or (not request.windows and any(w != int(w) or w < 1 for w in grown)):
+        raise InputError(
+            f"image_size is {size}, which does not fit the preset {request.preset!r}.",
+            allowed=f"Allowed: {preset.image_size}, and multiples of {step} that scale its windows "
+            f"{preset.all_windows} to whole cells.",
+        )
+    windows = request.windows or tuple(int(w) for w in grown)
+    sides = replace(preset, image_size=size).window_maps
+    if len(windows) != len(sides) or any(w < 1 or side % w for w, side in zip(windows, sides, strict=True)):
+        raise InputError(
+            f"The windows {windows} do not fit maps of {sides} cells.",
+            allowed=f"Allowed: {len(sides)} of them, each of which divides the side of its level's map.",
+        )
+    return windows
 
 
 def check_resume(run: Path, config: RunConfig) -> None:

@@ -30,7 +30,7 @@ from arbex.checkpoint import (
     write_config,
     write_weights,
 )
-from arbex.data.augmentation import Normalize, augment, training_side
+from arbex.data.augmentation import Normalize, augment
 from arbex.data.loading import FaceDataset, log_unreadable, whole_batch
 from arbex.data.noise import with_noise
 from arbex.data.sampler import RefinementSampler
@@ -48,7 +48,7 @@ from arbex.training.configuration import TrainRequest, adapted, check_resume, ma
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
 from arbex.training.mixing import mix
-from arbex.training.optimization import AVERAGES, WeightAverage, can_fuse, learning_rate, parameter_groups
+from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, make_optimizer
 from arbex.training.state import EpochMetrics, TrainState, read_state, write_state
 from arbex.training.supervision import DeepSupervision
 from arbex.weights.matching import fill, recognize
@@ -93,8 +93,7 @@ class Trainer:
         self.supervised.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         if settings.compile:
             self.supervised.compile()
-        groups = parameter_groups(self.supervised, settings.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=can_fuse(settings.precision))
+        optimizer = make_optimizer(self.supervised, self.raw.encoder, settings)
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
         self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
         self.method = load_method(config.method, config.method_options)
@@ -123,15 +122,14 @@ class Trainer:
         """Updates the weights once and returns the losses, as scalars on the device.
 
         Args:
-            pixels: Images before augmentation, uint8 ``[B, 3, T, T]``.
+            pixels: Images before augmentation, uint8 ``[B, 3, S, S]``.
             targets: Target distributions ``[B, N]``.
             positions: Positions of the images in the training split ``[B]``.
             epoch: Number of the epoch, from 1.
         """
         settings = self.settings
         targets = self.method.corrected_targets(targets, positions)
-        side = self.config.preprocessing.image_size
-        images = augment(pixels, side, settings.augmentation, erasing=settings.erasing)
+        images = augment(pixels, settings.augmentation, erasing=settings.erasing)
         images, targets = mix(images, targets, mixup_alpha=settings.mixup, cutmix_alpha=settings.cutmix)
         losses = self.losses(images, targets, positions, epoch)
         total = torch.stack(list(losses.values())).sum()
@@ -233,7 +231,7 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
     most, soft = settings.max_unreadable, settings.soft_targets
     noisy = with_noise(train, settings.label_noise, settings.seed) if settings.label_noise else train
     with report.bar("reading train", len(train.samples)) as step:
-        images = FaceDataset(noisy, training_side(side), soft=soft, most_unreadable=most, progress=step)
+        images = FaceDataset(noisy, side, soft=soft, most_unreadable=most, progress=step)
     with report.bar("reading val", len(validation.samples)) as step:
         return images, FaceDataset(validation, side, most_unreadable=most, progress=step)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from arbex.settings import TrainSettings
+from arbex.training.muon import MuonWithAdamW, dense_weights
 
 WARM_UP: Final = 0.05
 """Share of all steps in which the learning rate of ``cosine`` rises."""
@@ -22,16 +23,41 @@ AVERAGES: Final = "average."
 """Prefix of averaged weights in the state of a training."""
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns two groups of parameters: matrices and kernels, which have weight decay, and all others."""
+def parameter_groups(
+    model: nn.Module, weight_decay: float, *, without: Iterable[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
+    """Returns two groups of parameters: matrices and kernels, which have weight decay, and all others.
+
+    Args:
+        model: Model whose trained parameters are grouped.
+        weight_decay: Weight decay of the first group.
+        without: Parameters that are left out.
+    """
+    left_out = {id(parameter) for parameter in without}
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad:
+            if parameter.requires_grad and id(parameter) not in left_out:
                 matrix = name == "weight" and isinstance(module, nn.Linear | nn.Conv2d)
                 (decayed if matrix else others).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def make_optimizer(model: nn.Module, encoder: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Returns the optimizer that the settings name.
+
+    Args:
+        model: Everything that is trained.
+        encoder: The part whose kernels and matrices Muon changes.
+        settings: The settings.
+    """
+    rate, decay, fused = settings.learning_rate, settings.weight_decay, can_fuse(settings.precision)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameter_groups(model, decay), lr=rate, fused=fused)
+    weights = dense_weights(encoder)
+    groups = parameter_groups(model, decay, without=weights)
+    return MuonWithAdamW(weights, groups, lr=rate, weight_decay=decay, fused=fused)
 
 
 def can_fuse(precision: str) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from arbex.models import Encoder, ExpressionClassifier
+from arbex.models import CompactEncoder, Encoder, ExpressionClassifier
 from arbex.models.head import Balance, log_softmax
 
 
@@ -45,16 +45,16 @@ class DeepSupervision(nn.Module):
         self.model = model
         self.classify_tokens: nn.Linear | None = None
         encoder = model.encoder
-        if tokens and isinstance(encoder, Encoder) and model.regions is None:
+        if tokens and isinstance(encoder, Encoder | CompactEncoder) and model.regions is None:
             self.classify_tokens = nn.Linear(encoder.num_tokens * encoder.out_features, len(model.labels))
 
     def forward(self, images: Tensor) -> Supervised:
         """Returns the outputs for normalized images ``[B, 3, S, S]``."""
         encoder = self.model.encoder
-        if not isinstance(encoder, Encoder) or self.model.regions is not None:
+        if not isinstance(encoder, Encoder | CompactEncoder) or self.model.regions is not None:
             features = self.model.encode(images)
             return Supervised(self.balance(features), None, None, features.float())
-        levels = encoder.tokens(images)  # three times [B, T, D]
+        levels = encoder.tokens(images)  # [B, T, D] each
         features = encoder.fuse(levels)
         tokens = None
         if self.classify_tokens is not None:

@@ -11,7 +11,7 @@ from arbex.checkpoint import BEST, LAST, METRICS, RunConfig, build_model, write_
 from arbex.errors import InputError
 from arbex.files import staged_folder, write_atomically
 from arbex.methods import load_method
-from arbex.models import PRESETS
+from arbex.models import BASE
 from arbex.models.head import ANCHORS
 from arbex.settings import PRESET_SETTINGS
 from arbex.spec import EXPRESSIONS, Preprocessing, digest_file
@@ -86,9 +86,9 @@ def import_weights(path: Path, out: Path, *, labels: tuple[str, ...] | None = No
         method=method,
         method_options=load_method(method).options,
         labels=labels,
-        encoder=replace(PRESETS["base"], freeze_landmarks=source.brings_landmarks),
+        encoder=replace(BASE, freeze_landmarks=source.brings_landmarks),
         anchors=ANCHORS,
-        preprocessing=Preprocessing(PRESETS["base"].image_size),
+        preprocessing=Preprocessing(BASE.image_size),
         settings=PRESET_SETTINGS["base"],
         data={"weights": path.name, "weights_digest": digest_file(path)},
     )

@@ -12,9 +12,8 @@ from arbex.data.augmentation import (
     augment,
     change_colors,
     change_view,
-    cut_and_mirror,
     erase,
-    training_side,
+    shift_and_mirror,
 )
 from arbex.spec import Preprocessing
 
@@ -25,29 +24,24 @@ def noise(count: int, side: int = 32) -> Tensor:
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
 
 
-def test_training_images_are_an_eighth_larger() -> None:
-    assert training_side(224) == 256
-    assert training_side(64) == 73
-
-
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_augmentation_cuts_out_the_input_and_follows_the_generator(strength: str) -> None:
+def test_augmentation_keeps_the_size_and_follows_the_generator(strength: str) -> None:
     images = noise(8)
     before = images.clone()
     torch.manual_seed(1)
-    first = augment(images, 28, strength, erasing=0.5)
-    second = augment(images, 28, strength, erasing=0.5)
+    first = augment(images, strength, erasing=0.5)
+    second = augment(images, strength, erasing=0.5)
     torch.manual_seed(1)
-    assert torch.equal(augment(images, 28, strength, erasing=0.5), first)
-    assert first.shape == (8, 3, 28, 28)
+    assert torch.equal(augment(images, strength, erasing=0.5), first)
+    assert first.shape == (8, 3, 32, 32)
     assert first.dtype == torch.float32
     assert not torch.equal(first, second)
     assert torch.equal(images, before)
 
 
-def test_without_augmentation_the_center_is_cut_out() -> None:
-    images = noise(4, 37)
-    assert torch.equal(augment(images, 31, "none"), images[:, :, 3:34, 3:34].float())
+def test_without_augmentation_images_stay_as_they_are() -> None:
+    images = noise(4)
+    assert torch.equal(augment(images, "none"), images.float())
 
 
 def two_dots(distance: int, count: int, side: int = 96) -> Tensor:
@@ -73,22 +67,20 @@ def distances(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_faces_have_one_mean_size_however_they_are_varied(strength: str) -> None:
+def test_training_shows_faces_on_average_as_large_as_the_device_does(strength: str) -> None:
     torch.manual_seed(0)
     images = two_dots(40, 4000)
-    assert distances(augment(images, 84, strength)).mean().item() == pytest.approx(
-        distances(images[:1]).item(), rel=0.01
-    )
+    assert distances(augment(images, strength)).mean().item() == pytest.approx(distances(images[:1]).item(), rel=0.01)
 
 
 def test_heavy_augmentation_moves_turns_scales_and_mirrors() -> None:
     torch.manual_seed(0)
-    found = distances(change_view(two_dots(40, 500).float(), 84))
+    found = distances(change_view(two_dots(40, 500).float()))
     assert found.min() < 0.93 * found.mean()
     assert found.max() > 1.07 * found.mean()
     half = torch.zeros(400, 3, 32, 32)
     half[..., :10] = 255.0  # the left edge is bright
-    varied = change_view(half, 28)
+    varied = change_view(half)
     bright_left = varied[:, 0, :, :5].mean((1, 2)) > varied[:, 0, :, -5:].mean((1, 2))
     assert 150 < int(bright_left.sum()) < 250
     turned = (varied[:, 0].diff(dim=1).abs().amax((1, 2)) > 1).float().mean()
@@ -97,15 +89,16 @@ def test_heavy_augmentation_moves_turns_scales_and_mirrors() -> None:
     assert float(columns.std()) > 2  # moved
 
 
-def test_light_augmentation_cuts_out_whole_pixels_and_mirrors() -> None:
+def test_light_augmentation_shifts_by_whole_pixels_and_mirrors() -> None:
     torch.manual_seed(0)
-    images = noise(128, 25).float()
+    images = noise(128, 24).float()
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")  # a twelfth of 24
     found = set()
-    for original, one in zip(images, cut_and_mirror(images, 21), strict=True):
+    for original, one in zip(padded, shift_and_mirror(images), strict=True):
         for mirrored in (False, True):
             for down in range(5):
                 for right in range(5):
-                    part = original[:, down : down + 21, right : right + 21]
+                    part = original[:, down : down + 24, right : right + 24]
                     if torch.equal(one, part.flip(2) if mirrored else part):
                         found.add((mirrored, down, right))
     assert len(found) > 40  # of 50

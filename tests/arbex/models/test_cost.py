@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from arbex.cli import invoke
-from arbex.models import PRESETS, Encoder, ExpressionClassifier, LinearHead
+from arbex.models import BASE, Encoder, ExpressionClassifier, LinearHead
 from arbex.models.cost import PeakMemory, measure_cost
 from arbex.spec import Preprocessing
 
@@ -46,7 +46,7 @@ def test_memory_counts_what_lives_at_once() -> None:
 
 
 def test_base_costs_what_the_public_network_does_without_what_nothing_reads() -> None:
-    config = PRESETS["base"]
+    config = BASE
     model = ExpressionClassifier(Encoder(config), LinearHead(768, 7), tuple("abcdefg"), Preprocessing(224))
     cost = measure_cost(model)
     assert cost.parameters == pytest.approx(43.75e6, rel=1e-3)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import InputError, RunError
-from arbex.models import PRESETS, Encoder
+from arbex.models import BASE, CompactEncoder, Encoder, EncoderConfig
 from arbex.models.encoder import CrossFusionLevel
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
@@ -47,32 +47,34 @@ def test_weights_of_another_width_are_refused_and_nothing_is_written(faces: Path
 
 def test_given_landmark_weights_stay_frozen_in_base_and_fresh_ones_learn(faces: Path, tmp_path: Path) -> None:
     base = replace(request(faces, tmp_path), preset="base")
-    assert encoder_config(base, landmarks=True).freeze_landmarks
-    assert not encoder_config(base, landmarks=False).freeze_landmarks
-    assert not encoder_config(replace(base, preset="mobile"), landmarks=True).freeze_landmarks
+    for landmarks in (True, False):
+        config = encoder_config(base, landmarks=landmarks)
+        assert isinstance(config, EncoderConfig)
+        assert config.freeze_landmarks == landmarks
 
 
 def test_a_later_file_wins(faces: Path, run: Path, tmp_path: Path) -> None:
     tensors = {name: tensor.clone() for name, tensor in load_run(run).state_dict().items()}
-    tensors["encoder.class_token"].fill_(7)
+    tensors["encoder.attention.position.table"].fill_(7)
     save_file(tensors, tmp_path / "other.safetensors")
     train(request(faces, tmp_path / "new", init=(run, tmp_path / "other.safetensors")))
-    assert (load_run(tmp_path / "new").state_dict()["encoder.class_token"] == 7).all()
+    assert (load_run(tmp_path / "new").state_dict()["encoder.attention.position.table"] == 7).all()
 
 
 def test_windows_are_configuration(faces: Path, tmp_path: Path) -> None:
-    train(request(faces, tmp_path / "run", windows=(4, 2, 4)))
+    train(request(faces, tmp_path / "run", windows=(4,)))
     model = load_run(tmp_path / "run")
-    assert isinstance(model.encoder, Encoder)
-    assert model.encoder.config.windows == (4, 2, 4)
+    assert isinstance(model.encoder, CompactEncoder)
+    assert model.encoder.config.window == 4
     assert model(torch.zeros(1, 3, 64, 64)).corrected.shape == (1, 7)
-    with pytest.raises(InputError, match="do not fit maps of"):
-        encoder_config(request(faces, tmp_path, windows=(5, 8, 4)), landmarks=False)
+    for windows in ((5,), (8, 8, 4), (16,)):
+        with pytest.raises(InputError, match="do not fit maps of"):
+            encoder_config(request(faces, tmp_path, windows=windows), landmarks=False)
 
 
 def test_windows_of_the_paper_are_smaller_than_the_map() -> None:
     """Section 3.2: several windows a map, each with M tokens; the landmark map is pooled to one window."""
-    config = replace(PRESETS["base"], windows=(7, 7, 7))
+    config = replace(BASE, windows=(7, 7, 7))
     encoder = Encoder(config).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, 3, 224, 224)).shape == (1, 768)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from arbex.checkpoint import load_run, open_run
 from arbex.cli import invoke
 from arbex.errors import InputError, RunError
-from arbex.models import PRESETS, Encoder
+from arbex.models import BASE, Encoder
 from arbex.weights.importing import RAF_DB, LabelsWantedError, import_weights
 from arbex.weights.matching import match
 from arbex.weights.torch_file import read_weights_file
@@ -167,7 +167,7 @@ def test_a_run_remembers_where_it_came_from(imported: Path, whole: Path) -> None
     assert run.config.method == "poster"
     assert run.config.labels == RAF_DB
     assert run.config.data["weights"] == whole.name
-    assert run.config.encoder == PRESETS["base"]
+    assert run.config.encoder == BASE
 
 
 @pytest.mark.slow
@@ -277,7 +277,7 @@ def test_other_shapes_half_precision_and_missing_counters(public: PlainPoster, t
     weights["conv1.prelu.weight"] = torch.zeros(3)
     weights["strange"] = torch.zeros(1)
     torch.save(weights, tmp_path / "half.pth")
-    matching = match(read_weights_file(tmp_path / "half.pth"), wrapped(Encoder(PRESETS["base"])))
+    matching = match(read_weights_file(tmp_path / "half.pth"), wrapped(Encoder(BASE)))
     assert [str(c) for c in matching.conflicts] == ["conv1.prelu.weight is [3], not [64]"]
     assert matching.missing == ("encoder.landmarks.stem.0.2.weight",)
     assert matching.unknown == ("strange",)

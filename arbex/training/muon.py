@@ -1,0 +1,102 @@
+"""Muon for the kernels and matrices of an encoder, AdamW for all other parameters, as one optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+ADJUSTMENT: Final = "match_rms_adamw"
+"""How the steps are scaled: as long as those of AdamW, so that one learning rate fits both (arXiv 2502.16982)."""
+
+
+def is_dense(module: nn.Module) -> bool:
+    """Returns whether a layer's weight is one matrix: of a linear layer, or of a convolution without groups."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+
+
+def dense_weights(module: nn.Module) -> list[nn.Parameter]:
+    """Returns the weights of a module's dense layers that are trained."""
+    return [m.weight for m in module.modules() if is_dense(m) and m.weight.requires_grad]  # type: ignore[misc]
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """Returns a kernel ``[O, I, H, W]`` as a matrix ``[O, I*H*W]`` that shares its memory; a matrix as it is.
+
+    The order of the columns follows the order in memory. It does not matter to Muon.
+    """
+    if weight.is_contiguous():
+        return weight.flatten(1)
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def like(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Returns the gradient of a weight as a matrix with the columns of ``as_matrix(weight)``."""
+    return gradient.flatten(1) if weight.is_contiguous() else gradient.permute(0, 2, 3, 1).flatten(1)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon (https://kellerjordan.github.io/posts/muon/) for some weights, AdamW for groups of others.
+
+    torch's Muon takes matrices only; kernels are given to it as such. Both parts follow the learning rates in
+    ``param_groups``.
+
+    Args:
+        weights: Kernels and matrices for Muon.
+        groups: Groups of parameters for AdamW.
+        lr: Learning rate of both.
+        weight_decay: Weight decay of Muon; those of AdamW are in the groups.
+        fused: Whether AdamW runs as one kernel.
+    """
+
+    def __init__(
+        self,
+        weights: Iterable[nn.Parameter],
+        groups: Iterable[dict[str, Any]],
+        *,
+        lr: float,
+        weight_decay: float,
+        fused: bool,
+    ) -> None:
+        """Builds both parts."""
+        self.weights = list(weights)
+        groups = list(groups)
+        self.matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in self.weights]
+        self.adamw = torch.optim.AdamW(groups, lr=lr, fused=fused)
+        self.muon = torch.optim.Muon(self.matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn=ADJUSTMENT)
+        super().__init__([*groups, {"params": self.weights}], {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Changes all parameters once; the closure, if there is one, computes gradients and returns the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group, own in zip(self.param_groups, [*self.adamw.param_groups, *self.muon.param_groups], strict=True):
+            own["lr"] = group["lr"]
+        for matrix, weight in zip(self.matrices, self.weights, strict=True):
+            matrix.grad = None if weight.grad is None else like(weight.grad, weight)
+        self.adamw.step()
+        self.muon.step()  # type: ignore[no-untyped-call]
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns both states as one: parameters are counted through, those of AdamW first."""
+        first, second = self.adamw.state_dict(), self.muon.state_dict()
+        count = sum(len(group["params"]) for group in first["param_groups"])
+        moved = {count + index: slots for index, slots in second["state"].items()}
+        groups = [{**g, "params": [count + i for i in g["params"]]} for g in second["param_groups"]]
+        return {"state": {**first["state"], **moved}, "param_groups": [*first["param_groups"], *groups]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores what ``state_dict`` returned."""
+        first, second = self.adamw.state_dict(), self.muon.state_dict()
+        count = sum(len(group["params"]) for group in first["param_groups"])
+        state = state_dict["state"]
+        first["state"] = {index: slots for index, slots in state.items() if index < count}
+        second["state"] = {index - count: slots for index, slots in state.items() if index >= count}
+        self.adamw.load_state_dict(first)
+        self.muon.load_state_dict(second)
