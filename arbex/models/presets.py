@@ -175,29 +175,29 @@ TINY = CompactConfig(
     image_size=64,
     channels=(24, 48, 96, 192),
     residuals=(0, 0, 0, 1),
-    pools=4,
+    pools=3,
     landmark_channels=(16, 24),
     heads=3,
     window=8,
 )
 
 SMALL = CompactConfig(
-    image_size=80,
-    channels=(24, 48, 96, 192, 320),
+    image_size=64,
+    channels=(24, 48, 96, 192, 384),
     residuals=(0, 0, 0, 1, 1),
     pools=4,
     landmark_channels=(16, 24),
     heads=3,
-    window=10,
+    window=8,
 )
 
 MOBILE = CompactConfig(
     image_size=112,
-    channels=(24, 64, 128, 224, 384),
-    residuals=(0, 0, 0, 1, 1),
+    channels=(24, 48, 96, 192, 384),
+    residuals=(0, 0, 0, 2, 2),
     pools=4,
-    landmark_channels=(16, 32),
-    heads=4,
+    landmark_channels=(16, 24),
+    heads=3,
     window=14,
 )
 

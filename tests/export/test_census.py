@@ -31,6 +31,7 @@ from export.trace import trace
 from quantize.program import prepare
 from quantize.recipe import ACCELERATOR, CPU, FLOAT
 from runtimes import open_bundle
+from tests.programs import tiny_model
 
 
 class NormFirst(nn.Module):
@@ -110,9 +111,9 @@ def elementwise(folded: GraphModule, recipe: Recipe) -> tuple[Elementwise, ...]:
     return list_elementwise(folded, count_values(folded), recipe)
 
 
-def test_what_computes_in_float_between_layers_is_counted(run: Path) -> None:
-    """In ``tiny``, ReLUs and additions of the backbones are in int8, and all around the transformer is in float."""
-    folded = prepare(trace(load_run(run)).program, FLOAT)
+def test_what_computes_in_float_between_layers_is_counted() -> None:
+    """In POSTER++, ReLUs and additions of the backbones are in int8, and all around the transformer is in float."""
+    folded = prepare(trace(tiny_model()).program, FLOAT)
     on_cpu = {row.operator: row for row in elementwise(folded, CPU)}
     assert {"layer_norm", "add", "mul", "avg_pool2d"} <= set(on_cpu)
     assert not {"relu", "relu_", "batch_norm"} & set(on_cpu)

@@ -28,7 +28,9 @@ from arbex.spec import IMAGENET_MEAN, IMAGENET_STD, OUTPUT_NAMES
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 
-SETTINGS = replace(PRESET_SETTINGS["tiny"], epochs=2, images_per_class=8, batch_size=14, schedule="exponential")
+SETTINGS = replace(
+    PRESET_SETTINGS["tiny"], epochs=2, images_per_class=8, batch_size=14, schedule="exponential", lambda_tokens=1.0
+)
 OPTIONS: dict[str, MethodOptions] = {
     "scn": ScnOptions(relabel_epoch=1, relabel_margin=0.0),
     "nla": NlaOptions(form="code"),

@@ -82,7 +82,8 @@ def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Pat
     """The first epoch's losses are those of the labels alone times what is left of them."""
 
     def first(name: str, *assignments: str, teacher: Path | None = None) -> dict[str, float]:
-        settings = override(QUICK, ["epochs=1", "learning_rate=1e-12", "weight_decay=0", *assignments])
+        fixed = ("epochs=1", "learning_rate=1e-12", "weight_decay=0", "lambda_tokens=1")
+        settings = override(QUICK, [*fixed, *assignments])
         train(
             TrainRequest(
                 data=str(faces), out=tmp_path / name, preset="tiny", method="arbex", settings=settings, teacher=teacher
