@@ -65,7 +65,7 @@ def train(
     Args:
         data: ``PATH`` or ``LAYOUT:PATH``.
         out: Folder of the run; by default a new one under ``runs/``.
-        preset: ``tiny``, ``mobile`` or ``base``; ``tiny`` by default.
+        preset: ``tiny``, ``small``, ``mobile`` or ``base``; ``tiny`` by default.
         method: Name of the method.
         epochs: Number of epochs; the preset's by default. 0 writes the untrained model.
         anchors: Anchors per class.

@@ -190,6 +190,7 @@ FROM_SCRATCH = TrainSettings(
     lambda_parts=0.5,
     dropout=0.1,
     augmentation="light",
+    channels_last=True,
 )
 """For the small presets. The paper fine-tunes pretrained backbones; these train from random weights in few epochs."""
 

@@ -173,7 +173,7 @@ def quantize(
         apply_ranges(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
         if recipe.outputs:
-            make_stems_exact(converted)
+            make_stems_exact(converted, recipe.movements)
         round_biases(converted, recipe.operators)
         if recipe.half:
             round_parameters(converted)

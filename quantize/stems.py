@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -49,21 +50,34 @@ def rounded(value: Tensor, unit: float) -> Tensor:
     return (value.double() / unit).round().mul(unit).to(value.dtype)
 
 
-def set_scale(quantize: Node, scale: float) -> None:
-    """Changes the scale with which a tensor is quantized, for all its readers."""
+def set_scale(quantize: Node, scale: float, movements: Sequence[str]) -> None:
+    """Changes the scale with which a tensor is quantized, for all its readers, and for the tensors that share it.
+
+    Args:
+        quantize: Quantizes the tensor.
+        scale: The new scale.
+        movements: Operators that move values, such as a max-pool: their outputs have the scale of their input.
+    """
     quantize.update_arg(1, scale)
-    for user in list(quantize.users):
-        if calls(user, (DEQUANTIZE,)):
-            user.update_arg(1, scale)
+    for dequantize in [user for user in quantize.users if calls(user, (DEQUANTIZE,))]:
+        dequantize.update_arg(1, scale)
+        for moved in [user for user in dequantize.users if calls(user, movements)]:
+            after = quantized_output(moved)
+            if after is not None:
+                set_scale(after, scale, movements)
 
 
-def make_stems_exact(program: GraphModule) -> None:
+def make_stems_exact(program: GraphModule, movements: Sequence[str] = ()) -> None:
     """Rounds inputs and weights of float convolutions with quantized outputs so that sums are exact, in place.
 
     Every runtime adds the products of a convolution in its own order. Sums that differ in the last digit are rounded to
     int8 differently: a value or two per image, which a deep network amplifies. Here pixels, weights and bias are whole
     numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them, so
     that no sum lies halfway between two quantized values.
+
+    Args:
+        program: Program to change.
+        movements: Operators whose outputs have the scale of their input, as in a recipe.
     """
     pixels: dict[Node, Node] = {}
     for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:
@@ -73,7 +87,7 @@ def make_stems_exact(program: GraphModule) -> None:
         weight, bias = constant(program, node.args[1]), constant(program, node.args[2])
         scale, _ = scale_and_zero_point(quantize)
         unit = finest_grid(weight, bias, scale)
-        set_scale(quantize, nearest_odd(scale / unit) * unit)
+        set_scale(quantize, nearest_odd(scale / unit) * unit, movements)
         values = node.args[0]
         if values not in pixels:
             with program.graph.inserting_before(node):

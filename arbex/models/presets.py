@@ -128,7 +128,7 @@ class CompactConfig:
     landmark_channels: tuple[int, int]
     heads: int
     window: int
-    attention_scale: float = 0.1
+    attention_scale: float = 0.0
 
     @property
     def all_windows(self) -> tuple[int, ...]:
@@ -193,11 +193,11 @@ SMALL = CompactConfig(
 
 MOBILE = CompactConfig(
     image_size=112,
-    channels=(24, 48, 96, 192, 384),
-    residuals=(0, 0, 0, 2, 2),
+    channels=(24, 64, 128, 192, 320),
+    residuals=(0, 0, 0, 1, 1),
     pools=4,
     landmark_channels=(16, 24),
-    heads=3,
+    heads=4,
     window=14,
 )
 

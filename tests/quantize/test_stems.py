@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -106,3 +108,29 @@ def test_floats_of_an_accelerator_stay_as_they_are(program: GraphModule, graph: 
     ranges = ranges_of(graph, images)
     assert roundings(program) == 1
     assert roundings(quantize(graph, ranges, ACCELERATOR)) == 0
+
+
+class PooledStem(nn.Module):
+    """A convolution of the image, two operators that move its values, and a convolution after them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(nn.functional.max_pool2d(self.first(x).relu(), 2)[:, :, 1:])
+        return out
+
+
+def test_what_moves_values_of_a_stem_keeps_their_scale(images: Tensor) -> None:
+    """XNNPACK refuses a max-pool whose input and output have different scales."""
+    graph = exported(PooledStem(), torch.zeros(2, 3, 16, 16))
+    ranges = ranges_of(graph, images)
+    narrow = {
+        name: replace(seen, high=0.9 * seen.high) if "max_pool" in name else seen for name, seen in ranges.items()
+    }
+    program = quantize(graph, narrow, CPU)
+    scales = [scale_and_zero_point(node) for node in program.graph.nodes if calls(node, (QUANTIZE,))]
+    assert len(scales) == 4  # after the stem, the pool, the slice and the second convolution
+    assert scales[0] == scales[1] == scales[2] != scales[3]

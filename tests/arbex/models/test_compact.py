@@ -66,12 +66,13 @@ def test_cross_attention_equals_loops_over_images_windows_heads_and_cells(window
     torch.testing.assert_close(module(landmarks, image), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_cross_attention_starts_as_a_small_addition() -> None:
+@pytest.mark.parametrize("scale", [0.0, 0.1])
+def test_what_cross_attention_adds_at_first_is_as_large_as_its_scale(scale: float) -> None:
     torch.manual_seed(0)
-    module = WindowCrossAttention(96, 3, 8, 0.1).train()
+    module = WindowCrossAttention(96, 3, 8, scale).train()
     landmarks, image = torch.randn(8, 96, 8, 8), torch.randn(8, 96, 8, 8)
     added = module(landmarks, image) - image
-    assert added.std().item() == pytest.approx(0.1, rel=0.1)
+    assert added.std().item() == pytest.approx(scale, rel=0.1)
 
 
 def test_a_residual_convolution_starts_from_what_comes_in() -> None:
