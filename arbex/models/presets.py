@@ -196,7 +196,7 @@ MOBILE = CompactConfig(
     channels=(24, 64, 128, 192, 320),
     residuals=(0, 0, 0, 1, 1),
     pools=4,
-    landmark_channels=(16, 24),
+    landmark_channels=(12, 24),
     heads=4,
     window=14,
 )
