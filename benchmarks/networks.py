@@ -156,7 +156,7 @@ def plain_small() -> nn.Module:
 
 def plain_mobile() -> nn.Module:
     """Returns a plain network of the size of preset ``mobile``."""
-    return plain((36, 72, 136, 272))
+    return plain((40, 72, 144, 288))
 
 
 def mobilenet_tiny() -> nn.Module:
@@ -171,7 +171,7 @@ def mobilenet_small() -> nn.Module:
 
 def mobilenet_mobile() -> nn.Module:
     """Returns a MobileNetV3 of the size of preset ``mobile``."""
-    return mobilenet(2.15)
+    return mobilenet(2.25)
 
 
 def efficientnet_tiny() -> nn.Module:
@@ -186,4 +186,4 @@ def efficientnet_small() -> nn.Module:
 
 def efficientnet_mobile() -> nn.Module:
     """Returns an EfficientNet-Lite of the size of preset ``mobile``."""
-    return efficientnet(0.79)
+    return efficientnet(0.83)

@@ -58,7 +58,8 @@ def our_step(faces: Path, batch: int, network: str, method: str, *, bf16: bool =
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone)
     trainer.model.train()
     given = next(iter(trainer.loader))
-    return lambda: trainer.step(*given, 1)
+    pixels, targets, positions = given
+    return lambda: trainer.step(pixels, targets, positions, 1)
 
 
 def plain_step(faces: Path, batch: int, network: str) -> Callable[[], object]:

@@ -1,10 +1,19 @@
-"""The benchmark of drawing runs and prints its figure."""
+"""Benchmarks: that of drawing runs, and networks that are compared have the same size."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from arbex.models import PRESETS, CompactConfig, CompactEncoder
+from benchmarks import encoder_variants, networks
 from benchmarks.edge import drawing
+from benchmarks.networks import NETWORKS, SIDE
 
 
 @pytest.mark.slow
@@ -12,3 +21,26 @@ def test_the_drawing_benchmark_prints_its_figure(capsys: pytest.CaptureFixture[s
     speed = drawing(images=210, runs=1)
     assert capsys.readouterr().out == f"drawing: {speed:.0f} images/s on one core, PNG files included\n"
     assert speed > 20
+
+
+def macs(module: nn.Module) -> int:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        module.eval()(torch.zeros(1, 3, SIDE, SIDE))
+    return int(counter.get_total_flops()) // 2
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_that_are_compared_have_as_many_multiply_adds_as_their_preset(network: str) -> None:
+    config = PRESETS[network.rpartition("-")[2]]
+    assert isinstance(config, CompactConfig)
+    ours = macs(CompactEncoder(replace(config, image_size=SIDE, window=SIDE // 8)))
+    theirs: nn.Module = getattr(networks, network.replace("-", "_"))()
+    assert macs(theirs) == pytest.approx(ours, rel=0.04)
+
+
+@pytest.mark.parametrize("variant", encoder_variants.VARIANTS)
+def test_variants_of_the_encoder_map_images_to_vectors(variant: str) -> None:
+    module: nn.Module = getattr(encoder_variants, variant.replace("-", "_"))()
+    vectors = module(torch.zeros(2, 3, SIDE, SIDE))
+    assert vectors.ndim == 2
+    assert len(vectors) == 2

@@ -1,9 +1,12 @@
-"""Three architectures of ``transformers`` with random weights, as modules from images to vectors, and wrong ones."""
+"""Three architectures of ``transformers`` and POSTER++ in small, as modules from images to vectors, and wrong ones."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from transformers import ConvNextConfig, ConvNextModel, MobileViTConfig, MobileViTModel, ViTConfig, ViTModel
+
+from arbex.models import Encoder
+from tests.programs import SMALL_POSTER
 
 
 class Pooled(nn.Module):
@@ -52,6 +55,10 @@ def mobilevit() -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
     return Pooled(model, 64)
+
+
+def poster() -> nn.Module:
+    return Encoder(SMALL_POSTER)
 
 
 def no_vector() -> nn.Module:

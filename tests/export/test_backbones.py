@@ -52,7 +52,12 @@ def vit_run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture",
-    ["vit", pytest.param("convnext", marks=pytest.mark.lab), pytest.param("mobilevit", marks=pytest.mark.lab)],
+    [
+        "poster",
+        "vit",
+        pytest.param("convnext", marks=pytest.mark.lab),
+        pytest.param("mobilevit", marks=pytest.mark.lab),
+    ],
 )
 def test_architectures_of_transformers_reach_every_format(architecture: str, faces: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -65,7 +65,7 @@ def test_verify_says_what_the_compiler_makes_of_a_jetson_s_files(
     jetson, cpu = json.loads(capsys.readouterr().out)["bundles"]
     full, quantized = (row["build"] for row in jetson["artifacts"])
     assert full["products"].keys() == {"Float"}
-    assert quantized["products"]["Int8"] > 0.7 * sum(quantized["products"].values())
+    assert quantized["products"]["Int8"] == 12  # all convolutions but the stems; the rest are the head and attention
     for build in (full, quantized):
         assert build["operators"] > 2 * build["kernels"]
     assert [row["build"] for row in cpu["artifacts"]] == [None, None]
