@@ -35,6 +35,10 @@ class LiteRt(Runtime):
 
     def load(self) -> None:
         """Allocates the interpreter and looks up its signature."""
+        package = installed_package()
+        if package is not PACKAGES[0]:
+            # Its kernels round twice where today's round once, so that it cannot be held to their answers.
+            self.name = package.distribution
         self.interpreter = vendor_module().Interpreter(model_path=str(self.path), num_threads=self.threads)
         self.interpreter.allocate_tensors()
         self.signature = self.interpreter.get_signature_runner()
@@ -77,14 +81,18 @@ class LiteRt(Runtime):
         return (RuntimeError, ValueError, TypeError, KeyError)
 
 
+def installed_package() -> Package:
+    """Returns the package of LiteRT that is installed, or the one to install."""
+    return next((package for package in PACKAGES if package.is_installed), PACKAGES[0])
+
+
 def vendor_module() -> Any:
     """Returns the module with the interpreter, of the package that is installed.
 
     Raises:
         MissingPackageError: If none is.
     """
-    package = next((package for package in PACKAGES if package.is_installed), PACKAGES[0])
-    return package.load("interpreter")
+    return installed_package().load("interpreter")
 
 
 def read_tensor(interpreter: Any, tensor: dict[str, Any]) -> NDArray[np.float32] | None:

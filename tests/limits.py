@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-FEW: dict[str, float | None] = {"recall_change": None, "confidence_flips": None, "confidence_rank_correlation": None}
+FEW: dict[str, float | None] = dict.fromkeys(
+    ("recall_change", "confidence_flips", "confidence_rank_correlation", "ece_delta")
+)
 """Limits that are lifted."""
 
 FEW_OPTIONS = [word for name in FEW for word in ("--threshold", f"{name}=none")]

@@ -82,6 +82,7 @@ def test_boards_with_tflite_runtime_run_the_same_files(bundles: Path, tmp_path: 
     assert full["executed"]
     assert full["max_abs_error"] < 1e-5
     assert quantized["executed"]
+    assert quantized["runtime"] == "tflite-runtime"  # not held to the answers of another runtime
     assert quantized["mean_kl"] < 1e-3
     assert quantized["passed"]
     file = bundles / "android/artifacts/model.int8.tflite"
