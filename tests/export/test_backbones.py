@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from arbex.checkpoint import load_run, open_run
@@ -82,6 +83,9 @@ def test_architectures_of_transformers_reach_every_format(architecture: str, fac
             assert artifact.parity is not None
             assert artifact.parity.max_abs_error < limit
     bundle = open_bundle(tmp_path / "cpu")
+    if architecture == "poster":  # layer norms reach TensorRT and ONNX Runtime whole, not as their parts
+        graphs = [onnx.load(bundle.file(artifact)).graph for artifact in bundle.manifest.artifacts]
+        assert [sum(node.op_type == "LayerNormalization" for node in graph.node) for graph in graphs] == [11, 11]
     # The model distinguishes images, so that parity is meaningful.
     assert bundle.golden().expected.corrected.std(0).max() > 1e-3
     assert bundle.manifest.provenance.preset == "custom"

