@@ -39,7 +39,7 @@ def mean(values: NDArray[np.float64]) -> float:
 FACTOR: Final = 4.0
 """Room for other versions of a runtime: multiple of the artifact's own distance to its program at export."""
 
-FLOOR: Final = Deviation(typical_error=1e-5, mean_kl=1e-6, primary_mean_kl=1e-6, confidence_error=1e-4)
+FLOOR: Final = Deviation(typical_error=5e-6, mean_kl=1e-6, primary_mean_kl=1e-6, confidence_error=1e-4)
 """Smallest limits, for artifacts that are as close to their program as rounding allows. With the same version of a
 runtime, the typical error was below 1e-6 on all processors that were tried."""
 

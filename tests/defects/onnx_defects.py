@@ -187,14 +187,22 @@ def a_weight_transposed(model: ModelProto) -> bool:
 
 
 def scale_off(model: ModelProto, factor: float, channels: int | None) -> bool:
-    """Multiplies the scales of a convolution's weight, or, without scales, the weight itself."""
+    """Multiplies the scales of a convolution's weight, or, without scales, the weight itself.
+
+    Args:
+        model: The model.
+        factor: The factor.
+        channels: Number of output channels, those with the largest weights; None for all.
+    """
     node = middle(model, "Conv")
     tensor = (scale_of(model, node) or weight_of(model, node)) if node else None
     if tensor is None:
         return False
 
     def multiply(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        values[:channels] = values[:channels] * np.float32(factor)
+        sizes = np.abs(values.astype(np.float32)).reshape(len(values), -1).sum(1)
+        chosen = np.argsort(sizes)[-(channels or len(sizes)) :]
+        values[chosen] = values[chosen] * np.float32(factor)
         return values
 
     change(tensor, multiply)

@@ -39,7 +39,7 @@ def test_it_is_held_to_its_own_answers_at_export(coreai_bundle: Path) -> None:
     limits = [
         artifact.recorded and artifact.recorded.limits for artifact in open_bundle(coreai_bundle).manifest.artifacts
     ]
-    assert [limit and limit.typical_error for limit in limits] == [1e-5, 1e-5]
+    assert [limit and limit.typical_error for limit in limits] == [5e-6, 5e-6]
 
 
 def test_its_layers_compute_in_integers(coreai_bundle: Path) -> None:
