@@ -161,6 +161,11 @@ def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig |
     return replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
 
 
+def listed(numbers: tuple[int, ...]) -> str:
+    """Returns numbers as ``--windows`` takes them."""
+    return ",".join(map(str, numbers))
+
+
 def chosen_windows(request: TrainRequest, preset: EncoderConfig | CompactConfig) -> tuple[int, ...]:
     """Returns the requested windows, or those of the preset, which grow with the image.
 
@@ -173,14 +178,14 @@ def chosen_windows(request: TrainRequest, preset: EncoderConfig | CompactConfig)
         raise InputError(
             f"image_size is {size}, which does not fit the preset {request.preset!r}.",
             allowed=f"Allowed: {preset.image_size}, and multiples of {step} that scale its windows "
-            f"{preset.all_windows} to whole cells.",
+            f"({listed(preset.all_windows)}) to whole cells.",
         )
     windows = request.windows or tuple(int(w) for w in grown)
     sides = replace(preset, image_size=size).window_maps
     if len(windows) != len(sides) or any(w < 1 or side % w for w, side in zip(windows, sides, strict=True)):
         raise InputError(
-            f"The windows {windows} do not fit maps of {sides} cells.",
-            allowed=f"Allowed: {len(sides)} of them, each of which divides the side of its level's map.",
+            f"The windows {listed(windows)} do not fit maps of {listed(sides)} cells.",
+            allowed=f"Allowed: as many as maps ({len(sides)}), each of which divides the side of its map.",
         )
     return windows
 
