@@ -12,7 +12,18 @@ import pytest
 from arbex.errors import InputError
 from arbex.training.devices import share_of_batch
 
-STEADY = ["--set", "augmentation=none", "--set", "dropout=0", "--set", "images_per_class=16", "--set", "batch_size=16"]
+STEADY = [
+    "--set",
+    "augmentation=none",
+    "--set",
+    "lambda_tokens=1",
+    "--set",
+    "dropout=0",
+    "--set",
+    "images_per_class=16",
+    "--set",
+    "batch_size=16",
+]
 
 
 def train(faces: Path, out: Path, *arguments: str, processes: int = 1) -> list[dict[str, float]]:
