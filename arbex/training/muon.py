@@ -68,6 +68,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self.muon = torch.optim.Muon(self.matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn=ADJUSTMENT)
         super().__init__([*groups, {"params": self.weights}], {"lr": lr})
 
+    def follow_weights(self) -> None:
+        """Makes the matrices views of the weights as they are: a move to a GPU or to another order replaces memory."""
+        for matrix, weight in zip(self.matrices, self.weights, strict=True):
+            matrix.grad, matrix.data = None, as_matrix(weight.detach())
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Changes all parameters once; the closure, if there is one, computes gradients and returns the loss."""
@@ -77,6 +82,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 loss = closure()
         for group, own in zip(self.param_groups, [*self.adamw.param_groups, *self.muon.param_groups], strict=True):
             own["lr"] = group["lr"]
+        self.follow_weights()
         for matrix, weight in zip(self.matrices, self.weights, strict=True):
             matrix.grad = None if weight.grad is None else like(weight.grad, weight)
         self.adamw.step()
@@ -93,6 +99,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what ``state_dict`` returned."""
+        self.follow_weights()
         first, second = self.adamw.state_dict(), self.muon.state_dict()
         count = sum(len(group["params"]) for group in first["param_groups"])
         state = state_dict["state"]

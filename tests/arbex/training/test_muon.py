@@ -83,6 +83,18 @@ def test_the_order_of_memory_changes_nothing_but_rounding() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=2e-3)  # Muon multiplies in bfloat16
 
 
+def test_weights_that_move_after_the_optimizer_was_made_are_still_changed() -> None:
+    """Fabric moves a model to its device after the optimizer was made, which gives every weight other memory."""
+    net = model()
+    optimizer = make_optimizer(net, net[0], SETTINGS)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for parameter in net.parameters():
+        parameter.data = parameter.data.clone()
+    before = deepcopy(net.state_dict())
+    step(net, optimizer, images(0))
+    assert all(not torch.equal(p, before[name]) for name, p in net.named_parameters() if p.ndim > 1)
+
+
 def test_learning_rates_of_the_groups_reach_both_parts() -> None:
     net = model()
     before = deepcopy(net.state_dict())
