@@ -26,34 +26,36 @@ def tiny(**changes: Any) -> CompactEncoder:
     return CompactEncoder(replace(config, image_size=SIDE, window=SIDE // 8, **changes))
 
 
+POSTER: Final = EncoderConfig(
+    image_size=SIDE,
+    subsample=1,
+    stem_channels=16,
+    image_channels=(16, 32, 64),
+    image_depths=(1, 1, 1),
+    landmark_channels=(16, 32, 32),
+    landmark_expansions=(16, 32, 64),
+    landmark_residual_expansions=(16, 32, 64),
+    landmark_depths=(1, 1, 1),
+    landmark_last=64,
+    level_channels=(16, 32, 48),
+    level_heads=(1, 2, 3),
+    windows=(6, 6, 3),
+    mlp_ratio=2,
+    layer_scale=1.0,
+    drop_path=(0.0, 0.0, 0.0),
+    embed_dim=64,
+    norm_first=False,
+    embed_norm=True,
+    prelu=False,
+    gelu=False,
+    freeze_landmarks=False,
+)
+"""POSTER++ in small, with norms that fold: what preset ``tiny`` was in arbex 0.1."""
+
+
 def before() -> nn.Module:
     """Returns POSTER++ in small: three levels of cross-attention, and a transformer whose class token is read."""
-    return Encoder(
-        EncoderConfig(
-            image_size=SIDE,
-            subsample=1,
-            stem_channels=16,
-            image_channels=(16, 32, 64),
-            image_depths=(1, 1, 1),
-            landmark_channels=(16, 32, 32),
-            landmark_expansions=(16, 32, 64),
-            landmark_residual_expansions=(16, 32, 64),
-            landmark_depths=(1, 1, 1),
-            landmark_last=64,
-            level_channels=(16, 32, 48),
-            level_heads=(1, 2, 3),
-            windows=(6, 6, 3),
-            mlp_ratio=2,
-            layer_scale=1.0,
-            drop_path=(0.0, 0.0, 0.0),
-            embed_dim=64,
-            norm_first=False,
-            embed_norm=True,
-            prelu=False,
-            gelu=False,
-            freeze_landmarks=False,
-        )
-    )
+    return Encoder(POSTER)
 
 
 class ImageAlone(nn.Module):

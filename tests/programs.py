@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from arbex.models import Encoder, EncoderConfig, ExpressionClassifier, ReliabilityHead
+from arbex.models import Encoder, ExpressionClassifier, ReliabilityHead
 from arbex.spec import EXPRESSIONS, Preprocessing
+from benchmarks.encoder_variants import POSTER
 from calibration import TensorRange
 from calibration.observers import observe
 from quantize.program import calibrate
 
-SMALL_POSTER = EncoderConfig(
-    image_size=64,
-    subsample=1,
-    stem_channels=16,
-    image_channels=(16, 32, 64),
-    image_depths=(1, 1, 1),
-    landmark_channels=(16, 32, 32),
-    landmark_expansions=(16, 32, 64),
-    landmark_residual_expansions=(16, 32, 64),
-    landmark_depths=(1, 1, 1),
-    landmark_last=64,
-    level_channels=(16, 32, 48),
-    level_heads=(1, 2, 3),
-    windows=(8, 8, 4),
-    mlp_ratio=2,
-    layer_scale=1.0,
-    drop_path=(0.0, 0.0, 0.0),
-    embed_dim=64,
-    norm_first=False,
-    embed_norm=True,
-    prelu=False,
-    gelu=False,
-    freeze_landmarks=False,
-)
+SMALL_POSTER = replace(POSTER, image_size=64, windows=(8, 8, 4))
 """Everything that ``base`` has, in small, with norms that fold: what preset ``tiny`` was in arbex 0.1."""
 
 

@@ -7,6 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
+def known_fields(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a value read from JSON holds for the fields of a dataclass; lists become tuples."""
+    names = {field.name for field in fields(kind)}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Widths and depths of an :class:`~arbex.models.encoder.Encoder`.
@@ -101,9 +107,7 @@ class EncoderConfig:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> EncoderConfig:
         """Builds the value from what ``to_json`` returned; lists become tuples."""
-        names = {field.name for field in fields(cls)}
-        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
-        return cls(**arguments)
+        return cls(**known_fields(cls, value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +168,7 @@ class CompactConfig:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CompactConfig:
         """Builds the value from what ``to_json`` returned; lists become tuples."""
-        names = {field.name for field in fields(cls)}
-        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
-        return cls(**arguments)
+        return cls(**known_fields(cls, value))
 
 
 BASE = EncoderConfig()
