@@ -48,7 +48,7 @@ CHOICES = {
     "sampling": ("quota", "natural", "square-root"),
     "encoder_gradient": ("all", "anchors"),
     "augmentation": ("heavy", "light", "none"),
-    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
 }
 """Allowed values of each setting that is a word."""
 
@@ -111,7 +111,9 @@ class TrainSettings:
             and stored. 0 stores the weights themselves.
         patience: Number of epochs without a better one on validation after which training ends; 0 for never.
         seed: Seed of the initial weights, the choice of images and the augmentation.
-        precision: Precision of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        precision: Precision of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``; ``auto`` is
+            ``bf16-mixed`` where the processor or the GPU has instructions for it, and ``32-true`` elsewhere. The run
+            stores which it was.
         channels_last: Whether images and kernels are kept in channels-last order, which is faster with ``bf16-mixed``.
         compile: Whether to compile the model with ``torch.compile``; the first steps then take minutes.
     """
@@ -150,7 +152,7 @@ class TrainSettings:
     averaging: float = 0.0
     patience: int = 0
     seed: int = 0
-    precision: str = "32-true"
+    precision: str = "auto"
     channels_last: bool = False
     compile: bool = False
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from arbex.checkpoint import RESUME, RunConfig, read_config
+from arbex.checkpoint import CONFIG, RESUME, RunConfig, read_config
 from arbex.checks import check_name, check_range
 from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
@@ -19,6 +19,7 @@ from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
 from arbex.models.head import ANCHORS
 from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing
+from arbex.training.devices import fitting_precision
 
 MOST_ANCHORS = 1000
 """Largest number of anchors per class; the paper tries 0 to 20."""
@@ -106,6 +107,15 @@ def adapted(request: TrainRequest) -> TrainRequest:
             remedy="Leave mixup and cutmix at 0.",
         )
     return replace(request, settings=method.adapt(request.settings))
+
+
+def with_precision(request: TrainRequest) -> TrainRequest:
+    """Returns the request with the precision that ``auto`` stands for: a resumed run keeps its own."""
+    if request.settings.precision != "auto":
+        return request
+    stored = request.resume and (request.out / CONFIG).is_file()
+    precision = read_config(request.out).settings.precision if stored else fitting_precision()
+    return replace(request, settings=replace(request.settings, precision=precision))
 
 
 def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], *, landmarks: bool) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,20 @@ from arbex.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+BFLOAT16_INSTRUCTIONS: Final = ("amx_bf16", "avx512_bf16")
+"""Features of x86 processors with which training in bfloat16 takes less time than in float32."""
+
+
+def fitting_precision() -> str:
+    """Returns the precision, of Lightning Fabric's, in which training is fastest on this machine without overflow."""
+    if torch.cuda.is_available():
+        fits = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # newer torch
+        fits = any(features.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
+    return "bf16-mixed" if fits else "32-true"
 
 
 def make_fabric(devices: int | None, precision: str) -> Fabric:
@@ -81,9 +95,10 @@ class GlobalBatchNorm(_BatchNorm):
         """Accepts ``[B, C]`` and ``[B, C, H, W]``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalizes each channel of ``[B, C, ...]``."""
+        """Normalizes each channel of ``[B, C, ...]``; half-precision inputs are averaged in float32, as torch does."""
         if not self.training:
             return super().forward(x)
+        given, x = x.dtype, x.float()
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = float(x.numel() // x.shape[1] * dist.get_world_size())  # all processes have batches of one size
@@ -92,7 +107,7 @@ class GlobalBatchNorm(_BatchNorm):
         variance: Tensor = Total.apply(deviation.square().sum(dims)) / count  # type: ignore[no-untyped-call]  # [C]
         self.update_statistics(mean.detach(), variance.detach() * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps) * self.weight
-        return deviation * scale.view(shape) + self.bias.view(shape)
+        return (deviation * scale.view(shape) + self.bias.view(shape)).to(given)
 
     def update_statistics(self, mean: Tensor, variance: Tensor) -> None:
         """Updates the running statistics in the way of torch's own batch norms."""

@@ -44,7 +44,7 @@ from arbex.methods.base import StudentOutput, TrainingBatch, cross_entropy
 from arbex.models import EncoderConfig, ExpressionClassifier
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import digest_file
-from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config
+from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config, with_precision
 from arbex.training.devices import average, make_fabric, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
 from arbex.training.mixing import mix
@@ -367,7 +367,7 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
         RunError: If the loss of an epoch is not finite.
     """
     check_folder(request)
-    request = adapted(request)
+    request = with_precision(adapted(request))
     fabric = make_fabric(request.devices, request.settings.precision)
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):  # training seeds torch's generators; the caller's stay as they are
@@ -386,6 +386,8 @@ def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainSt
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)
     state = start(request, trainer, files, report)
     report_repeats(trainer, report)
+    if request.settings.precision != "32-true":
+        report.line(f"precision: {request.settings.precision}; --set precision=32-true trains in float32 throughout")
     if fabric.is_global_zero:
         for dataset in (images, validation):
             log_unreadable(dataset, request.out, report)

@@ -15,7 +15,8 @@ from arbex.models import BASE, CompactEncoder, Encoder, EncoderConfig
 from arbex.models.encoder import CrossFusionLevel
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
-from arbex.training.configuration import TrainRequest, encoder_config
+from arbex.training.configuration import TrainRequest, encoder_config, with_precision
+from arbex.training.devices import fitting_precision
 from arbex.training.loop import train
 
 UNTRAINED = override(PRESET_SETTINGS["tiny"], ["epochs=0"])
@@ -81,3 +82,39 @@ def test_windows_of_the_paper_are_smaller_than_the_map() -> None:
     level = encoder.levels[0]
     assert isinstance(level, CrossFusionLevel)
     assert level.attention.position.table.shape == (13**2, 2)
+
+
+def test_the_precision_fits_the_machine_unless_it_is_given(faces: Path, tmp_path: Path) -> None:
+    asked = request(faces, tmp_path)
+    assert asked.settings.precision == "auto"
+    assert with_precision(asked).settings.precision == fitting_precision() in ("32-true", "bf16-mixed")
+    given = replace(asked, settings=override(UNTRAINED, ["precision=16-mixed"]))
+    assert with_precision(given) == given
+
+
+def test_a_resumed_run_keeps_its_precision_on_another_machine(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    for precision in ("bf16-mixed", "32-true"):  # the machine on which it starts, and the other one
+        monkeypatch.setattr("arbex.training.configuration.fitting_precision", lambda precision=precision: precision)
+        settings = override(PRESET_SETTINGS["tiny"], ["epochs=1", "images_per_class=8", "batch_size=8"])
+        train(replace(request(faces, out, resume=out.exists()), settings=settings))
+        assert open_run(out).config.settings.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("features", "precision"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bf16-mixed"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bf16-mixed"),
+        ({"avx512_f": True}, "32-true"),
+        ({"neon": True, "bf16": True}, "32-true"),
+    ],
+)
+def test_bfloat16_needs_instructions_for_it(
+    features: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert fitting_precision() == precision
