@@ -30,7 +30,7 @@ SIDE: Final = 48
 
 COMMON: Final = (
     *("schedule=one-cycle", "sampling=natural", "batch_size=64", "label_smoothing=0.05", "weight_decay=0.01"),
-    *("augmentation=light", "soft_targets=false", "channels_last=true"),
+    *("augmentation=light", "soft_targets=false", "channels_last=true", "precision=32-true"),
 )
 """What is the same for all networks, whatever the defaults of a preset are."""
 
