@@ -27,7 +27,8 @@ from arbex.settings import PRESET_SETTINGS
 from arbex.synth import SynthConfig, write_dataset
 from arbex.training.configuration import TrainRequest, make_config
 from arbex.training.devices import make_fabric
-from arbex.training.loop import Trainer, load_images
+from arbex.training.loop import load_images
+from arbex.training.trainer import Trainer
 from benchmarks import networks
 from benchmarks.networks import SIDE
 from benchmarks.training import medians
