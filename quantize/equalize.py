@@ -71,6 +71,7 @@ def find_pairs(program: GraphModule) -> Iterator[Pair]:
             continue
         stored = [*first.args[WEIGHT : BIAS + 1], second.args[WEIGHT]]
         own = all(node is None or (node.op == "get_attr" and readers[node.target] == 1) for node in stored)
+        own = own and first.args[WEIGHT] is not None  # a batch norm without weight and bias
         pair = Pair(first, activation, second)
         if own and second.args[0] is activation and (pair.is_depthwise(program) or groups(second) == 1):
             yield pair

@@ -112,7 +112,19 @@ class Grouped(Chain):
         return out
 
 
-@pytest.mark.parametrize("model", [Twice, Curved, Shared, Grouped])
+class WithoutParameters(Chain):
+    """A batch norm that could not take over a factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(16, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.two(self.norm(self.one(x)).relu())
+        return out
+
+
+@pytest.mark.parametrize("model", [Twice, Curved, Shared, Grouped, WithoutParameters])
 def test_what_cannot_be_scaled_is_left_alone(model: type[nn.Module], x: Tensor) -> None:
     program = traced(model(), x)
     equal, found = equalize(program, x)
