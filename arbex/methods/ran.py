@@ -57,6 +57,11 @@ class Regions(nn.Module):
         return torch.stack(regions, dim=1)
 
 
+def log_sigmoid(z: Tensor) -> Tensor:
+    """Returns ``log(sigmoid(z))``, which is precise for every ``z``, by operators that all runtimes have."""
+    return -F.relu(-z) - (1 + (-torch.maximum(z, -z)).exp()).log()
+
+
 class RegionHead(nn.Module):
     """Self-attention and relation-attention over the vectors of regions, and a linear classifier."""
 
@@ -72,12 +77,16 @@ class RegionHead(nn.Module):
         return torch.sigmoid(self.attend(features))
 
     def summary(self, features: Tensor) -> Tensor:
-        """Returns one vector per image ``[B, 2 in_features]`` for regions ``[B, R, in_features]``."""
-        own = self.weights(features)  # [B, R, 1]
-        whole = (own * features).sum(1, keepdim=True) / own.sum(1, keepdim=True)  # [B, 1, F]
+        """Returns one vector per image ``[B, 2 in_features]`` for regions ``[B, R, in_features]``.
+
+        Weights count relative to each other, and all of them may be small. A softmax of their logarithms keeps the
+        precision that runtimes' sigmoids lack near zero.
+        """
+        own = log_sigmoid(self.attend(features))  # [B, R, 1]
+        whole = (own.softmax(1) * features).sum(1, keepdim=True)  # [B, 1, F]
         joined = torch.cat([features, whole.expand_as(features)], dim=-1)  # [B, R, 2F]
-        both = own * torch.sigmoid(self.relate(joined))
-        return (both * joined).sum(1) / both.sum(1)
+        both = own + log_sigmoid(self.relate(joined))
+        return (both.softmax(1) * joined).sum(1)
 
     def forward(self, features: Tensor) -> Balance:
         """Maps regions ``[B, R, in_features]`` to a balance without correction, whose embedding is the summary."""

@@ -248,6 +248,17 @@ def test_attention_by_hand() -> None:
     assert head.summary(features).flatten().tolist() == pytest.approx([0.6, 0.6])
 
 
+def test_regions_are_weighed_even_if_all_weights_are_next_to_zero() -> None:
+    # sigmoid(z) is e^z where z is far below zero: weights of 1 to 3, which float32 cannot represent themselves
+    head = RegionHead(1, 3)
+    for layer, bias in ((head.attend, -200.0), (head.relate, -300.0)):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.constant_(layer.bias, bias)
+    torch.nn.init.constant_(head.attend.weight, math.log(3))
+    features = torch.tensor([[[0.0], [1.0]]])
+    assert head.summary(features).flatten().tolist() == pytest.approx([0.75, 0.75], abs=1e-4)
+
+
 def test_region_loss() -> None:
     weights = torch.tensor([[0.5, 0.4, 0.51], [0.5, 0.9, 0.1]])  # .02 - .01 = .01, and 0
     assert region_loss(weights, 0.02).item() == pytest.approx(0.005)
