@@ -188,7 +188,7 @@ def calibrate(
     out: AnyPath,
     *,
     samples: int = SAMPLES,
-    calibrator: str = "mse",
+    calibrator: str = "auto",
     shard: tuple[int, int] = (1, 1),
     merge: Sequence[AnyPath] = (),
     backbone: Backbone | str | None = None,
@@ -201,7 +201,8 @@ def calibrate(
         data: Data set; its validation split is used.
         out: Table to write, a ``.json`` file; the histograms are written next to it.
         samples: Number of images over all shards.
-        calibrator: Name of the observer: ``minmax``, ``moving-average``, ``percentile``, ``mse`` or ``entropy``.
+        calibrator: Name of the observer: ``minmax``, ``moving-average``, ``percentile``, ``mse`` or ``entropy``. With
+            ``auto``, ``mse`` cuts a tensor's range only where ``minmax`` changes the answers more.
         shard: Part ``(i, n)`` of the images to use, counted from 1.
         merge: Tables of other shards or data sets to add.
         backbone: Custom backbone of the run, as for ``load_run``.
@@ -250,7 +251,7 @@ def export(
         out: Folder of the bundles; ``bundles`` by default.
         precisions: ``fp32``, ``fp16`` or ``int8``; by default each target's usual ones.
         calibration: Calibration images, or a calibration table, for int8; by default the run's own validation images.
-        calibrator: Name of the observer; by default the table's, or ``mse``.
+        calibrator: Name of the observer; by default the table's, or ``auto``.
         samples: Number of calibration images.
         max_kl: Gate: operators are restored to float until the mean KL of int8 to PyTorch is at most this, in nats.
         min_agreement: Gate: operators are restored to float until the top-1 agreement is at least this, in [0, 1].

@@ -55,7 +55,7 @@ class CalibrationRecord:
     Attributes:
         digest: Digest of the calibration table.
         images: Number of images.
-        calibrator: Name of the observer.
+        calibrator: Name of the observer, or ``auto``.
         samples: Digests of the sets of images.
     """
 

@@ -142,6 +142,16 @@ OBSERVERS: dict[str, Callable[[TensorStatistics], TensorRange]] = {
 """Observers by their name on the command line."""
 
 
+AUTO = "auto"
+"""In place of an observer's name: the one of ``CANDIDATES`` that costs less, tensor by tensor."""
+
+CANDIDATES = ("minmax", "mse")
+"""Observers between which ``auto`` chooses: not to cut a range at all, or to cut it where values are rare."""
+
+CALIBRATORS = (AUTO, *OBSERVERS)
+"""What the command line takes."""
+
+
 def observe(name: str, seen: TensorStatistics) -> TensorRange:
     """Returns the range that an observer derives.
 

@@ -6,26 +6,36 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arbex.checks import check_name
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.spec import digest_json
 from calibration.histogram import BINS, Histogram
-from calibration.observers import OBSERVERS, observe
+from calibration.observers import AUTO, CALIBRATORS, CANDIDATES, OBSERVERS, observe
 from calibration.statistics import TensorRange, TensorStatistics
 from calibration.table_files import check_place, counts_file
 
-SCHEMA = 2
+SCHEMA = 3
+READABLE = (2, SCHEMA)
+"""Schemas that this version reads; tables of schema 2 hold no costs."""
+
 TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
 
 REMEDY = "Make one with: arbex calibrate RUN --data DATA --out FILE."
+UNMEASURED = "mse"
+"""Observer, with ``auto``, of tensors whose rounding costs nothing by itself, since they share another's scale."""
+
+COST_GRID = 2.0**-60
+"""Unit of costs, which are whole numbers of it, so that they do not depend on the order in which tables are merged."""
+
 SAME_ORIGIN = "Calibrate again with the same run, the same --calibrator and the same versions of arbex and torch."
 
 
@@ -51,17 +61,28 @@ class Origin:
         return [(name, str(mine[name]), str(its[name])) for name in mine if mine[name] != its[name]]
 
 
+Costs = Mapping[str, tuple[int, ...]]
+"""By name of the tensor: KL that rounding it to the range of each of ``CANDIDATES`` costs, summed over images, in units
+of 2 ** -60 nats."""
+
+
+def to_costs(found: Mapping[str, Mapping[str, float]]) -> Costs:
+    """Returns costs from sums in nats, by tensor and observer."""
+    return {name: tuple(round(by_observer[o] / COST_GRID) for o in CANDIDATES) for name, by_observer in found.items()}
+
+
 @dataclass(frozen=True)
 class CalibrationTable:
     """Statistics and ranges of activations, and what they belong to.
 
     Attributes:
         statistics: Statistics by name of the tensor in the traced program.
-        ranges: Ranges that the observer derived from them.
+        ranges: Ranges that the observers derived from them.
         origin: What they belong to.
         samples: Digests of the sets of images, sorted.
         images: Number of images in all sets.
-        calibrator: Name of the observer.
+        calibrator: Name of the observer, or ``auto``.
+        costs: What each candidate's range costs, of the tensors for which this was measured.
     """
 
     statistics: Mapping[str, TensorStatistics]
@@ -70,6 +91,7 @@ class CalibrationTable:
     samples: tuple[str, ...]
     images: int
     calibrator: str
+    costs: Costs = field(default_factory=dict)
 
     @classmethod
     def derive(
@@ -79,23 +101,55 @@ class CalibrationTable:
         samples: tuple[str, ...],
         images: int,
         calibrator: str = "minmax",
+        costs: Costs | None = None,
     ) -> CalibrationTable:
         """Returns a table of statistics with the ranges that an observer derives from them.
 
+        Args:
+            statistics: Statistics by name of the tensor.
+            origin: What they belong to.
+            samples: Digests of the sets of images.
+            images: Number of images in all sets.
+            calibrator: Name of the observer; ``auto`` takes, for each tensor, the candidate that costs less.
+            costs: What each candidate's range costs.
+
         Raises:
             UnsupportedError: If there is no such observer.
+            DataError: If ``auto`` is to choose, and there are no costs.
         """
-        ranges = {name: observe(calibrator, seen) for name, seen in statistics.items()}
-        return cls(statistics, ranges, origin, tuple(sorted(samples)), images, calibrator)
+        check_name("calibrator", calibrator, CALIBRATORS)
+        known = dict(costs or {})
+        if calibrator == AUTO and not known:
+            raise DataError(
+                f"The observer {AUTO!r} compares what ranges cost, which was not measured for this table.",
+                allowed=f"Allowed for this table: {', '.join(OBSERVERS)}.",
+                remedy=f"Calibrate again with --calibrator {AUTO}.",
+            )
+        ranges = {
+            name: observe(cheapest(known.get(name)) if calibrator == AUTO else calibrator, seen)
+            for name, seen in statistics.items()
+        }
+        return cls(statistics, ranges, origin, tuple(sorted(samples)), images, calibrator, known)
 
     def with_calibrator(self, name: str) -> CalibrationTable:
         """Returns the table with the ranges of another observer, which needs no images."""
-        return self.derive(self.statistics, self.origin, self.samples, self.images, name)
+        return self.derive(self.statistics, self.origin, self.samples, self.images, name, self.costs)
+
+    def with_costs(self, costs: Costs) -> CalibrationTable:
+        """Returns the table with the ranges that cost less."""
+        return self.derive(self.statistics, self.origin, self.samples, self.images, AUTO, costs)
+
+    @property
+    def observers(self) -> dict[str, str]:
+        """Name of each tensor's observer."""
+        auto = self.calibrator == AUTO
+        return {name: cheapest(self.costs.get(name)) if auto else self.calibrator for name in self.statistics}
 
     def merge(self, other: CalibrationTable) -> CalibrationTable:
         """Returns the table of both sets of images, as if they had been seen together.
 
-        Merging is associative and commutative, to the last bit.
+        Merging is associative and commutative, to the last bit. Costs were measured for the ranges of each table, and
+        add up.
 
         Raises:
             DataError: If the tables differ in origin, calibrator or tensors, or share images.
@@ -120,7 +174,8 @@ class CalibrationTable:
             )
         merged = {name: seen.merge(other.statistics[name]) for name, seen in self.statistics.items()}
         samples = self.samples + other.samples
-        return self.derive(merged, self.origin, samples, self.images + other.images, self.calibrator)
+        costs = add_costs(self.costs, other.costs) if self.costs and other.costs else {}
+        return self.derive(merged, self.origin, samples, self.images + other.images, self.calibrator, costs)
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything but the counts of the histograms, which ``counts_digest`` identifies."""
@@ -129,6 +184,8 @@ class CalibrationTable:
             row = {k: v for k, v in vars(seen).items() if k not in ("histogram", "images")}
             place = {"exponent": seen.histogram.exponent, "first": seen.histogram.first}
             tensors[name] = {"range": [self.ranges[name].low, self.ranges[name].high], **row, **place}
+            if name in self.costs:
+                tensors[name]["costs"] = list(self.costs[name])
         return {
             "schema": SCHEMA,
             "calibrator": self.calibrator,
@@ -156,9 +213,9 @@ class CalibrationTable:
         Raises:
             KeyError, TypeError, ValueError: If something is missing, damaged or does not fit.
         """
-        if value["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {value['schema']}, this version reads {SCHEMA}")
-        if value["calibrator"] not in OBSERVERS:
+        if value["schema"] not in READABLE:
+            raise ValueError(f"its schema is {value['schema']}, this version reads {' and '.join(map(str, READABLE))}")
+        if value["calibrator"] not in CALIBRATORS:
             raise ValueError(f"its calibrator {value['calibrator']!r} is not known")
         if value["counts"] != digest_counts(counts):
             raise ValueError("its histograms are not those that it was written with")
@@ -172,6 +229,7 @@ class CalibrationTable:
             tuple(value["samples"]),
             images,
             value["calibrator"],
+            {name: read_costs(name, row["costs"]) for name, row in tensors if "costs" in row},
         )
 
     @property
@@ -250,6 +308,30 @@ def read_statistics(name: str, row: Mapping[str, Any], images: int, counts: NDAr
         raise ValueError(f"the histogram of {name!r} is damaged")
     histogram = Histogram(int(row["exponent"]), int(row["first"]), counts)
     return TensorStatistics(seen.low, seen.high, int(row["low_sum"]), int(row["high_sum"]), images, histogram)
+
+
+def read_costs(name: str, row: Any) -> tuple[int, ...]:
+    """Returns the costs of a tensor from its row in the file.
+
+    Raises:
+        ValueError: If they are damaged.
+    """
+    costs = tuple(row)
+    if len(costs) != len(CANDIDATES) or not all(type(cost) is int and cost >= 0 for cost in costs):
+        raise ValueError(f"the costs of {name!r} are damaged")
+    return costs
+
+
+def cheapest(costs: tuple[int, ...] | None) -> str:
+    """Returns the name of the candidate that costs least; the first of several."""
+    return UNMEASURED if costs is None else min(zip(costs, CANDIDATES, strict=True), key=lambda pair: pair[0])[1]
+
+
+def add_costs(first: Costs, second: Costs) -> Costs:
+    """Returns the sums of two tables' costs."""
+    return {
+        name: tuple(a + b for a, b in zip(first[name], second[name], strict=True)) for name in first if name in second
+    }
 
 
 def merge_all(tables: list[CalibrationTable]) -> CalibrationTable:

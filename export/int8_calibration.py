@@ -19,15 +19,23 @@ from arbex.packages import tool_versions
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import Preprocessing
 from calibration import CalibrationTable, Origin
+from calibration.observers import AUTO, CANDIDATES
 from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
-from calibration.table import TOOLS, merge_all
+from calibration.table import TOOLS, Costs, merge_all, to_costs
 from calibration.table_files import check_place
 from export.channel_equalization import equalize_channels
 from export.trace import TracedModel, trace
+from quantize.observer_costs import measure_observers
 from quantize.program import RECALIBRATE, calibrate, graph_digest
 from runtimes.base import BATCH
 
-DEFAULT_CALIBRATOR = "mse"
+DEFAULT_CALIBRATOR = AUTO
+
+COST_IMAGES = 64
+"""Number of calibration images on which the costs of ranges are measured."""
+
+COST_BATCH = 2
+"""Images per batch; of each activation, the rounding errors of all candidates are held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,7 @@ class CalibrationRequest:
 
     Attributes:
         source: Data set, or calibration table (``.json``); by default the run's own data.
-        calibrator: Name of the observer; by default the table's, or ``mse``.
+        calibrator: Name of the observer, or ``auto``; by default the table's, or ``auto``.
         samples: Number of images over all shards.
         shard: Part ``(i, n)`` of them to use, counted from 1.
     """
@@ -141,14 +149,21 @@ def calibrate_run(
     with report.bar("calibrating", -(-len(chosen.samples) // BATCH)) as step:
         batches = counted(chosen.batches(BATCH), step)
         statistics = calibrate(traced.program, normalized(batches, traced.preprocessing))
-    table = CalibrationTable.derive(
-        statistics,
-        origin_of(run, traced),
-        (chosen.digest,),
-        len(chosen.samples),
-        request.calibrator or DEFAULT_CALIBRATOR,
-    )
-    return table, chosen
+    table = CalibrationTable.derive(statistics, origin_of(run, traced), (chosen.digest,), len(chosen.samples))
+    calibrator = request.calibrator or DEFAULT_CALIBRATOR
+    if calibrator == AUTO:
+        return table.with_costs(measure_costs(traced, table, chosen, report)), chosen
+    return table.with_calibrator(calibrator), chosen
+
+
+def measure_costs(traced: TracedModel, table: CalibrationTable, chosen: CalibrationSet, report: Reporter) -> Costs:
+    """Measures on some of the calibration images what the range of each candidate costs."""
+    images = chosen.first(COST_IMAGES)
+    candidates = {name: table.with_calibrator(name).ranges for name in CANDIDATES}
+    with report.bar("choosing ranges", -(-len(images) // COST_BATCH)) as step:
+        batches = counted((images[i : i + COST_BATCH] for i in range(0, len(images), COST_BATCH)), step)
+        found = measure_observers(traced.program, candidates, normalized(batches, traced.preprocessing))
+    return to_costs(found)
 
 
 def prepare_int8(run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter) -> Calibrated:

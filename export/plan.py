@@ -32,7 +32,7 @@ class ExportRequest:
         out: Folder of the bundles.
         precisions: Wanted precisions; by default each target's usual ones.
         calibration: Data set, or calibration table (``.json``); by default the run's own data.
-        calibrator: Name of the observer; by default the table's, or ``mse``.
+        calibrator: Name of the observer; by default the table's, or ``auto``.
         samples: Number of calibration images.
         max_kl: Gate: largest mean KL of int8 to PyTorch on calibration images, in nats. Operators are restored to float
             until it holds.

@@ -90,16 +90,18 @@ class Meter(Interpreter):
         if n in self.observers:
             return self.observe(n)
         value = super().run_node(n)
-        weight = n.args[1] if calls(n, WEIGHTED) else None
-        if weight in self.observers:
-            assert isinstance(weight, Node)
-            arguments, _ = self.fetch_args_kwargs_from_env(n)
-            with torch.no_grad():
-                rounded = round_weight(arguments[1], self.module_of(weight))
-                moved = n.target(arguments[0], rounded, *arguments[2:]) - value  # type: ignore[operator]
-            self.moves[f"{n.name}.weight"] = (value, moved)
-            return value.clone()  # otherwise an in-place activation would take over the gradient
-        return value
+        return self.record_weight(n, value) if calls(n, WEIGHTED) and n.args[1] in self.observers else value
+
+    def record_weight(self, node: Node, value: Tensor) -> Tensor:
+        """Records what rounding the weight of a layer does to its output, which is passed on."""
+        weight = node.args[1]
+        assert isinstance(weight, Node)
+        arguments, _ = self.fetch_args_kwargs_from_env(node)
+        with torch.no_grad():
+            rounded = round_weight(arguments[1], self.module_of(weight))
+            moved = node.target(arguments[0], rounded, *arguments[2:]) - value  # type: ignore[operator]
+        self.moves[f"{node.name}.weight"] = (value, moved)
+        return value.clone()  # otherwise an in-place activation would take over the gradient
 
     def observe(self, node: Node) -> Tensor:
         """Records the rounding error of an activation, which is passed on; weights are handled at their operator."""
@@ -109,24 +111,36 @@ class Meter(Interpreter):
         observer = self.module_of(node)
         if node in self.firsts and "per_tensor" in str(observer.qscheme):
             with torch.no_grad():
-                self.moves[source.name] = (value, round_activation(value, observer) - value)
+                self.moves[source.name] = (value, self.rounding(source.name, value, observer))
             return value.clone()
         return value
 
+    def rounding(self, name: str, value: Tensor, observer: Any) -> Tensor:
+        """Returns the rounding error of an activation; several ways to round it are leading dimensions."""
+        return round_activation(value, observer) - value
+
     def measure(self, images: Tensor) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Returns the corrected distributions ``[B, N]``, and by tensor how its rounding changes their logarithms."""
+        """Returns the corrected distributions ``[B, N]``, and by tensor how its rounding changes their logarithms.
+
+        Where a tensor was rounded in several ways, these are leading dimensions of the changes ``[..., B, N]``.
+        """
         self.moves.clear()
         with torch.enable_grad():
             corrected: Tensor = self.run(images.clone().requires_grad_())[0]
             logarithms = corrected.clamp_min(PROBABILITY_FLOOR).log().sum(0)  # images do not depend on each other
-        effects = {name: np.zeros(corrected.shape) for name in self.moves}
+        effects = {
+            name: np.zeros((*moved.shape[: moved.ndim - value.ndim], *corrected.shape))
+            for name, (value, moved) in self.moves.items()
+        }
         values = [value for value, _ in self.moves.values()]
         for column, logarithm in enumerate(logarithms):
             last = column + 1 == len(logarithms)
             gradients = torch.autograd.grad(logarithm, values, retain_graph=not last, allow_unused=True)
-            for (name, (_, moved)), gradient in zip(self.moves.items(), gradients, strict=True):
+            for (name, (value, moved)), gradient in zip(self.moves.items(), gradients, strict=True):
                 if gradient is not None:
-                    effects[name][:, column] = (gradient * moved).reshape(len(images), -1).sum(1).double().numpy()
+                    ways = moved.shape[: moved.ndim - value.ndim]
+                    change = (gradient * moved).reshape(*ways, len(images), -1).sum(-1)
+                    effects[name][..., column] = change.double().numpy()
         return corrected.detach().double().numpy(), effects
 
 
@@ -145,10 +159,16 @@ def round_weight(weight: Tensor, observer: Any) -> Tensor:
     return torch.fake_quantize_per_channel_affine(weight, scales, zeros.int(), observer.ch_axis, low, high)
 
 
-def divergence(probabilities: NDArray[np.float64], changes: NDArray[np.float64]) -> float:
-    """Returns the mean KL in nats, to second order, that follows from changes of log-probabilities ``[n, N]``."""
-    changes = changes - (probabilities * changes).sum(1, keepdims=True)
-    return float((probabilities * changes**2).sum(1).mean() / 2)
+def divergence(probabilities: NDArray[np.float64], changes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the mean KL in nats ``[...]``, to second order, that follows from changes of log-probabilities.
+
+    Args:
+        probabilities: ``[n, N]``.
+        changes: ``[..., n, N]``.
+    """
+    changes = changes - (probabilities * changes).sum(-1, keepdims=True)
+    kl: NDArray[np.float64] = (probabilities * changes**2).sum(-1).mean(-1) / 2
+    return kl
 
 
 def measure_costs(
@@ -164,7 +184,8 @@ def measure_costs(
     shown = [meter.measure(batch) for batch in batches]
     probabilities = np.concatenate([p for p, _ in shown])
     return {
-        name: divergence(probabilities, np.concatenate([effects[name] for _, effects in shown])) for name in shown[0][1]
+        name: float(divergence(probabilities, np.concatenate([effects[name] for _, effects in shown])))
+        for name in shown[0][1]
     }
 
 

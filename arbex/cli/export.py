@@ -11,7 +11,7 @@ from arbex.cli.parameters import PATH, SOURCE, ListingOption
 from arbex.cli.verify import print_reports
 
 SAMPLES = 256
-CALIBRATORS = ("minmax", "moving-average", "percentile", "mse", "entropy")
+CALIBRATORS = ("auto", "minmax", "moving-average", "percentile", "mse", "entropy")
 """Names of the observers, repeated here so that the help imports nothing."""
 
 
@@ -73,7 +73,7 @@ def builders_line() -> str:
 @click.option(
     "--calibrator",
     type=click.Choice(CALIBRATORS),
-    help="Observer that derives the ranges.  [default: mse, or the table's]",
+    help="Observer that derives the ranges; auto cuts a range only where that pays.  [default: auto, or the table's]",
 )
 @click.option(
     "--samples", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Number of calibration images."
@@ -157,9 +157,9 @@ def export(
 @click.option(
     "--calibrator",
     type=click.Choice(CALIBRATORS),
-    default="mse",
+    default="auto",
     show_default=True,
-    help="Observer that derives the ranges.",
+    help="Observer that derives the ranges; auto cuts a range only where that pays.",
 )
 @click.option(
     "--shard", type=Shard(), default="1/1", help="Use only the I-th of N parts of the images.  [default: all]"

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from arbex.errors import DataError, InputError
 from calibration import CalibrationTable, Origin, TensorStatistics
 from calibration.collector import Collector
+from calibration.observers import CANDIDATES, observe
+from calibration.table import Costs, to_costs
 
 NAMES = ("image", "relu", "linear")
 TOOLS = {"torch": "2"}
@@ -153,3 +155,63 @@ def test_nothing_is_left_where_a_table_cannot_be_written(tmp_path: Path) -> None
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         CalibrationTable.load(tmp_path / "nowhere.json")
+
+
+def costs_of(*cheapest: str) -> Costs:
+    """Returns costs of 1 for the given observers, in the order of NAMES, and 2 for all others."""
+    return to_costs({n: {o: 2.0 - (o == best) for o in CANDIDATES} for n, best in zip(NAMES, cheapest, strict=False)})
+
+
+def test_auto_takes_the_cheapest_observer_of_each_tensor() -> None:
+    found = table().with_costs(costs_of("mse", "minmax"))
+    assert found.calibrator == "auto"
+    assert found.observers == {"image": "mse", "relu": "minmax", "linear": "mse"}
+    for name, observer in found.observers.items():
+        assert found.ranges[name] == observe(observer, found.statistics[name])
+    assert found.with_calibrator("minmax").with_calibrator("auto") == found
+    assert found.with_calibrator("minmax").observers == dict.fromkeys(NAMES, "minmax")
+
+
+def test_of_equal_costs_the_first_counts() -> None:
+    even = table().with_costs({"image": (3, 3)})
+    assert even.observers["image"] == "minmax"
+
+
+def test_auto_needs_costs() -> None:
+    with pytest.raises(DataError, match="not measured for this table.*minmax, .*--calibrator auto"):
+        table().with_calibrator("auto")
+
+
+def test_costs_add_up_when_tables_are_merged() -> None:
+    one = table("s").with_costs({name: (5, 1) for name in NAMES})
+    two = table("t").with_costs({name: (1, 6) for name in NAMES})
+    assert one.observers["image"] == "mse"
+    assert one.merge(two) == two.merge(one)
+    assert one.merge(two).costs["image"] == (6, 7)
+    assert one.merge(two).observers["image"] == "minmax"
+
+
+def test_costs_are_stored(tmp_path: Path) -> None:
+    found = table().with_costs(costs_of("mse", "minmax", "mse"))
+    found.save(tmp_path / "table.json")
+    assert CalibrationTable.load(tmp_path / "table.json") == found
+
+
+@pytest.mark.parametrize("costs", [[1], [1, 2, 3], [1, -2], [1, 0.5], "12", [1, True]])
+def test_damaged_costs_are_refused(costs: object, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    table().with_costs(costs_of("mse", "minmax", "mse")).save(path)
+    value = json.loads(path.read_text())
+    value["tensors"]["relu"]["costs"] = costs
+    path.write_text(json.dumps(value))
+    with pytest.raises(DataError, match="costs of 'relu' are damaged"):
+        CalibrationTable.load(path)
+
+
+def test_tables_without_costs_from_earlier_versions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    table(calibrator="mse").save(path)
+    value = json.loads(path.read_text())
+    assert all("costs" not in row for row in value["tensors"].values())
+    path.write_text(json.dumps({**value, "schema": 2}))
+    assert CalibrationTable.load(path) == table(calibrator="mse")
