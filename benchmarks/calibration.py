@@ -23,7 +23,7 @@ from arbex.images import load
 from arbex.progress import SILENT
 from arbex.reference import answer
 from calibration import CalibrationTable
-from calibration.observers import OBSERVERS
+from calibration.observers import CALIBRATORS
 from export.channel_equalization import equalize_channels
 from export.gate import answers_of
 from export.int8_calibration import CalibrationRequest, calibrate_run
@@ -78,7 +78,7 @@ def observers(run: Path, data: str, limit: int) -> None:
     reference = Prediction(*answer(load_run(run), pixels))
     print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalization, and with it\n")
     print("| observer | recipe | mean KL | with | agreement | with |\n|---|---|---|---|---|---|")
-    for name in OBSERVERS:
+    for name in CALIBRATORS:
         for recipe in (CPU, ACCELERATOR):
             parities = []
             for traced, table in made:
