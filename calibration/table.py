@@ -17,8 +17,9 @@ from arbex.checks import check_name
 from arbex.errors import DataError
 from arbex.files import write_atomically
 from arbex.spec import digest_json
+from calibration.costs import Costs, add_costs, cheapest, read_costs
 from calibration.histogram import BINS, Histogram
-from calibration.observers import AUTO, CALIBRATORS, CANDIDATES, OBSERVERS, observe
+from calibration.observers import AUTO, CALIBRATORS, OBSERVERS, observe
 from calibration.statistics import TensorRange, TensorStatistics
 from calibration.table_files import check_place, counts_file
 
@@ -30,12 +31,6 @@ TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
 
 REMEDY = "Make one with: arbex calibrate RUN --data DATA --out FILE."
-UNMEASURED = "mse"
-"""Observer, with ``auto``, of tensors whose rounding costs nothing by itself, since they share another's scale."""
-
-COST_GRID = 2.0**-60
-"""Unit of costs, which are whole numbers of it, so that they do not depend on the order in which tables are merged."""
-
 SAME_ORIGIN = "Calibrate again with the same run, the same --calibrator and the same versions of arbex and torch."
 
 
@@ -59,16 +54,6 @@ class Origin:
         """Returns the fields that differ: name, this origin's value and the other's."""
         mine, its = asdict(self), asdict(other)
         return [(name, str(mine[name]), str(its[name])) for name in mine if mine[name] != its[name]]
-
-
-Costs = Mapping[str, tuple[int, ...]]
-"""By name of the tensor: KL that rounding it to the range of each of ``CANDIDATES`` costs, summed over images, in units
-of 2 ** -60 nats."""
-
-
-def to_costs(found: Mapping[str, Mapping[str, float]]) -> Costs:
-    """Returns costs from sums in nats, by tensor and observer."""
-    return {name: tuple(round(by_observer[o] / COST_GRID) for o in CANDIDATES) for name, by_observer in found.items()}
 
 
 @dataclass(frozen=True)
@@ -308,30 +293,6 @@ def read_statistics(name: str, row: Mapping[str, Any], images: int, counts: NDAr
         raise ValueError(f"the histogram of {name!r} is damaged")
     histogram = Histogram(int(row["exponent"]), int(row["first"]), counts)
     return TensorStatistics(seen.low, seen.high, int(row["low_sum"]), int(row["high_sum"]), images, histogram)
-
-
-def read_costs(name: str, row: Any) -> tuple[int, ...]:
-    """Returns the costs of a tensor from its row in the file.
-
-    Raises:
-        ValueError: If they are damaged.
-    """
-    costs = tuple(row)
-    if len(costs) != len(CANDIDATES) or not all(type(cost) is int and cost >= 0 for cost in costs):
-        raise ValueError(f"the costs of {name!r} are damaged")
-    return costs
-
-
-def cheapest(costs: tuple[int, ...] | None) -> str:
-    """Returns the name of the candidate that costs least; the first of several."""
-    return UNMEASURED if costs is None else min(zip(costs, CANDIDATES, strict=True), key=lambda pair: pair[0])[1]
-
-
-def add_costs(first: Costs, second: Costs) -> Costs:
-    """Returns the sums of two tables' costs."""
-    return {
-        name: tuple(a + b for a, b in zip(first[name], second[name], strict=True)) for name in first if name in second
-    }
 
 
 def merge_all(tables: list[CalibrationTable]) -> CalibrationTable:

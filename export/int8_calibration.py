@@ -19,9 +19,10 @@ from arbex.packages import tool_versions
 from arbex.progress import SILENT, Reporter, Step
 from arbex.spec import Preprocessing
 from calibration import CalibrationTable, Origin
+from calibration.costs import Costs, to_costs
 from calibration.observers import AUTO, CANDIDATES
 from calibration.samples import DEFAULT_SAMPLES, CalibrationSet, load_samples
-from calibration.table import TOOLS, Costs, merge_all, to_costs
+from calibration.table import TOOLS, merge_all
 from calibration.table_files import check_place
 from export.channel_equalization import equalize_channels
 from export.trace import TracedModel, trace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from arbex.errors import DataError, InputError
 from calibration import CalibrationTable, Origin, TensorStatistics
 from calibration.collector import Collector
+from calibration.costs import Costs, to_costs
 from calibration.observers import CANDIDATES, observe
-from calibration.table import Costs, to_costs
 
 NAMES = ("image", "relu", "linear")
 TOOLS = {"torch": "2"}
@@ -175,6 +176,12 @@ def test_auto_takes_the_cheapest_observer_of_each_tensor() -> None:
 def test_of_equal_costs_the_first_counts() -> None:
     even = table().with_costs({"image": (3, 3)})
     assert even.observers["image"] == "minmax"
+
+
+def test_costs_that_are_not_finite_are_the_highest() -> None:
+    costs = to_costs({"image": {"minmax": math.nan, "mse": 1.0}, "relu": {"minmax": math.inf, "mse": math.nan}})
+    found = table().with_costs(costs)
+    assert (found.observers["image"], found.observers["relu"]) == ("mse", "minmax")
 
 
 def test_auto_needs_costs() -> None:
