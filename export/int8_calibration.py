@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,9 @@ def calibrate_run(
     table = CalibrationTable.derive(statistics, origin_of(run, traced), (chosen.digest,), len(chosen.samples))
     calibrator = request.calibrator or DEFAULT_CALIBRATOR
     if calibrator == AUTO:
-        return table.with_costs(measure_costs(traced, table, chosen, report)), chosen
+        table = table.with_costs(measure_costs(traced, table, chosen, report))
+        report.line(f"ranges: {counts_of_observers(table)}")
+        return table, chosen
     return table.with_calibrator(calibrator), chosen
 
 
@@ -165,6 +168,12 @@ def measure_costs(traced: TracedModel, table: CalibrationTable, chosen: Calibrat
         batches = counted((images[i : i + COST_BATCH] for i in range(0, len(images), COST_BATCH)), step)
         found = measure_observers(traced.program, candidates, normalized(batches, traced.preprocessing))
     return to_costs(found)
+
+
+def counts_of_observers(table: CalibrationTable) -> str:
+    """Returns how many tensors have the range of which observer, as words; without those that share another's."""
+    counts = Counter(table.observers[name] for name in table.costs)
+    return ", ".join(f"{name} for {count} tensors" for name, count in counts.most_common())
 
 
 def prepare_int8(run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter) -> Calibrated:
