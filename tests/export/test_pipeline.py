@@ -22,6 +22,8 @@ from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
 from calibration import CalibrationTable
+from calibration.costs import add_costs
+from calibration.observers import OBSERVERS
 from export.bundle_writer import write_archive
 from export.channel_equalization import equalize_channels
 from export.gate import answers_of
@@ -223,12 +225,16 @@ def test_a_table_of_another_graph_or_version_is_refused(run: Path, faces: Path, 
 @pytest.mark.slow
 def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_path: Path) -> None:
     whole = write_calibration(run, CalibrationRequest(source=str(faces), samples=32), tmp_path / "whole.json")
-    first = CalibrationRequest(source=str(faces), samples=32, shard=(1, 2))
-    write_calibration(run, first, tmp_path / "first.json")
-    second = replace(first, shard=(2, 2))
-    merged = write_calibration(run, second, tmp_path / "both.json", merge=[tmp_path / "first.json"])
+    request = CalibrationRequest(source=str(faces), samples=32, shard=(1, 2))
+    first = write_calibration(run, request, tmp_path / "first.json")
+    request = replace(request, shard=(2, 2))
+    second = write_calibration(run, request, tmp_path / "second.json")
+    merged = write_calibration(run, request, tmp_path / "both.json", merge=[tmp_path / "first.json"])
+    assert merged == second.merge(first)
     assert merged.statistics == whole.statistics
-    assert merged.ranges == whole.ranges
+    for name in OBSERVERS:
+        assert merged.with_calibrator(name).ranges == whole.with_calibrator(name).ranges
+    assert merged.costs == add_costs(first.costs, second.costs)  # each for the ranges of its shard
 
 
 @pytest.mark.slow
