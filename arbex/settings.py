@@ -197,7 +197,7 @@ FROM_SCRATCH = TrainSettings(
 """For the small presets. The paper fine-tunes pretrained backbones; these train from random weights in few epochs."""
 
 PRESET_SETTINGS = {
-    "tiny": replace(FROM_SCRATCH, epochs=8),
+    "tiny": replace(FROM_SCRATCH, epochs=10),
     "small": FROM_SCRATCH,
     "mobile": FROM_SCRATCH,
     "base": TrainSettings(),
