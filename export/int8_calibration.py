@@ -171,9 +171,9 @@ def measure_costs(traced: TracedModel, table: CalibrationTable, chosen: Calibrat
 
 
 def counts_of_observers(table: CalibrationTable) -> str:
-    """Returns how many tensors have the range of which observer, as words; without those that share another's."""
-    counts = Counter(table.observers[name] for name in table.costs)
-    return ", ".join(f"{name} for {count} tensors" for name, count in counts.most_common())
+    """Returns how many tensors have the range of which observer, as words."""
+    counts = Counter(table.observers.values())
+    return ", ".join(f"{name} for {count} of {len(table.observers)} tensors" for name, count in counts.most_common())
 
 
 def prepare_int8(run: Run, traced: TracedModel, request: CalibrationRequest, report: Reporter) -> Calibrated:
