@@ -31,6 +31,7 @@ SIDE: Final = 48
 COMMON: Final = (
     *("schedule=one-cycle", "sampling=natural", "batch_size=64", "label_smoothing=0.05", "weight_decay=0.01"),
     *("augmentation=light", "soft_targets=false", "channels_last=true", "precision=32-true"),
+    *("dropout=0.1", "lambda_parts=0.5"),
 )
 """What is the same for all networks, whatever the defaults of a preset are."""
 
@@ -123,7 +124,7 @@ def test(data: str, out: Path, training: Training) -> dict[str, Any]:
 
 
 def percent(values: list[float]) -> str:
-    """Returns the mean of accuracies in percent, and half of their 95 % interval from Student's t."""
+    """Returns the mean of accuracies in percent, and half of their 95 % interval from Student's t, if several."""
     from scipy.stats import t
 
     mean = f"{100 * statistics.mean(values):.1f}"
@@ -172,13 +173,14 @@ def main(
                     optimizer,
                     f"{found[0]['macs'] / 1e6:.1f}",
                     f"{found[0]['parameters'] / 1e6:.2f}",
+                    f"{statistics.mean(each['seconds'] for each in found) / 60:.0f}",
                     percent([each["val"] for each in found]),
                 ]
                 if tested:
                     answers = [test(data, out, training) for training in trainings]
                     row += [percent([each[name] for each in answers]) for name in ("test", "mirrored")]
                 rows.append(row)
-    columns = ["network", "method", "optimizer", "MMAC", "M parameters", "val %"]
+    columns = ["network", "method", "optimizer", "MMAC", "M parameters", "minutes", "val %"]
     print_table(tuple(columns + (["test %", "mirrored %"] if tested else [])), rows)
 
 

@@ -10,10 +10,14 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from arbex.methods import METHODS
 from arbex.models import PRESETS, CompactConfig, CompactEncoder
+from arbex.settings import PRESET_SETTINGS, override
 from benchmarks import encoder_variants, networks
+from benchmarks.ablations import CHANGES, Change
 from benchmarks.edge import drawing
 from benchmarks.networks import NETWORKS, SIDE
+from benchmarks.presets import COMMON, RATES
 
 
 @pytest.mark.slow
@@ -44,3 +48,13 @@ def test_variants_of_the_encoder_map_images_to_vectors(variant: str) -> None:
     vectors = module(torch.zeros(2, 3, SIDE, SIDE))
     assert vectors.ndim == 2
     assert len(vectors) == 2
+
+
+@pytest.mark.parametrize("change", CHANGES[1:], ids=lambda change: change.words)
+def test_an_ablation_changes_what_can_be_changed(change: Change) -> None:
+    assert change[1:] != CHANGES[0][1:]
+    assert change.network in {*PRESETS, *NETWORKS, *encoder_variants.VARIANTS}
+    assert change.method in METHODS
+    assert change.optimizer in RATES
+    common = override(PRESET_SETTINGS["tiny"], COMMON)
+    assert not change.settings or override(common, change.settings) != common

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +43,7 @@ def make_fabric(devices: int | None, precision: str) -> Fabric:
     """
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says again what training itself says
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))  # set by torchrun
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // local if local else 1
     count = local or devices or 1

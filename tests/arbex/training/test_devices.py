@@ -59,3 +59,9 @@ def test_processes_share_a_batch_evenly() -> None:
         share_of_batch(64, 3)
     with pytest.raises(InputError, match="at least 2"):
         share_of_batch(4, 4)
+
+
+def test_lightning_prints_nothing_beside_what_training_says() -> None:
+    code = "from arbex.training.devices import make_fabric; make_fabric(1, 'bf16-mixed')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout + done.stderr == ""
