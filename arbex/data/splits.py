@@ -90,8 +90,9 @@ def read_source(
         check_labels(layout, found, labels)
     labels = labels or found
     if len(labels) < 2:
+        there = f"one class only, {labels[0]!r}" if labels else "no classes"
         raise DataError(
-            f"{layout.root} holds {len(labels)} classes.",
+            f"{layout.root} holds {there}.",
             allowed="Allowed: 2 or more, each a folder of images: <class>/<image>.",
             remedy="Check the path, or sort the images into one folder per class.",
         )

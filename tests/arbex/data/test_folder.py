@@ -103,6 +103,12 @@ def test_an_empty_class(tmp_path: Path) -> None:
         read_split(str(root), "train")
 
 
+def test_a_single_class(tmp_path: Path) -> None:
+    root = make(tmp_path, {"train/joy": 2})
+    with pytest.raises(DataError, match="holds one class only, 'joy'"):
+        read_split(f"folder:{root}", "train")
+
+
 def test_a_missing_split(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 1, "train/b": 1})
     with pytest.raises(DataError, match="no split 'test'"):
