@@ -3,15 +3,15 @@
     python -m benchmarks.presets --data fer2013:PATH --network tiny --network plain-tiny --out runs/presets
 
 Every network sees the images at 48 pixels, with the same number of epochs, augmentation, schedule, smoothing, batch
-size and learning rate. The best epoch is chosen on validation. Trainings that are already in ``--out`` are
-not repeated. Figures of the test split are printed with ``--test`` only: choose on validation, look at them once.
+size and learning rate. The best epoch is chosen on validation. Trainings that are already in ``--out`` are not
+repeated, and interrupted ones go on. Figures of the test split are printed with ``--test`` only: choose on validation,
+look at them once.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 import click
 
 from arbex import api
-from arbex.checkpoint import load_run
+from arbex.checkpoint import METRICS, RESUME, load_run
 from arbex.cli.console import Console, print_table
 from arbex.models.cost import measure_cost
 from benchmarks.encoder_variants import VARIANTS
@@ -79,7 +79,6 @@ def train(data: str, out: Path, training: Training) -> dict[str, Any]:
     measured = run / "measured.json"
     if measured.is_file():
         return {**vars(training), **json.loads(measured.read_text())}
-    started = time.monotonic()
     api.train(
         data,
         out=run,
@@ -89,6 +88,7 @@ def train(data: str, out: Path, training: Training) -> dict[str, Any]:
         epochs=training.epochs,
         image_size=SIDE,
         seed=training.seed,
+        resume=(run / RESUME).is_file(),
         settings=(
             *COMMON,
             f"optimizer={training.optimizer}",
@@ -97,13 +97,13 @@ def train(data: str, out: Path, training: Training) -> dict[str, Any]:
         ),
         report=Console(),
     )
-    seconds = time.monotonic() - started
+    epochs = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
     cost = measure_cost(load_run(run, backbone=backbone))
     found = {
         "val": api.evaluate(run, data, split="val", backbone=backbone).corrected.accuracy,
         "macs": cost.macs,
         "parameters": cost.parameters,
-        "seconds": seconds,
+        "seconds": sum(epoch["seconds"] for epoch in epochs),
     }
     measured.write_text(json.dumps(found))
     return {**vars(training), **found}
