@@ -3,7 +3,7 @@
     python -m benchmarks.ablations --data fer2013:PATH --out runs/presets
 
 Trains as :mod:`benchmarks.presets` does, whose runs it shares, and prints the accuracy on validation of each change and
-how far it is from that of ``tiny``. The test split is not looked at.
+how far it is from that of ``tiny``. The test split is not looked at. ``--curves`` draws accuracy over epochs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Final, NamedTuple
 import click
 
 from arbex.cli.console import print_table
-from benchmarks.presets import Training, train
+from arbex.experiments.plots import lines
+from arbex.experiments.statistics import Estimate, estimate
+from benchmarks.presets import Training, read_epochs, train
 
 
 class Change(NamedTuple):
@@ -35,9 +37,18 @@ class Change(NamedTuple):
     optimizer: str = "muon"
     settings: tuple[str, ...] = ()
 
+    def trainings(self, seeds: int, epochs: int) -> list[Training]:
+        """Returns one training per seed."""
+        return [
+            Training(self.network, self.method, self.optimizer, seed, epochs, self.settings) for seed in range(seeds)
+        ]
+
 
 PER_CLASS: Final = "images_per_class=4101"
 """Quota with which an epoch of seven classes shows as many images as FER2013 has."""
+
+EARLIER: Final = ("encoder_gradient=anchors", "lambda_tokens=1")
+"""Losses of the small presets in arbex 0.1."""
 
 CHANGES: Final = (
     Change("`tiny`, as it is"),
@@ -53,9 +64,7 @@ CHANGES: Final = (
     Change("no losses of the parts", settings=("lambda_parts=0",)),
     Change("anchors alone train the encoder", settings=("encoder_gradient=anchors",)),
     Change("token loss", settings=("lambda_tokens=1",)),
-    Change(
-        "both of these, POSTER++ in small", network="before", settings=("encoder_gradient=anchors", "lambda_tokens=1")
-    ),
+    Change("anchors alone, token loss, POSTER++ in small", network="before", settings=EARLIER),
     Change("**Optimizer**: AdamW", optimizer="adamw"),
     Change("AdamW, plain network, linear", network="plain-tiny", method="poster", optimizer="adamw"),
     Change("AdamW, POSTER++ in small", network="before", optimizer="adamw"),
@@ -66,28 +75,51 @@ CHANGES: Final = (
     Change("heavy augmentation", settings=("augmentation=heavy",)),
     Change("no augmentation", settings=("augmentation=none",)),
     Change("no label smoothing", settings=("label_smoothing=0",)),
+    Change(
+        "**All** that arbex 0.1 did",
+        network="before",
+        optimizer="adamw",
+        settings=(*EARLIER, "sampling=quota", PER_CLASS, "augmentation=heavy"),
+    ),
 )
 """What is compared, in the order of the table."""
+
+
+CURVES: Final = (
+    "`tiny`, as it is",
+    "the plain network",
+    "POSTER++ in small",
+    "AdamW, POSTER++ in small",
+    "**All** that arbex 0.1 did",
+)
+"""Changes whose learning curves are drawn."""
+
+
+def curve(out: Path, trainings: list[Training]) -> list[Estimate]:
+    """Returns the accuracy on validation after each epoch."""
+    runs = [read_epochs(out / training.name) for training in trainings]
+    return [estimate([epoch["val_accuracy"] for epoch in epochs]) for epochs in zip(*runs, strict=True)]
 
 
 @click.command(help=__doc__)
 @click.option("--data", required=True, help="PATH or LAYOUT:PATH.")
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--epochs", default=5, show_default=True, help="5 epochs of FER2013 are 143,545 images.")
+@click.option("--curves", type=click.Path(path_type=Path), help="PNG file of learning curves to write.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def main(data: str, seeds: int, epochs: int, out: Path) -> None:
+def main(data: str, seeds: int, epochs: int, curves: Path | None, out: Path) -> None:
     """Trains what is missing and prints the table."""
     rows, reference = [], 0.0
-    for change in CHANGES:
-        trainings = (
-            Training(change.network, change.method, change.optimizer, seed, epochs, change.settings)
-            for seed in range(seeds)
-        )
-        found = [train(data, out, training)["val"] for training in trainings]
+    trainings = {change.words: change.trainings(seeds, epochs) for change in CHANGES}
+    for words, wanted in trainings.items():
+        found = [train(data, out, training)["val"] for training in wanted]
         reference = reference or statistics.mean(found)
         each, difference = ", ".join(f"{100 * value:.1f}" for value in found), statistics.mean(found) - reference
-        rows.append([change.words, each, f"{100 * difference:+.1f}"])
+        rows.append([words, each, f"{100 * difference:+.1f}"])
     print_table(("what is changed", "val %, by seed", "difference"), rows)
+    if curves:
+        drawn = {words.replace("`", "").replace("**", ""): curve(out, trainings[words]) for words in CURVES}
+        lines(curves, drawn, "epoch", "accuracy on validation")
 
 
 if __name__ == "__main__":

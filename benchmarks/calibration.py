@@ -15,11 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from arbex.checkpoint import load_run, open_run
-from arbex.images import load
+from arbex.data.loading import read_pixels
 from arbex.progress import SILENT
 from arbex.reference import answer
 from calibration import CalibrationTable
@@ -33,7 +32,6 @@ from quantize.recipe import ACCELERATOR, CPU, WIDEST
 from runtimes.base import BATCH, Prediction
 from runtimes.benchmark import peak_memory
 from runtimes.comparison import compare
-from runtimes.comparison_images import list_images
 
 RUNS = 20
 FEW, MANY = 64, 1024
@@ -73,8 +71,9 @@ def throughput(traced: TracedModel) -> None:
 def observers(run: Path, data: str, limit: int) -> None:
     """Prints how close the int8 program is to PyTorch with each observer, with and without equalization."""
     made = [make_table(run, data, SAMPLES, equal=equal) for equal in (False, True)]
-    files, labels = list_images(data, "test", made[0][0].labels, limit)
-    pixels = np.stack([load(file, made[0][0].side) for file in files])
+    first = made[0][0]
+    images, labels = read_pixels(data, "test", first.labels, first.side, limit=limit)
+    pixels = images[:]
     reference = Prediction(*answer(load_run(run), pixels))
     print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalization, and with it\n")
     print("| observer | recipe | mean KL | with | agreement | with |\n|---|---|---|---|---|---|")

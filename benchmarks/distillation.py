@@ -1,57 +1,60 @@
 """The gain of distillation: the same small student with and without a teacher, over several seeds.
 
-    python -m benchmarks.distillation --data faces --out runs/distillation
+    python -m benchmarks.distillation --data fer2013:PATH --network mobile --teacher RUN --out runs/presets
 
-Trains a teacher of preset ``tiny`` for many epochs, then students for the usual few epochs of the preset, and prints
-the accuracy of each on the test split. A teacher or student that is already in ``--out`` is not trained again.
+Trains as :mod:`benchmarks.presets` does, whose runs it shares. Without ``--teacher``, the teacher is the student's
+network, trained for ``--teacher-epochs``. The teacher has seen the same labels as the students, wrong ones included.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 from pathlib import Path
 
-from arbex.cli.console import Console
-from arbex.evaluation import Scores, evaluate
-from arbex.settings import PRESET_SETTINGS, override
-from arbex.training.configuration import TrainRequest
-from arbex.training.loop import train
+import click
+
+from arbex.cli.console import print_table
+from benchmarks.presets import Training, percent, test, train
+
+TAUGHT = "taught"
+"""Subfolder of the students that have a teacher."""
 
 
-def trained(data: str, out: Path, assignments: list[str], teacher: Path | None = None) -> Scores:
-    """Trains a run unless it exists already, and returns its scores on the test split."""
-    if not (out / "metrics.jsonl").is_file():
-        settings = override(PRESET_SETTINGS["tiny"], assignments)
-        request = TrainRequest(data=data, out=out, preset="tiny", method="arbex", settings=settings, teacher=teacher)
-        train(request, report=Console())
-    return evaluate(str(out), data).corrected
+def row(words: str, data: str, out: Path, trainings: list[Training], teacher: Path | None = None) -> list[str]:
+    """Trains what is missing and returns a row of the table."""
+    found = [train(data, out, training, teacher=teacher) for training in trainings]
+    answers = [test(data, out, training) for training in trainings]
+    return [words, percent([each["val"] for each in found]), percent([each["test"] for each in answers])]
 
 
-def main() -> None:
-    """Runs the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--teacher-epochs", type=int, default=20)
-    parser.add_argument("--set", action="append", default=[], help="Setting of the students, NAME=VALUE; repeatable.")
-    arguments = parser.parse_args()
-    teacher = arguments.out / "teacher"
-    best = trained(arguments.data, teacher, [f"epochs={arguments.teacher_epochs}"])
-    figures: dict[str, list[Scores]] = {"alone": [], "with teacher": []}
-    for seed in range(arguments.seeds):
-        for name, given in (("alone", None), ("with teacher", teacher)):
-            out = arguments.out / f"{name.replace(' ', '-')}-{seed}"
-            settings = [f"seed={seed}", *arguments.set]
-            figures[name].append(trained(arguments.data, out, settings, given))
-    print(f"teacher: accuracy {best.accuracy:.3f}, nll {best.nll:.3f}\n")
-    print("| student | accuracy by seed | mean | nll, mean |\n|---|---|---|---|")
-    for name, rows in figures.items():
-        accuracies = [row.accuracy for row in rows]
-        by_seed = ", ".join(f"{a:.3f}" for a in accuracies)
-        nll = statistics.mean(row.nll for row in rows)
-        print(f"| {name} | {by_seed} | {statistics.mean(accuracies):.3f} | {nll:.3f} |")
+@click.command(help=__doc__)
+@click.option("--data", required=True, help="PATH or LAYOUT:PATH.")
+@click.option("--network", default="tiny", show_default=True, help="Preset, network or variant of the students.")
+@click.option("--teacher", type=click.Path(path_type=Path), help="Run that teaches them.")
+@click.option("--teacher-epochs", default=20, show_default=True)
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--epochs", default=5, show_default=True, help="Epochs of the students.")
+@click.option("--set", "settings", multiple=True, help="Setting of all runs, NAME=VALUE; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def main(
+    data: str,
+    network: str,
+    teacher: Path | None,
+    teacher_epochs: int,
+    seeds: int,
+    epochs: int,
+    settings: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Trains what is missing and prints the table."""
+    rows = []
+    if teacher is None:
+        longer = Training(network, "arbex", "muon", 0, teacher_epochs, settings)
+        rows.append(row("the teacher", data, out, [longer]))
+        teacher = out / longer.name
+    students = [Training(network, "arbex", "muon", seed, epochs, settings) for seed in range(seeds)]
+    rows.append(row("alone", data, out, students))
+    rows.append(row("with teacher", data, out / TAUGHT, students, teacher))
+    print_table((f"{network}", "val %", "test %"), rows)
 
 
 if __name__ == "__main__":

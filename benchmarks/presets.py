@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ import click
 from arbex import api
 from arbex.checkpoint import METRICS, RESUME, load_run
 from arbex.cli.console import Console, print_table
+from arbex.experiments.statistics import PERCENT, estimate
 from arbex.models.cost import measure_cost
 from benchmarks.encoder_variants import VARIANTS
 from benchmarks.networks import NETWORKS
@@ -73,8 +75,20 @@ class Training:
         return f"benchmarks.encoder_variants:{self.network.replace('-', '_')}" if self.network in VARIANTS else None
 
 
-def train(data: str, out: Path, training: Training) -> dict[str, Any]:
-    """Trains a network, unless ``out`` holds it, and returns its figures on validation and its cost."""
+def read_epochs(run: Path) -> list[dict[str, Any]]:
+    """Returns what a run recorded of each epoch."""
+    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+
+
+def train(data: str, out: Path, training: Training, **more: Any) -> dict[str, Any]:
+    """Trains a network, unless ``out`` holds it, and returns its figures on validation and its cost.
+
+    Args:
+        data: Data set.
+        out: Folder of the runs.
+        training: What is trained.
+        more: Further arguments of :func:`arbex.api.train`; ``out`` must hold no runs with others.
+    """
     run, backbone = out / training.name, training.backbone
     measured = run / "measured.json"
     if measured.is_file():
@@ -88,6 +102,7 @@ def train(data: str, out: Path, training: Training) -> dict[str, Any]:
         epochs=training.epochs,
         image_size=SIDE,
         seed=training.seed,
+        **more,
         resume=(run / RESUME).is_file(),
         settings=(
             *COMMON,
@@ -97,13 +112,12 @@ def train(data: str, out: Path, training: Training) -> dict[str, Any]:
         ),
         report=Console(),
     )
-    epochs = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
     cost = measure_cost(load_run(run, backbone=backbone))
     found = {
         "val": api.evaluate(run, data, split="val", backbone=backbone).corrected.accuracy,
         "macs": cost.macs,
         "parameters": cost.parameters,
-        "seconds": sum(epoch["seconds"] for epoch in epochs),
+        "seconds": sum(epoch["seconds"] for epoch in read_epochs(run)),
     }
     measured.write_text(json.dumps(found))
     return {**vars(training), **found}
@@ -123,15 +137,9 @@ def test(data: str, out: Path, training: Training) -> dict[str, Any]:
     return answer
 
 
-def percent(values: list[float]) -> str:
-    """Returns the mean of accuracies in percent, and half of their 95 % interval from Student's t, if several."""
-    from scipy.stats import t
-
-    mean = f"{100 * statistics.mean(values):.1f}"
-    if len(values) < 2:
-        return mean
-    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean} ± {100 * half:.1f}"
+def percent(values: Sequence[float]) -> str:
+    """Returns the mean of accuracies in percent, and half of its 95 % interval, if there are several."""
+    return estimate(values).text(scale=PERCENT, digits=1)
 
 
 @click.command(help=__doc__)
@@ -143,6 +151,7 @@ def percent(values: list[float]) -> str:
 @click.option("--first-seed", default=0, show_default=True)
 @click.option("--epochs", default=5, show_default=True, help="5 epochs of FER2013 are 143,545 images.")
 @click.option("--set", "settings", multiple=True, help="Setting, NAME=VALUE; repeatable.")
+@click.option("--init", multiple=True, help="Run to start from; give --out a folder of its own.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--test", "tested", is_flag=True, help="Print figures of the test split, too.")
 def main(
@@ -154,6 +163,7 @@ def main(
     first_seed: int,
     epochs: int,
     settings: tuple[str, ...],
+    init: tuple[str, ...],
     out: Path,
     tested: bool,
 ) -> None:
@@ -166,7 +176,7 @@ def main(
                     Training(network, method, optimizer, seed, epochs, settings)
                     for seed in range(first_seed, first_seed + seeds)
                 ]
-                found = [train(data, out, training) for training in trainings]
+                found = [train(data, out, training, init=init) for training in trainings]
                 row = [
                     network,
                     method,

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from arbex.checkpoint import load_run, open_run
+from arbex.data.loading import read_pixels
 from arbex.errors import BackendError
-from arbex.images import load
 from arbex.progress import SILENT
 from arbex.reference import answer
 from arbex.spec import INPUT_NAME, size_of_tree
@@ -40,7 +40,6 @@ from quantize.program import quantize
 from quantize.recipe import ACCELERATOR, CPU
 from runtimes.base import Prediction, Runtime
 from runtimes.comparison import compare
-from runtimes.comparison_images import list_images
 from runtimes.coreml_runtime import CoreMlEvaluator
 from runtimes.litert_runtime import LiteRt
 from runtimes.onnx_runtime import OnnxRuntime
@@ -177,8 +176,8 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load_run(arguments.run)
     traced = equalize_channels(trace(model))
-    files, labels = list_images(arguments.data, "test", traced.labels, arguments.images)
-    pixels = np.stack([load(file, traced.side) for file in files])
+    images, labels = read_pixels(arguments.data, "test", traced.labels, traced.side, limit=arguments.images)
+    pixels = images[:]
     reference = Prediction(*answer(model, pixels))
     with tempfile.TemporaryDirectory() as name:
         rows = make_rows(arguments.run, arguments.data, traced, Path(name), pixels)
