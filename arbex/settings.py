@@ -101,6 +101,7 @@ class TrainSettings:
         distil_embedding: With a teacher: weight, within its share, of the divergence between the neighborhoods of the
             embeddings.
         distil_temperature: With a teacher: temperature at which the distributions are compared.
+        distil_mirrored: With a teacher: whether its answer is the mean of those for an image and its mirror image.
         max_unreadable: Share of images that may be left out because they cannot be read.
         augmentation: How to vary images: ``heavy`` shifts, turns, scales and mirrors them, changes their colors and
             adds noise; ``light`` shifts by whole pixels and mirrors; ``none`` leaves them as they are.
@@ -144,6 +145,7 @@ class TrainSettings:
     distil_share: float = 0.9
     distil_embedding: float = 0.05
     distil_temperature: float = 3.0
+    distil_mirrored: bool = False
     max_unreadable: float = MOST_UNREADABLE
     augmentation: str = "heavy"
     erasing: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -47,15 +48,18 @@ class Teacher(nn.Module):
         model: The trained model. Images are resized to its own size.
         temperature: Temperature of the distributions; above 1, the ranking of improbable classes counts too.
         embedding: Weight of the divergence between the distributions over neighbors in the embedding.
+        mirrored: Whether its answer is the mean of those for an image and its mirror image, which is the better one.
     """
 
-    def __init__(self, model: ExpressionClassifier, temperature: float, embedding: float) -> None:
+    def __init__(
+        self, model: ExpressionClassifier, temperature: float, embedding: float, *, mirrored: bool = False
+    ) -> None:
         """Freezes the model."""
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.normalize = Normalize(model.preprocessing)
         self.side = model.preprocessing.image_size
-        self.temperature, self.embedding = temperature, embedding
+        self.temperature, self.embedding, self.mirrored = temperature, embedding, mirrored
 
     def train(self, mode: bool = True) -> Teacher:
         """Stays in eval mode."""
@@ -66,7 +70,12 @@ class Teacher(nn.Module):
         """Returns the teacher's answers for images ``[B, 3, S, S]`` in 0..255."""
         if images.shape[-1] != self.side:
             images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", antialias=True)
-        return self.model.balance(self.normalize(images))
+        normalized = self.normalize(images)
+        balance = self.model.balance(normalized)
+        if not self.mirrored:
+            return balance
+        other = self.model.balance(normalized.flip(3))
+        return balance._replace(corrected=torch.logaddexp(balance.corrected, other.corrected) - math.log(2))
 
     def losses(self, images: Tensor, outputs: Iterable[StudentOutput], embedding: Tensor) -> dict[str, Tensor]:
         """Returns the weighted divergences of a batch.

@@ -91,7 +91,8 @@ def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | No
             f"{', '.join(labels)}.",
             remedy="Train teacher and student on the same classes in the same order.",
         )
-    return Teacher(model, request.settings.distil_temperature, request.settings.distil_embedding)
+    settings = request.settings
+    return Teacher(model, settings.distil_temperature, settings.distil_embedding, mirrored=settings.distil_mirrored)
 
 
 def initial_weights(request: TrainRequest) -> list[WeightsFile]:

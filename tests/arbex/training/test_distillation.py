@@ -64,6 +64,15 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path) -> None:
     assert all(abs(value.item()) < 1e-5 for value in losses.values())
 
 
+def test_the_mean_over_mirror_images_teaches(run: Path) -> None:
+    images = torch.rand(4, 3, 64, 64) * 255
+    one, both = (Teacher(load_run(run), 1.0, 0.0, mirrored=mirrored) for mirrored in (False, True))
+    wanted = (one.balance(images).corrected.exp() + one.balance(images.flip(3)).corrected.exp()) / 2
+    assert torch.allclose(both.balance(images).corrected.exp(), wanted, atol=1e-6)
+    assert torch.allclose(both.balance(images).corrected, both.balance(images.flip(3)).corrected, atol=1e-5)
+    assert torch.equal(both.balance(images).embedding, one.balance(images).embedding)
+
+
 def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path) -> None:
     teacher = Teacher(load_run(run), temperature=1.0, embedding=0.5)
     images = torch.rand(4, 3, 64, 64) * 255
