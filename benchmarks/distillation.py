@@ -16,7 +16,7 @@ from arbex.cli.console import print_table
 from benchmarks.presets import Training, percent, test, train
 
 TAUGHT = "taught"
-"""Subfolder of the students that have a teacher."""
+"""Subfolder of the students that have a teacher; each teacher has a folder of its own there."""
 
 
 def row(words: str, data: str, out: Path, trainings: list[Training], teacher: Path | None = None) -> list[str]:
@@ -53,8 +53,8 @@ def main(
         teacher = out / longer.name
     students = [Training(network, "arbex", "muon", seed, epochs, settings) for seed in range(seeds)]
     rows.append(row("alone", data, out, students))
-    rows.append(row("with teacher", data, out / TAUGHT, students, teacher))
-    print_table((f"{network}", "val %", "test %"), rows)
+    rows.append(row("with teacher", data, out / TAUGHT / teacher.name, students, teacher))
+    print_table((network, "val %", "test %"), rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from arbex.methods import METHODS
 from arbex.models import PRESETS, CompactConfig, CompactEncoder
 from arbex.settings import PRESET_SETTINGS, override
 from benchmarks import encoder_variants, networks
-from benchmarks.ablations import CHANGES, Change
+from benchmarks.ablations import CHANGES, CURVES, Change
 from benchmarks.edge import drawing
 from benchmarks.networks import NETWORKS, SIDE
 from benchmarks.presets import COMMON, RATES
@@ -58,3 +58,7 @@ def test_an_ablation_changes_what_can_be_changed(change: Change) -> None:
     assert change.optimizer in RATES
     common = override(PRESET_SETTINGS["tiny"], COMMON)
     assert not change.settings or override(common, change.settings) != common
+
+
+def test_every_learning_curve_is_that_of_a_change() -> None:
+    assert set(CURVES) <= {change.words for change in CHANGES}
