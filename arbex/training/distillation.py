@@ -77,15 +77,15 @@ class Teacher(nn.Module):
         other = self.model.balance(normalized.flip(3))
         return balance._replace(corrected=torch.logaddexp(balance.corrected, other.corrected) - math.log(2))
 
-    def losses(self, images: Tensor, outputs: Iterable[StudentOutput], embedding: Tensor) -> dict[str, Tensor]:
+    def losses(self, teacher: Balance, outputs: Iterable[StudentOutput], embedding: Tensor) -> dict[str, Tensor]:
         """Returns the weighted divergences of a batch.
 
         Args:
-            images: Images that the student saw, ``[B, 3, S, S]`` in 0..255.
+            teacher: The teacher's answers for the images that the student saw.
             outputs: Distributions of the student; each is compared with the teacher's corrected distribution.
             embedding: Embedding of the student [B, D].
         """
-        teacher, t = self.balance(images), self.temperature
+        t = self.temperature
         wanted = soften(teacher.corrected, t)
         each = [output.weight * divergence(wanted, soften(output.log_p, t)) for output in outputs]
         return {

@@ -62,7 +62,9 @@ class Trainer:
         if fabric.world_size > 1:
             synchronize_norms(self.supervised, fabric.device)
         self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.supervised.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        for module in (self.supervised, self.teacher):
+            if module is not None:
+                module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         if settings.compile:
             self.supervised.compile()
         optimizer = make_optimizer(self.supervised, self.raw.encoder, settings)
@@ -137,7 +139,9 @@ class Trainer:
             outputs = (*outputs, StudentOutput(tokens, settings.lambda_tokens))
         if self.teacher is None:
             return losses
-        taught = self.teacher.losses(images, outputs, balance.embedding)
+        with self.fabric.autocast():  # the student's own forward pass has it from Fabric
+            answers = self.teacher.balance(images.contiguous(memory_format=self.memory_format))
+        taught = self.teacher.losses(answers, outputs, balance.embedding)
         return scaled(losses, 1 - settings.distil_share) | scaled(taught, settings.distil_share)
 
     def epoch(self, number: int, done: Step) -> dict[str, float]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arbex.checkpoint import load_run, open_run
 from arbex.errors import RunError
 from arbex.methods.base import StudentOutput
-from arbex.models.head import log_softmax
+from arbex.models.head import Balance, log_softmax
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbors, soften
@@ -59,7 +59,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(run: Path) -> None:
     images = torch.rand(4, 3, 64, 64) * 255
     student = load_run(run)
     balance = student.balance(teacher.normalize(images))
-    losses = teacher.losses(images, [StudentOutput(balance.corrected, 1.0)], balance.embedding)
+    losses = teacher.losses(balance, [StudentOutput(balance.corrected, 1.0)], balance.embedding)
     assert set(losses) == {"distil", "distil_embedding"}
     assert all(abs(value.item()) < 1e-5 for value in losses.values())
 
@@ -80,7 +80,7 @@ def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path) -> Non
     uniform = torch.full((4, 7), 1 / 7).log()
     distance = divergence(balance.corrected, uniform).item()
     losses = teacher.losses(
-        images, [StudentOutput(uniform, 1.0), StudentOutput(uniform, 0.25)], balance.embedding.roll(1, 0)
+        balance, [StudentOutput(uniform, 1.0), StudentOutput(uniform, 0.25)], balance.embedding.roll(1, 0)
     )
     assert losses["distil"].item() == pytest.approx(1.25 * distance, rel=1e-4)
     apart = divergence(neighbors(balance.embedding), neighbors(balance.embedding.roll(1, 0))).item()
@@ -114,6 +114,35 @@ def test_a_teacher_stays_as_it_is_and_takes_any_size(run: Path) -> None:
     assert not teacher.model.training
     assert teacher.balance(torch.rand(2, 3, 96, 96) * 255).corrected.shape == (2, 7)
     assert not any(p.requires_grad for p in teacher.parameters())
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_a_teacher_computes_as_the_student_does(
+    precision: str, dtype: torch.dtype, faces: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the precision and the order of memory of the training, which are twice as fast as the plain ones."""
+    seen: set[tuple[torch.dtype, bool]] = set()
+    answer = Teacher.balance
+
+    def recorded(self: Teacher, images: torch.Tensor) -> Balance:
+        def record(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+            seen.add((output.dtype, output.is_contiguous(memory_format=torch.channels_last)))
+
+        convolutions = [module for module in self.model.modules() if isinstance(module, torch.nn.Conv2d)]
+        handles = [module.register_forward_hook(record) for module in convolutions]
+        found = answer(self, images)
+        for handle in handles:
+            handle.remove()
+        return found
+
+    monkeypatch.setattr(Teacher, "balance", recorded)
+    settings = override(QUICK, ["epochs=1", f"precision={precision}", "channels_last=true"])
+    train(
+        TrainRequest(
+            data=str(faces), out=tmp_path / "run", preset="tiny", method="arbex", settings=settings, teacher=run
+        )
+    )
+    assert seen == {(dtype, True)}
 
 
 @pytest.mark.slow
