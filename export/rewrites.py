@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 from quantize.editing import editable, finished, replace_uses
 from quantize.folding import constant
 from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, WEIGHTED
-from quantize.patterns import calls, quantized_output, scale_and_zero_point
+from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 
 AVERAGE, CONCATENATE, EXPAND = "aten.avg_pool2d.default", "aten.cat.default", "aten.expand.default"
 MOVEMENTS = tuple(
@@ -67,6 +67,29 @@ def is_rounded(values: Node) -> bool:
     while calls(values, MOVEMENTS):
         values = values.args[0]  # type: ignore[assignment]
     return calls(values, (DEQUANTIZE,))
+
+
+def keep_in_float(program: GraphModule) -> GraphModule:
+    """Returns a program whose float layers on dequantized values see the negatives of both values and weights.
+
+    LiteRT's converter gives a layer between two quantized tensors int8 weights of its own accord. It only does so right
+    after a dequantized tensor, and a difference is none. Signs change no digit. (The converter would merge a negation,
+    or a product with -1, with the weights.)
+
+    Args:
+        program: An INT8 program; not changed.
+    """
+    kept = editable(program)
+    for layer in [node for node in kept.graph.nodes if calls(node, WEIGHTED)]:
+        values, weight = layer.args[:2]
+        if is_dequantized(weight) or not is_rounded(values):
+            continue
+        name = f"negative_weight_of_{layer.name}"
+        kept.register_buffer(name, -constant(kept, weight).detach())
+        with kept.graph.inserting_before(layer):
+            layer.update_arg(0, kept.graph.call_function(torch.ops.aten.rsub.Scalar, (values, 0.0)))
+            layer.update_arg(1, kept.graph.get_attr(name))
+    return finished(kept)
 
 
 def parameter_of(program: GraphModule, node: Node) -> Tensor | None:

@@ -51,6 +51,7 @@ class LiteRtModel(Writer):
         from export.rewrites import (
             add_concatenated_parameters,
             convolve_averages,
+            keep_in_float,
             separate_rounded_copies,
             spell_out_prelus,
         )
@@ -59,7 +60,7 @@ class LiteRtModel(Writer):
         (litert_torch,) = (package.load() for package in self.packages)
         program = variant.program(folded=False)
         if variant.is_int8:
-            program = convolve_averages(add_concatenated_parameters(separate_rounded_copies(program)))
+            program = convolve_averages(keep_in_float(add_concatenated_parameters(separate_rounded_copies(program))))
         deployed = NamedOutputs(variant.with_input(spell_out_prelus(program)))
         example = torch.zeros(1, variant.side, variant.side, 3, dtype=torch.uint8)
         with refusals_of("litert-torch"), torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from arbex.errors import BackendError
 from arbex.packages import Package
 from arbex.spec import INPUT_NAME, OUTPUT_NAMES
 from export.formats.base import Writer, refusals_of
+from export.formats.onnx_precautions import PASSING, keep_in_float, producer_of, separate_zero_points
 from export.operators import Operator, weight_key
 from export.targets import Target
 from quantize.recipe import ACCELERATOR, CPU
@@ -58,7 +59,6 @@ ANY_CPU = Target(
     corrected, primary, confidence = session.run(None, {{"image": pixels}})  # uint8 [B, {side}, {side}, 3]""",
 )
 
-PASSING = ("Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 INTEGER = {"QLinearConv": 3, "ConvInteger": 1, "QGemm": 3, "MatMulInteger": 1, "MatMulIntegerToFloat": 1}
 """ONNX Runtime's integer operators, and which of their inputs is the weight."""
 
@@ -139,7 +139,7 @@ def write_onnx(
         deployed: Module from uint8 ``[B, S, S, 3]`` to the three outputs.
         side: S.
         path: The file to write.
-        unsigned: Whether to store quantized activations as uint8.
+        unsigned: Whether ONNX Runtime runs the file in INT8: activations are stored as uint8.
         labels: Class names for the metadata of the file.
 
     Raises:
@@ -173,34 +173,10 @@ def write_onnx(
             "onnxsim changed the graph's results.", remedy="Report this with the architecture of the model."
         )
     separate_zero_points(simplified.graph)
+    if unsigned:
+        keep_in_float(simplified.graph)
     onnx.helper.set_model_props(simplified, {KEY: to_text(labels)} if labels else {})
     onnx.save(simplified, str(path))
-
-
-def separate_zero_points(graph: Any) -> None:
-    """Gives every dequantized weight zero points of its own, in place.
-
-    ONNX Runtime turns int8 weights into uint8 on some processors, and their zero points with them. It fails if two
-    weights share these.
-    """
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in stored and len(node.input) > 2:
-            copy = graph.initializer.add()
-            copy.CopyFrom(stored[node.input[2]])
-            copy.name = node.input[2] = f"{node.input[0]}_zero_point"
-    read = {name for node in graph.node for name in node.input}
-    for tensor in stored.values():
-        if tensor.name not in read:
-            graph.initializer.remove(tensor)
-
-
-def producer_of(tensor: str, made: Mapping[str, Any], through: Sequence[str]) -> Any:
-    """Returns the node that produced a tensor, before operators that pass it on; None for inputs and weights."""
-    node = made.get(tensor)
-    while node is not None and node.op_type in through:
-        node = made.get(node.input[0])
-    return node
 
 
 def onnx_operators(path: Path, *, fused: bool = False) -> list[Operator]:
