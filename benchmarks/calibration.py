@@ -1,4 +1,4 @@
-"""The cost of calibration, and the accuracy of INT8 by observer, with and without equalized channels.
+"""The cost of calibration, and the accuracy of INT8 by observer: plain, with equalized channels, and corrected biases.
 
     python -m benchmarks.calibration RUN --data DATA
 
@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +23,7 @@ from arbex.checkpoint import load_run, open_run
 from arbex.data.loading import read_pixels
 from arbex.progress import SILENT
 from arbex.reference import answer
-from calibration import CalibrationTable
+from calibration import CalibrationTable, TensorRange
 from calibration.observers import CALIBRATORS
 from export.channel_equalization import equalize_channels
 from export.gate import answers_of
@@ -68,20 +70,27 @@ def throughput(traced: TracedModel) -> None:
     print(f"batch {BATCH}: inference {plain:.1f} images/s, calibration {watched:.1f} ({watched / plain:.2f} of it)")
 
 
+def uncorrected(ranges: Mapping[str, TensorRange]) -> dict[str, TensorRange]:
+    """Returns ranges without the means that correct biases."""
+    return {name: replace(found, means=()) for name, found in ranges.items()}
+
+
 def observers(run: Path, data: str, limit: int) -> None:
-    """Prints how close the int8 program is to PyTorch with each observer, with and without equalization."""
-    made = [make_table(run, data, SAMPLES, equal=equal) for equal in (False, True)]
-    first = made[0][0]
-    images, labels = read_pixels(data, "test", first.labels, first.side, limit=limit)
+    """Prints how close the int8 program is to PyTorch with each observer, equalization and corrected biases."""
+    plain, equal = (make_table(run, data, SAMPLES, equal=equal) for equal in (False, True))
+    traced = plain[0]
+    images, labels = read_pixels(data, "test", traced.labels, traced.side, limit=limit)
     pixels = images[:]
     reference = Prediction(*answer(load_run(run), pixels))
-    print(f"\n{len(pixels)} test images, {SAMPLES} calibration images; without equalization, and with it\n")
-    print("| observer | recipe | mean KL | with | agreement | with |\n|---|---|---|---|---|---|")
+    print(f"\n{len(pixels)} test images, {SAMPLES} calibration images\n")
+    columns = ("mean KL, plain", "equalized", "and corrected", "agreement, plain", "equalized", "and corrected")
+    print(f"| observer | recipe | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for name in CALIBRATORS:
         for recipe in (CPU, ACCELERATOR):
             parities = []
-            for traced, table in made:
-                program = quantize(traced.program, table.with_calibrator(name).ranges, recipe)
+            for (traced, table), corrected in ((plain, False), (equal, False), (equal, True)):
+                ranges = table.with_calibrator(name).ranges
+                program = quantize(traced.program, ranges if corrected else uncorrected(ranges), recipe)
                 parities.append(compare(reference, answers_of(program, traced, pixels, half=recipe.half), labels))
             kl = " | ".join(f"{parity.mean_kl:.1e}" for parity in parities)
             agreement = " | ".join(f"{parity.top1_agreement:.2%}" for parity in parities)

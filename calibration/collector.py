@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arbex.errors import DataError
 from calibration.histogram import Histogram, bin_of, fitting_exponent
-from calibration.statistics import TensorStatistics, to_grid
+from calibration.statistics import CHANNEL_GRID, ChannelSums, TensorStatistics, to_grid
 
 COUNTED = 2**13
 """Largest number of values per image in a histogram, evenly spaced over the tensor; the ends come from all values."""
@@ -32,12 +32,29 @@ def count(values: Tensor, low: float, high: float) -> Histogram:
     return Histogram(exponent, first, counts.numpy())
 
 
-class Collector:
-    """Collects the statistics of one tensor, batch after batch."""
+def sum_channels(values: Tensor, axis: int) -> ChannelSums:
+    """Returns the sums of a float tensor's values by channel, the dimension ``axis``.
 
-    def __init__(self, name: str) -> None:
-        """Starts empty; ``name`` is the name of the tensor, for messages."""
-        self.name = name
+    Whole numbers are added up, in float64, so that the sums do not depend on the order.
+    """
+    others = [dimension for dimension in range(values.ndim) if dimension != axis % values.ndim]
+    total = torch.zeros(values.shape[axis], dtype=torch.float64)
+    for part in torch.split(values, max(1, CHUNK // values[0].numel())):
+        total += (part / CHANNEL_GRID).round_().sum(others, dtype=torch.float64)
+    return ChannelSums(tuple(map(int, total.tolist())), values.numel() // len(total))
+
+
+class Collector:
+    """Collects the statistics of one tensor, batch after batch.
+
+    Args:
+        name: Name of the tensor, for messages.
+        axis: Dimension of the channels, if sums by channel are wanted.
+    """
+
+    def __init__(self, name: str, axis: int | None = None) -> None:
+        """Starts empty."""
+        self.name, self.axis = name, axis
         self.seen: TensorStatistics | None = None
 
     def add(self, values: Tensor, images: int) -> None:
@@ -61,5 +78,6 @@ class Collector:
         low_sum, high_sum = share * sum(map(to_grid, lows)), share * sum(map(to_grid, highs))
         step = -(-parts.shape[1] // COUNTED) | 1  # odd, so that it does not hit the same column of every row
         histogram = count(parts[:, ::step], low, high)
-        new = TensorStatistics(low, high, low_sum, high_sum, images, histogram)
+        channels = None if self.axis is None else sum_channels(values, self.axis)
+        new = TensorStatistics(low, high, low_sum, high_sum, images, histogram, channels)
         self.seen = new if self.seen is None else self.seen.merge(new)

@@ -8,6 +8,7 @@ from sums and counts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,10 +154,10 @@ CALIBRATORS = (AUTO, *OBSERVERS)
 
 
 def observe(name: str, seen: TensorStatistics) -> TensorRange:
-    """Returns the range that an observer derives.
+    """Returns the range that an observer derives, with the means of the channels.
 
     Raises:
         UnsupportedError: If there is no observer of that name.
     """
     check_name("calibrator", name, OBSERVERS)
-    return OBSERVERS[name](seen)
+    return replace(OBSERVERS[name](seen), means=seen.means)

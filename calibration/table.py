@@ -20,12 +20,12 @@ from arbex.spec import digest_json
 from calibration.costs import Costs, add_costs, cheapest, read_costs
 from calibration.histogram import BINS, Histogram
 from calibration.observers import AUTO, CALIBRATORS, OBSERVERS, observe
-from calibration.statistics import TensorRange, TensorStatistics
-from calibration.table_files import check_place, counts_file
+from calibration.statistics import ChannelSums, TensorRange, TensorStatistics
+from calibration.table_files import SUMS, check_place, counts_file
 
-SCHEMA = 3
-READABLE = (2, SCHEMA)
-"""Schemas that this version reads; tables of schema 2 hold no costs."""
+SCHEMA = 4
+READABLE = (2, 3, SCHEMA)
+"""Schemas that this version reads; tables of schema 2 hold no costs, and only those of schema 4 sums by channel."""
 
 TOOLS = ("torch", "torchao")
 """Packages that shape the graph in which tensors are observed."""
@@ -163,12 +163,14 @@ class CalibrationTable:
         return self.derive(merged, self.origin, samples, self.images + other.images, self.calibrator, costs)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns everything but the counts of the histograms, which ``counts_digest`` identifies."""
+        """Returns everything but the counts and sums, which ``counts_digest`` identifies."""
         tensors = {}
         for name, seen in self.statistics.items():
-            row = {k: v for k, v in vars(seen).items() if k not in ("histogram", "images")}
+            row = {k: v for k, v in vars(seen).items() if k not in ("histogram", "images", "channels")}
             place = {"exponent": seen.histogram.exponent, "first": seen.histogram.first}
             tensors[name] = {"range": [self.ranges[name].low, self.ranges[name].high], **row, **place}
+            if seen.channels:
+                tensors[name]["count"] = seen.channels.count
             if name in self.costs:
                 tensors[name]["costs"] = list(self.costs[name])
         return {
@@ -183,17 +185,22 @@ class CalibrationTable:
 
     @property
     def counts(self) -> dict[str, NDArray[np.int64]]:
-        """The histograms' counts by tensor."""
-        return {name: seen.histogram.counts for name, seen in self.statistics.items()}
+        """The histograms' counts by tensor, and the sums by channel by ``TENSOR.sums``."""
+        sums = {
+            name + SUMS: np.array(seen.channels.sums, np.int64)
+            for name, seen in self.statistics.items()
+            if seen.channels
+        }
+        return {name: seen.histogram.counts for name, seen in self.statistics.items()} | sums
 
     @property
     def counts_digest(self) -> str:
-        """Identifies the histograms' counts."""
+        """Identifies the histograms' counts and the sums."""
         return digest_counts(self.counts)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], counts: Mapping[str, NDArray[np.int64]]) -> CalibrationTable:
-        """Builds the table from what ``to_json`` returned and the counts.
+        """Builds the table from what ``to_json`` returned, the counts and the sums.
 
         Raises:
             KeyError, TypeError, ValueError: If something is missing, damaged or does not fit.
@@ -206,9 +213,10 @@ class CalibrationTable:
             raise ValueError("its histograms are not those that it was written with")
         images = int(value["images"])
         tensors = value["tensors"].items()
-        ranges = {name: TensorRange(*map(float, row["range"])) for name, row in tensors}
+        statistics = {name: read_statistics(name, row, images, counts) for name, row in tensors}
+        ranges = {name: read_range(row["range"], statistics[name].means) for name, row in tensors}
         return cls(
-            {name: read_statistics(name, row, images, counts[name]) for name, row in tensors},
+            statistics,
             {name: check_range(name, r) for name, r in ranges.items()},
             Origin(value["checkpoint"], value["preprocessing"], value["graph"], dict(value["tools"])),
             tuple(value["samples"]),
@@ -271,6 +279,16 @@ def digest_counts(counts: Mapping[str, NDArray[np.int64]]) -> str:
     )
 
 
+def read_range(pair: Any, means: tuple[float, ...]) -> TensorRange:
+    """Builds a range from its ends in the file.
+
+    Raises:
+        TypeError, ValueError: If they are damaged.
+    """
+    low, high = map(float, pair)
+    return TensorRange(low, high, means)
+
+
 def check_range(name: str, found: TensorRange) -> TensorRange:
     """Returns a range after checking that it is finite and not empty.
 
@@ -282,17 +300,35 @@ def check_range(name: str, found: TensorRange) -> TensorRange:
     return found
 
 
-def read_statistics(name: str, row: Mapping[str, Any], images: int, counts: NDArray[np.int64]) -> TensorStatistics:
-    """Builds the statistics of a tensor from its row in the file.
+def read_statistics(
+    name: str, row: Mapping[str, Any], images: int, arrays: Mapping[str, NDArray[np.int64]]
+) -> TensorStatistics:
+    """Builds the statistics of a tensor from its row in the file, and the counts and sums of all tensors.
 
     Raises:
-        ValueError: If they are damaged.
+        KeyError, ValueError: If they are damaged.
     """
+    counts = arrays[name]
     seen = check_range(name, TensorRange(float(row["low"]), float(row["high"])))
     if counts.dtype != np.int64 or counts.ndim != 1 or not 0 < len(counts) <= BINS or (counts < 0).any():
         raise ValueError(f"the histogram of {name!r} is damaged")
     histogram = Histogram(int(row["exponent"]), int(row["first"]), counts)
-    return TensorStatistics(seen.low, seen.high, int(row["low_sum"]), int(row["high_sum"]), images, histogram)
+    sums = int(row["low_sum"]), int(row["high_sum"])
+    return TensorStatistics(seen.low, seen.high, *sums, images, histogram, read_channels(name, row, arrays))
+
+
+def read_channels(name: str, row: Mapping[str, Any], arrays: Mapping[str, NDArray[np.int64]]) -> ChannelSums | None:
+    """Builds the sums by channel of a tensor, if the file holds them.
+
+    Raises:
+        KeyError, ValueError: If they are damaged.
+    """
+    if "count" not in row:
+        return None
+    sums, count = arrays[name + SUMS], int(row["count"])
+    if sums.dtype != np.int64 or sums.ndim != 1 or count < 1:
+        raise ValueError(f"the sums of {name!r} are damaged")
+    return ChannelSums(tuple(sums.tolist()), count)
 
 
 def merge_all(tables: list[CalibrationTable]) -> CalibrationTable:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from arbex.errors import InputError
 
+SUMS = ".sums"
+"""Ending of the name under which a tensor's sums by channel are stored; names of tensors hold no dots."""
+
 REMEDY = "Give another --out, or remove that file first."
 
 
@@ -74,4 +77,4 @@ def tensors_of_counts(path: Path) -> set[str] | None:
             whole = all(stream.get_slice(name).get_dtype() == "I64" for name in names)
     except (SafetensorError, OSError):
         return None
-    return names if whole else None
+    return {name.removesuffix(SUMS) for name in names} if whole else None

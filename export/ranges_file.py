@@ -1,4 +1,4 @@
-"""``ranges.json`` of a bundle: the ranges of activations from which its INT8 program can be made again."""
+"""``ranges.json`` of a bundle: ranges and means of activations from which its INT8 program can be made again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NAME: Final = "ranges.json"
 
 
 def write_ranges(folder: Path, ranges: Mapping[str, TensorRange]) -> None:
-    """Writes the ranges of a bundle, by name of the node, as pairs of the smallest and the largest value."""
-    pairs = {name: [found.low, found.high] for name, found in ranges.items()}
-    (folder / NAME).write_text(json.dumps(pairs, indent=1) + "\n", encoding="utf-8")
+    """Writes the ranges of a bundle, a line per node: the smallest and the largest value, and the channels' means."""
+    rows = (f"{json.dumps(name)}: {json.dumps([r.low, r.high, *r.means])}" for name, r in ranges.items())
+    (folder / NAME).write_text("{\n " + ",\n ".join(rows) + "\n}\n", encoding="utf-8")
 
 
 def read_ranges(folder: Path) -> dict[str, TensorRange]:
@@ -27,8 +27,11 @@ def read_ranges(folder: Path) -> dict[str, TensorRange]:
     """
     file = folder / NAME
     try:
-        pairs = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): TensorRange(float(low), float(high)) for name, (low, high) in pairs.items()}
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            str(name): TensorRange(float(low), float(high), tuple(map(float, means)))
+            for name, (low, high, *means) in rows.items()
+        }
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no {NAME}, without which its INT8 program cannot be made again.",

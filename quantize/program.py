@@ -17,11 +17,13 @@ from arbex.provenance import Recipe
 from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
+from quantize.bias_correction import channel_axis, correct_biases
 from quantize.editing import editable
 from quantize.folding import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.half_parameters import round_parameters
 from quantize.placement import Placement
 from quantize.recipe import WIDEST
+from quantize.rounding import is_observer
 from quantize.stems import make_stems_exact
 
 RECALIBRATE = "Calibrate again with: arbex calibrate RUN --data DATA --out FILE."
@@ -49,11 +51,6 @@ def without_qat_folding() -> Iterator[None]:
         yield
     finally:
         setattr(pt2e, QAT_FOLDING, original)
-
-
-def is_observer(module: Any) -> bool:
-    """Tells whether a module of a prepared program is an observer."""
-    return hasattr(module, "calculate_qparams")
 
 
 def activation_observers(prepared: GraphModule) -> Iterator[tuple[str, Any]]:
@@ -91,7 +88,9 @@ class Calibrator(Interpreter):
     def __init__(self, prepared: GraphModule) -> None:
         """Starts with no image seen."""
         super().__init__(prepared)
-        self.collectors = {name: Collector(name) for name, _ in activation_observers(prepared)}
+        observed = [node for node in prepared.graph.nodes if node.op == "call_module"]
+        axes = {node.args[0].name: axis for node in observed if (axis := channel_axis(node)) is not None}
+        self.collectors = {name: Collector(name, axes.get(name)) for name, _ in activation_observers(prepared)}
         self.images = 0
 
     def run_node(self, n: Node) -> Any:
@@ -154,7 +153,8 @@ def quantize(
 ) -> GraphModule:
     """Converts a program with the ranges of a calibration.
 
-    For recipes with quantized outputs, the float stems' weights, and the scales of their outputs, are moved by less
+    Biases make up for what rounding the weights adds to every output on average (``quantize.bias_correction``). For
+    recipes with quantized outputs, the float stems' weights, and the scales of their outputs, are moved by less
     than a thousandth so that their sums are exact (``quantize.stems``).
 
     Args:
@@ -171,6 +171,7 @@ def quantize(
         warnings.simplefilter("ignore")
         prepared(blank_input(prepared))  # lets the observers of weights see them
         apply_ranges(prepared, ranges)
+        correct_biases(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
         if recipe.outputs:
             make_stems_exact(converted, recipe.movements)

@@ -25,11 +25,13 @@ from torch.fx import GraphModule, Interpreter, Node
 from arbex.provenance import OperatorCost, Recipe
 from arbex.spec import PROBABILITY_FLOOR
 from calibration import TensorRange
-from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
+from quantize.bias_correction import mean_effects
+from quantize.operators import ATTENTION, CONVOLUTION, PRODUCTS, WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import in_head, is_narrow, module_path, rounded_tensors
-from quantize.program import apply_ranges, blank_input, is_observer, prepare
+from quantize.program import apply_ranges, blank_input, prepare
 from quantize.recipe import FLOAT
+from quantize.rounding import is_observer, round_activation, round_weight
 
 
 def multiply_adds(node: Node, value: Any, arguments: tuple[Any, ...]) -> int:
@@ -70,11 +72,17 @@ def count_macs(program: GraphModule) -> dict[str, int]:
 
 
 class Meter(Interpreter):
-    """Runs a prepared program in float and records what rounding would do at its observers."""
+    """Runs a prepared program in float and records what rounding would do at its observers.
 
-    def __init__(self, prepared: GraphModule) -> None:
-        """Starts with no image seen; the observers must hold ranges."""
+    Args:
+        prepared: The program; its observers must hold ranges.
+        made_up: What biases make up for, by layer (``quantize.bias_correction``).
+    """
+
+    def __init__(self, prepared: GraphModule, made_up: Mapping[str, Tensor] | None = None) -> None:
+        """Starts with no image seen."""
         super().__init__(prepared)
+        self.made_up = made_up or {}
         observers = [n for n in prepared.graph.nodes if n.op == "call_module" and is_observer(self.module_of(n))]
         self.observers = set(observers)
         # A tensor that is passed on with the same scale was rounded at its first observer.
@@ -100,6 +108,8 @@ class Meter(Interpreter):
         with torch.no_grad():
             rounded = round_weight(arguments[1], self.module_of(weight))
             moved = node.target(arguments[0], rounded, *arguments[2:]) - value  # type: ignore[operator]
+            if (effect := self.made_up.get(node.name)) is not None:
+                moved -= effect[:, None, None] if calls(node, (CONVOLUTION,)) else effect
         self.moves[f"{node.name}.weight"] = (value, moved)
         return value.clone()  # otherwise an in-place activation would take over the gradient
 
@@ -144,21 +154,6 @@ class Meter(Interpreter):
         return corrected.detach().double().numpy(), effects
 
 
-def round_activation(value: Tensor, observer: Any) -> Tensor:
-    """Returns an activation rounded to 8 bits."""
-    scale, zero = observer.calculate_qparams()
-    low, high = observer.quant_min, observer.quant_max
-    return torch.fake_quantize_per_tensor_affine(value, float(scale), int(zero), low, high)
-
-
-def round_weight(weight: Tensor, observer: Any) -> Tensor:
-    """Returns a weight rounded to 8 bits, with one scale per channel."""
-    observer(weight)
-    scales, zeros = observer.calculate_qparams()
-    low, high = observer.quant_min, observer.quant_max
-    return torch.fake_quantize_per_channel_affine(weight, scales, zeros.int(), observer.ch_axis, low, high)
-
-
 def divergence(probabilities: NDArray[np.float64], changes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean KL in nats ``[...]``, to second order, that follows from changes of log-probabilities.
 
@@ -180,7 +175,7 @@ def measure_costs(
     """
     prepared = prepare(program, recipe)
     apply_ranges(prepared, ranges)
-    meter = Meter(prepared)
+    meter = Meter(prepared, mean_effects(prepared, ranges))
     shown = [meter.measure(batch) for batch in batches]
     probabilities = np.concatenate([p for p, _ in shown])
     return {

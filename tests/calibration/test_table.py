@@ -25,7 +25,7 @@ calibrators = st.sampled_from(["minmax", "moving-average", "percentile", "mse"])
 
 
 def collect(values: list[list[float]]) -> TensorStatistics:
-    collector = Collector("x")
+    collector = Collector("x", axis=1)
     collector.add(torch.tensor(values, dtype=torch.float32), len(values))
     assert collector.seen is not None
     return collector.seen
@@ -79,6 +79,22 @@ def test_the_file_shows_ranges_and_origin_to_people(tmp_path: Path) -> None:
     value = json.loads((tmp_path / "t.json").read_text())
     assert value["tensors"]["image"]["range"] == [-2.0, 2.5]
     assert (value["checkpoint"], value["graph"], value["tools"]) == ("c", "g", TOOLS)
+
+
+def test_sums_by_channel_are_stored(tmp_path: Path) -> None:
+    table().save(tmp_path / "t.json")
+    assert CalibrationTable.load(tmp_path / "t.json").ranges["image"].means == (-1.5, 0.0, 0.375, 2.0)
+
+
+@pytest.mark.parametrize("change", [{"count": 0}, {"count": "many"}, {"count": None}])
+def test_damaged_sums_are_refused(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    table().save(path)
+    value = json.loads(path.read_text())
+    value["tensors"]["image"] |= change
+    path.write_text(json.dumps(value))
+    with pytest.raises(DataError, match=r"t\.json is not a calibration table.*arbex calibrate"):
+        CalibrationTable.load(path)
 
 
 def test_other_ranges_need_no_images() -> None:

@@ -15,6 +15,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from arbex.cli import invoke
 from arbex.errors import BundleError
+from calibration import TensorRange
 from export.bundle_writer import record_files
 from export.explanation import first_difference
 from export.ranges_file import NAME as RANGES
@@ -163,6 +164,11 @@ def test_what_an_explanation_lacks_is_among_the_reasons(
     assert full["why"] == ""
     assert "typical error" in quantized["why"]
     assert ("--reference RUN" if lost == "run" else f"holds no {RANGES}") in quantized["why"]
+
+
+def test_ranges_of_earlier_bundles_are_read(tmp_path: Path) -> None:
+    (tmp_path / RANGES).write_text('{"add": [-1.0, 2.0], "relu": [0, 4, 0.5, 1.25]}')
+    assert read_ranges(tmp_path) == {"add": TensorRange(-1.0, 2.0), "relu": TensorRange(0.0, 4.0, (0.5, 1.25))}
 
 
 def test_ranges_that_are_missing_or_damaged_are_refused(tmp_path: Path) -> None:
