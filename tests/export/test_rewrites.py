@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from export.rewrites import (
     add_concatenated_parameters,
     convolve_averages,
     flatten_linear_layers,
+    keep_in_float,
     separate_rounded_copies,
     spell_out_prelus,
 )
@@ -83,6 +86,19 @@ def test_parameters_are_added_and_not_concatenated_with_rounded_values(images: T
 def test_what_is_concatenated_in_float_stays(images: Tensor) -> None:
     graph = exported(Tokens(), images)
     assert "aten.cat.default" in operators_of(add_concatenated_parameters(graph))
+
+
+def test_only_float_layers_on_rounded_values_see_negatives(images: Tensor) -> None:
+    torch.manual_seed(0)
+    widths = (4, 16, 16, 16, 8)
+    graph = exported(nn.Sequential(*(nn.Conv2d(*pair, 3, padding=1) for pair in itertools.pairwise(widths))), images)
+    ranges = ranges_of(graph, images)
+    rounded = quantize(graph, ranges, CPU, fold=False)
+    assert operators_of(keep_in_float(rounded)) == operators_of(rounded)
+    restored = quantize(graph, ranges, replace(CPU, float_operators=("conv2d_2",)), fold=False)
+    kept = keep_in_float(restored)
+    assert operators_of(kept) - operators_of(restored) == {"aten.rsub.Scalar": 1}
+    assert torch.equal(answers(kept, images), answers(restored, images))
 
 
 def answers(program: GraphModule, images: Tensor) -> Tensor:
