@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 PASSING: Final = ("Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 """Operators that pass on the values of a tensor."""
 
@@ -73,6 +71,7 @@ def keep_in_float(graph: Any) -> None:
 
 def compute_bias(graph: Any, node: Any, stored: Mapping[str, Any]) -> Any:
     """Gives a layer a bias that is dequantized from int32, and returns what dequantizes it."""
+    import numpy as np
     from onnx.helper import make_node
     from onnx.numpy_helper import from_array, to_array
 
