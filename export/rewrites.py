@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from export.layer_forms import pair
 from quantize.editing import editable, finished, replace_uses
 from quantize.folding import constant
 from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, WEIGHTED
@@ -28,7 +32,8 @@ def flatten_linear_layers(program: GraphModule) -> GraphModule:
     reshape = torch.ops.aten.reshape.default
     for linear in [node for node in flat.graph.nodes if calls(node, (LINEAR,))]:
         values, output, shape = linear.args[0], quantized_output(linear), linear.meta["val"].shape
-        if not calls(values, (DEQUANTIZE,)) or output is None or len(shape) == 2:
+        free = sum(not isinstance(n, int) for n in shape)  # the batch, wherever it is
+        if not calls(values, (DEQUANTIZE,)) or output is None or len(shape) == 2 or free > 1:
             continue
         features = constant(flat, linear.args[1]).shape[1]
         with flat.graph.inserting_before(values):
@@ -36,9 +41,17 @@ def flatten_linear_layers(program: GraphModule) -> GraphModule:
             matrix = flat.graph.call_function(values.target, (rows, *values.args[1:]), values.kwargs)
         linear.update_arg(0, matrix)
         with flat.graph.inserting_after(output):
-            restored = flat.graph.call_function(reshape, (output, [-1, *shape[1:]]))
+            restored = flat.graph.call_function(reshape, (output, [n if isinstance(n, int) else -1 for n in shape]))
         replace_uses(output, restored)
     return finished(flat)
+
+
+def shape_of(node: Node) -> torch.Size:
+    """Returns the shape of a tensor; Q/DQ pairs, which have none stored, have that of their input."""
+    while "val" not in node.meta:
+        node = node.args[0]  # type: ignore[assignment]
+    shape: torch.Size = node.meta["val"].shape
+    return shape
 
 
 def convolve_averages(program: GraphModule) -> GraphModule:
@@ -49,16 +62,32 @@ def convolve_averages(program: GraphModule) -> GraphModule:
     """
     convolved = editable(program)
     for i, pool in enumerate(node for node in convolved.graph.nodes if calls(node, (AVERAGE,))):
-        maps, kernel = pool.args[0], pool.args[1]
+        maps, kernel, *more = pool.args
+        strides, padding = (*more, *([], [0])[len(more) :])[:2]
+        kernel, strides, padding = pair(kernel), pair(strides or kernel), pair(padding)
         channels = pool.meta["val"].shape[1]
-        name = f"average_{i}"
-        convolved.register_buffer(name, torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1])))
-        with convolved.graph.inserting_before(pool):
-            weight = convolved.graph.get_attr(name)
-            sums = convolved.graph.call_function(
-                torch.ops.aten.conv2d.default, (maps, weight, None, kernel, [0, 0], [1, 1], channels)
+        ones = torch.ones(1, 1, *shape_of(maps)[2:])
+        weight = torch.full((1, 1, *kernel), 1 / (kernel[0] * kernel[1]))
+        # At edges, averages may be over fewer values, or the last window may begin where a convolution's would not fit.
+        ends = [
+            max(0, (size - 1) * stride + wide - before - length)
+            for size, stride, wide, before, length in zip(
+                pool.meta["val"].shape[2:], strides, kernel, padding, ones.shape[2:], strict=True
             )
-        pool.replace_all_uses_with(sums)
+        ]
+        around = [padding[1], ends[1], padding[0], ends[0]]
+        shares = F.avg_pool2d(ones, *pool.args[1:]) / F.conv2d(F.pad(ones, around), weight, stride=strides)
+        convolved.register_buffer(f"average_{i}", weight.repeat(channels, 1, 1, 1))
+        convolved.register_buffer(f"share_{i}", shares)
+        with convolved.graph.inserting_before(pool):
+            call = convolved.graph.call_function
+            if any(around):
+                maps = call(torch.ops.aten.constant_pad_nd.default, (maps, around))
+            stored = convolved.graph.get_attr(f"average_{i}")
+            averages = call(torch.ops.aten.conv2d.default, (maps, stored, None, strides, [0, 0], [1, 1], channels))
+            if not torch.allclose(shares, torch.ones(())):
+                averages = call(torch.ops.aten.mul.Tensor, (averages, convolved.graph.get_attr(f"share_{i}")))
+        pool.replace_all_uses_with(averages)
     return finished(convolved)
 
 
@@ -86,8 +115,16 @@ def keep_in_float(program: GraphModule) -> GraphModule:
             continue
         name = f"negative_weight_of_{layer.name}"
         kept.register_buffer(name, -constant(kept, weight).detach())
+        moves = []
+        while calls(values, MOVEMENTS):
+            moves.append(values)
+            values = values.args[0]
         with kept.graph.inserting_before(layer):
-            layer.update_arg(0, kept.graph.call_function(torch.ops.aten.rsub.Scalar, (values, 0.0)))
+            # Before the movements: the converter would move the difference before them, and then drop it.
+            negative = kept.graph.call_function(torch.ops.aten.rsub.Scalar, (values, 0.0))
+            for move in reversed(moves):
+                negative = kept.graph.call_function(move.target, (negative, *move.args[1:]), move.kwargs)
+            layer.update_arg(0, negative)
             layer.update_arg(1, kept.graph.get_attr(name))
     return finished(kept)
 
@@ -165,15 +202,18 @@ def has_other_readers(values: Node) -> bool:
 
 def halve_weight(program: GraphModule, layer: Node) -> None:
     """Halves a layer's weight and the scale by which it is quantized, so that its int8 values stay the same."""
-    dequantize = layer.args[1]
-    quantize = dequantize.args[0]  # type: ignore[union-attr]
-    halves = []
-    for kind, argument in (("weight", quantize.args[0]), ("scales", quantize.args[1])):  # type: ignore[union-attr]
-        program.register_buffer(f"half_{kind}_of_{layer.name}", constant(program, argument).detach() / 2)
-        with program.graph.inserting_before(quantize):  # type: ignore[arg-type]
-            halves.append(program.graph.get_attr(f"half_{kind}_of_{layer.name}"))
-    quantize.args = (*halves, *quantize.args[2:])  # type: ignore[union-attr]
-    dequantize.update_arg(1, halves[1])  # type: ignore[union-attr]
+    dequantize: Any = layer.args[1]
+    quantize = dequantize.args[0]
+    weight, scales = (constant(program, argument).detach() / 2 for argument in quantize.args[:2])
+    program.register_buffer(f"half_weight_of_{layer.name}", weight)
+    program.register_buffer(f"half_scales_of_{layer.name}", scales)
+    graph = program.graph
+    with graph.inserting_before(layer):  # a pair of its own: other layers may read the same weight
+        half, halves = (graph.get_attr(f"half_{kind}_of_{layer.name}") for kind in ("weight", "scales"))
+        values = graph.call_function(quantize.target, (half, halves, *quantize.args[2:]), quantize.kwargs)
+        layer.update_arg(
+            1, graph.call_function(dequantize.target, (values, halves, *dequantize.args[2:]), dequantize.kwargs)
+        )
 
 
 def separate_rounded_copies(program: GraphModule) -> GraphModule:

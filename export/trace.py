@@ -13,6 +13,7 @@ from torch.fx import GraphModule
 from arbex.errors import BackendError, reason
 from arbex.models import ExpressionClassifier
 from arbex.spec import OUTPUT_NAMES, Preprocessing
+from export.layer_forms import unify_layers
 from quantize.operators import HEAD
 
 MAX_BATCH = 64
@@ -74,7 +75,7 @@ def trace(model: ExpressionClassifier) -> TracedModel:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch itself uses what it has deprecated
             exported = torch.export.export(core, (example,), dynamic_shapes={"images": {0: batch}})
-            program = exported.module()
+            program = unify_layers(exported.module())
     except Exception as error:
         raise BackendError(
             f"torch.export cannot trace the model: {reason(error)}.",

@@ -53,6 +53,13 @@ class Pair:
         """Tells whether each channel has a kernel, and therefore a scale, of its own."""
         return self.weight(program).shape[1] == 1
 
+    def spread(self, program: GraphModule, factors: Tensor) -> Tensor:
+        """Returns factors of channels ``[C]`` in a shape that the weight of the second layer is multiplied by."""
+        if not self.is_depthwise(program):
+            return factors.reshape(1, -1, 1, 1)
+        kernels = self.weight(program).shape[0] // len(factors)  # per channel
+        return factors.repeat_interleave(kernels).reshape(-1, 1, 1, 1)
+
 
 def groups(convolution: Node) -> Any:
     """Returns the groups of a convolution."""
@@ -142,6 +149,6 @@ def equalize(program: GraphModule, images: Tensor) -> tuple[GraphModule, dict[st
             stored = pair.first.args[place] if len(pair.first.args) > place else None
             shape = [-1, 1, 1, 1] if place == WEIGHT and calls(pair.first, (CONVOLUTION,)) else [-1]
             scale_stored(equal, stored, (1 / factors).reshape(shape))  # type: ignore[arg-type]
-        scale_stored(equal, pair.second.args[WEIGHT], factors.reshape([-1, 1, 1, 1] if depthwise else [1, -1, 1, 1]))  # type: ignore[arg-type]
+        scale_stored(equal, pair.second.args[WEIGHT], pair.spread(equal, factors))  # type: ignore[arg-type]
         found[pair.activation.name] = [int(power) for power in powers]
     return finished(equal), found

@@ -27,11 +27,11 @@ def round_parameters(program: GraphModule) -> None:
     would be rounded the other way here and there, and a deep network turns that into an error as large as that of INT8.
     """
     fold_sums(program)
-    for node in [n for n in program.graph.nodes if n.op == "get_attr"]:
+    for i, node in enumerate(n for n in program.graph.nodes if n.op == "get_attr"):
         value = attribute(program, str(node.target))
         if not isinstance(value, Tensor) or not value.is_floating_point() or all(map(is_kept, node.users)):
             continue
-        name = f"{str(node.target).replace('.', '_')}_half"
+        name = f"half_parameter_{i}"
         program.register_buffer(name, value.detach().half().to(value.dtype))
         node.target = name
     for node in [n for n in program.graph.nodes if not in_head(n)]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,15 @@ def set_scale(quantize: Node, scale: float, movements: Sequence[str]) -> None:
                 set_scale(after, scale, movements)
 
 
+def shows_image(values: Any) -> bool:
+    """Tells whether a tensor is the input of a program, or follows from it without any parameter."""
+    while values.op != "placeholder":
+        if len(values.all_input_nodes) != 1 or is_dequantized(values):
+            return False
+        (values,) = values.all_input_nodes
+    return True
+
+
 def make_stems_exact(program: GraphModule, movements: Sequence[str] = ()) -> None:
     """Rounds inputs and weights of float convolutions with quantized outputs so that sums are exact, in place.
 
@@ -75,6 +85,9 @@ def make_stems_exact(program: GraphModule, movements: Sequence[str] = ()) -> Non
     numbers of small units, so that no sum is ever rounded, and the scale of the output is an odd number of them, so
     that no sum lies halfway between two quantized values.
 
+    Only convolutions that read the image are stems. Others in float, such as those that a gate restored, see values of
+    any size, for which these units may be far too large.
+
     Args:
         program: Program to change.
         movements: Operators whose outputs have the scale of their input, as in a recipe.
@@ -82,7 +95,7 @@ def make_stems_exact(program: GraphModule, movements: Sequence[str] = ()) -> Non
     pixels: dict[Node, Node] = {}
     for node in [n for n in program.graph.nodes if calls(n, (CONVOLUTION,))]:
         quantize = quantized_output(node)
-        if is_dequantized(node.args[0]) or len(node.args) < 3 or node.args[2] is None or quantize is None:
+        if not shows_image(node.args[0]) or len(node.args) < 3 or node.args[2] is None or quantize is None:
             continue
         weight, bias = constant(program, node.args[1]), constant(program, node.args[2])
         scale, _ = scale_and_zero_point(quantize)

@@ -135,6 +135,71 @@ def test_averages_are_convolutions(programs: dict[bool, GraphModule]) -> None:
     assert counts["aten.conv2d.default"] == 2
 
 
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(3, 1, 1),
+        nn.AvgPool2d(3, 2),
+        nn.AvgPool2d((2, 3), 2, (0, 1), count_include_pad=False),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+        nn.AvgPool2d(2, divisor_override=3),
+    ],
+    ids=["overlapping", "stride", "without padding", "ceil", "ceil without padding", "divisor"],
+)
+def test_averages_of_every_kind(pool: nn.Module, images: Tensor) -> None:
+    program = exported(pool, images)
+    rewritten = convolve_averages(program)
+    assert "aten.avg_pool2d.default" not in operators_of(rewritten)
+    assert torch.allclose(answers(rewritten, images), answers(program, images), atol=1e-6)
+
+
+class Twice(nn.Module):
+    """A convolution that is used twice, each time on what a shortcut reads in float."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.shared = nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.gelu(self.first(x))
+        z = F.gelu(self.shared(y)) + y
+        answer: Tensor = F.gelu(self.shared(z)) + z
+        return answer
+
+
+def test_weights_that_two_layers_share_are_halved_once(images: Tensor) -> None:
+    graph = exported(Twice(), images)
+    program = quantize(graph, ranges_of(graph, images), CPU, fold=False)
+    apart = separate_rounded_copies(program)
+    assert operators_of(apart)["aten.mul.Tensor"] - operators_of(program)["aten.mul.Tensor"] == 2
+    assert torch.equal(answers(apart, images), answers(program, images))
+
+
+class TokensFirst(nn.Module):
+    """Linear layers on tokens with the batch in the second dimension, ``[L, B, C]``, as old transformers have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.first, self.second = nn.Conv2d(4, 8, 2, stride=2), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).relu().flatten(2).permute(2, 0, 1)
+        answer: Tensor = self.second(self.first(tokens).relu())
+        return answer
+
+
+def test_the_batch_may_be_in_any_dimension(images: Tensor) -> None:
+    graph = exported(TokensFirst(), images)
+    program = quantize(graph, ranges_of(graph, images), CPU)
+    flat = flatten_linear_layers(program)
+    assert operators_of(flat) != operators_of(program)
+    assert torch.equal(answers(flat, images), answers(program, images))
+    assert torch.equal(answers(flat, images[:3]), answers(program, images[:3]))
+
+
 def test_only_what_is_read_in_both_ways_gets_a_copy(programs: dict[bool, GraphModule]) -> None:
     def doubled(program: GraphModule) -> int:
         return sum(n.args[1] == 2.0 for n in program.graph.nodes if str(n.target) == "aten.mul.Tensor")

@@ -68,6 +68,22 @@ def test_channels_of_a_depthwise_layer_become_of_one_size(x: Tensor) -> None:
     assert 2 < after[1].max() / after[1].min() < 2 * (before[1].max() / before[1].min()).sqrt()
 
 
+class Multiplied(Chain):
+    """A depth-wise layer with two kernels per channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.two, self.slope = nn.Conv2d(16, 32, 3, groups=16), nn.PReLU(32)
+        self.three = nn.Conv2d(32, 4, 1)
+
+
+def test_channels_may_have_several_kernels(x: Tensor) -> None:
+    program = traced(Multiplied(), x)
+    equal, found = equalize(program, x)
+    assert any(any(powers) for powers in found.values())
+    assert torch.equal(equal(x), program(x))
+
+
 def test_exponents_by_hand() -> None:
     sizes = torch.tensor([8.0, 4.0, 1.0, 0.3, 0.0])
     assert exponents(sizes, depthwise=True).tolist() == [0, -1, -3, -5, -LARGEST_EXPONENT]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -45,6 +47,31 @@ def graph() -> GraphModule:
 @pytest.fixture(scope="module")
 def program(graph: GraphModule, images: Tensor) -> GraphModule:
     return quantize(graph, ranges_of(graph, images), CPU)
+
+
+class Chain(nn.Module):
+    """Convolutions one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        widths = (3, 8, 8, 8, 8)
+        self.layers = nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(x, 2)
+        for layer in self.layers:
+            x = layer(x).relu()
+        return x
+
+
+def test_only_convolutions_of_the_image_are_stems(images: Tensor) -> None:
+    """Not those that a gate has restored: what they read may be much smaller than the units."""
+    graph = exported(Chain(), images)
+    restored = replace(CPU, float_operators=("conv2d_1", "conv2d_2"))
+    program = quantize(graph, ranges_of(graph, images), restored)
+    exact = [name for name, _ in program.named_buffers() if name.startswith("exact_weight")]
+    assert exact == ["exact_weight_conv2d"]
 
 
 def test_the_grid_keeps_sums_exact_and_ties_away() -> None:
