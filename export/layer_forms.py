@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch.fx import GraphModule, Node
 
 from quantize.editing import editable, finished
@@ -46,9 +47,10 @@ def spell_out_padding(program: GraphModule, node: Node) -> None:
     with program.graph.inserting_before(node):
         if any(total % 2 for total in sums):  # an even kernel: one row or column more at the end
             height, width = (total - 2 * half for total, half in zip(sums, before, strict=True))
-            values = program.graph.call_function(
-                torch.ops.aten.constant_pad_nd.default, (values, [0, width, 0, height])
-            )
+            around = [0, width, 0, height]
+            padded = program.graph.call_function(torch.ops.aten.constant_pad_nd.default, (values, around))
+            padded.meta.update(values.meta | {"val": F.pad(values.meta["val"], around)})
+            values = padded
         convolution = program.graph.call_function(
             torch.ops.aten.conv2d.default, (values, weight, bias, pair(strides), before, pair(dilations), groups)
         )

@@ -91,11 +91,11 @@ def convolve_averages(program: GraphModule) -> GraphModule:
     return finished(convolved)
 
 
-def is_rounded(values: Node) -> bool:
-    """Tells whether a tensor holds dequantized values, moved or not."""
+def rounding_of(values: Node) -> tuple[float, int] | None:
+    """Returns scale and zero point of dequantized values, moved or not; None for other values."""
     while calls(values, MOVEMENTS):
         values = values.args[0]  # type: ignore[assignment]
-    return calls(values, (DEQUANTIZE,))
+    return scale_and_zero_point(values) if calls(values, (DEQUANTIZE,)) else None
 
 
 def keep_in_float(program: GraphModule) -> GraphModule:
@@ -111,7 +111,7 @@ def keep_in_float(program: GraphModule) -> GraphModule:
     kept = editable(program)
     for layer in [node for node in kept.graph.nodes if calls(node, WEIGHTED)]:
         values, weight = layer.args[:2]
-        if is_dequantized(weight) or not is_rounded(values):
+        if is_dequantized(weight) or rounding_of(values) is None:
             continue
         name = f"negative_weight_of_{layer.name}"
         kept.register_buffer(name, -constant(kept, weight).detach())
@@ -127,6 +127,31 @@ def keep_in_float(program: GraphModule) -> GraphModule:
             layer.update_arg(0, negative)
             layer.update_arg(1, kept.graph.get_attr(name))
     return finished(kept)
+
+
+def concatenate_negatives(program: GraphModule) -> GraphModule:
+    """Returns a program that negates what it concatenates, and the result, if the parts have different scales.
+
+    LiteRT's converter concatenates dequantized values in int8, with the scale of one of them for all, so that larger
+    values are cut. It leaves differences alone; see ``keep_in_float``.
+
+    Args:
+        program: An INT8 program; not changed.
+    """
+    negated = editable(program)
+    minus = torch.ops.aten.rsub.Scalar
+    for joined in [node for node in negated.graph.nodes if calls(node, (CONCATENATE,))]:
+        parts = joined.args[0]
+        scales = {rounding_of(part) for part in parts}
+        if len(scales) == 1:
+            continue
+        with negated.graph.inserting_before(joined):
+            joined.update_arg(0, [negated.graph.call_function(minus, (part, 0.0)) for part in parts])
+        with negated.graph.inserting_after(joined):
+            answer = negated.graph.call_function(minus, (joined, 0.0))
+        answer.meta.update(joined.meta)
+        replace_uses(joined, answer)
+    return finished(negated)
 
 
 def parameter_of(program: GraphModule, node: Node) -> Tensor | None:
@@ -150,7 +175,7 @@ def add_concatenated_parameters(program: GraphModule) -> GraphModule:
         axis = (joined.args[1] if len(joined.args) > 1 else 0) % len(shape)
         parameters = [parameter_of(spelled, part) for part in parts]
         values = [part for part, parameter in zip(parts, parameters) if parameter is None]
-        if axis == 0 or len(values) == len(parts) or not any(map(is_rounded, values)):
+        if axis == 0 or len(values) == len(parts) or all(rounding_of(part) is None for part in values):
             continue
         added, start, sums = torch.zeros(1, *map(int, shape[1:])), 0, []
         for part, parameter in zip(parts, parameters):

@@ -50,6 +50,7 @@ class LiteRtModel(Writer):
 
         from export.rewrites import (
             add_concatenated_parameters,
+            concatenate_negatives,
             convolve_averages,
             keep_in_float,
             separate_rounded_copies,
@@ -60,7 +61,14 @@ class LiteRtModel(Writer):
         (litert_torch,) = (package.load() for package in self.packages)
         program = variant.program(folded=False)
         if variant.is_int8:
-            program = convolve_averages(keep_in_float(add_concatenated_parameters(separate_rounded_copies(program))))
+            for rewrite in (
+                separate_rounded_copies,
+                add_concatenated_parameters,
+                concatenate_negatives,
+                keep_in_float,
+                convolve_averages,
+            ):
+                program = rewrite(program)
         deployed = NamedOutputs(variant.with_input(spell_out_prelus(program)))
         example = torch.zeros(1, variant.side, variant.side, 3, dtype=torch.uint8)
         with refusals_of("litert-torch"), torch.no_grad():

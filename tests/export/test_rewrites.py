@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 
 from export.rewrites import (
     add_concatenated_parameters,
+    concatenate_negatives,
     convolve_averages,
     flatten_linear_layers,
     keep_in_float,
@@ -133,6 +134,28 @@ def test_averages_are_convolutions(programs: dict[bool, GraphModule]) -> None:
     counts = operators_of(convolve_averages(programs[False]))
     assert counts["aten.avg_pool2d.default"] == 0
     assert counts["aten.conv2d.default"] == 2
+
+
+class Branches(nn.Module):
+    """Two branches that are concatenated, with values of very different sizes."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.small, self.large = (nn.Conv2d(n, 8, 3, padding=1) for n in (4, 8, 8))
+        self.large.weight.data *= size
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x).relu()
+        return torch.cat([self.small(y).relu(), self.large(y).relu()], 1).mean((2, 3))
+
+
+def test_parts_of_different_scales_are_concatenated_as_negatives(images: Tensor) -> None:
+    graph = exported(Branches(30), images)
+    program = quantize(graph, ranges_of(graph, images), CPU, fold=False)
+    negated = concatenate_negatives(program)
+    assert operators_of(negated) - operators_of(program) == {"aten.rsub.Scalar": 3}
+    assert torch.equal(answers(negated, images), answers(program, images))
 
 
 @pytest.mark.parametrize(
