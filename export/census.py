@@ -14,8 +14,8 @@ from torch.fx import GraphModule
 
 from arbex.provenance import Elementwise, Island, Recipe, Work
 from export.operators import Operator, Shape, weight_key
-from quantize.folding import attribute
-from quantize.operators import WEIGHTED
+from quantize.folding import constant
+from quantize.operators import CONVOLUTION, UNROUNDED, WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import in_head, module_path
 from quantize.sensitivity import count_macs
@@ -24,6 +24,7 @@ IN_HEAD = "the head computes in float32: 8 bits for its logarithms and distances
 STEM = "a stem: the image has too few channels to gain from an integer kernel"
 RESTORED = "restored by the accuracy gate"
 PRODUCT = "products of attention: neither factor is a weight, and rounding the scores would cost agreement"
+UNUSUAL = "a kind of layer that arbex does not round"
 NO_KERNEL = "the runtime has no integer kernel for it"
 
 
@@ -38,6 +39,7 @@ class Layer:
         macs: Multiply-adds per image.
         channels: Input channels of a convolution; None for others.
         in_head: Whether it belongs to the head.
+        unrounded: Whether it is of a kind that no recipe rounds.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Layer:
     macs: int
     channels: int | None
     in_head: bool
+    unrounded: bool = False
 
 
 def list_layers(folded: GraphModule) -> tuple[Layer, ...]:
@@ -53,8 +56,9 @@ def list_layers(folded: GraphModule) -> tuple[Layer, ...]:
     macs = count_macs(folded)
     layers = []
     for node in (n for n in folded.graph.nodes if n.name in macs):
-        weight = attribute(folded, str(node.args[1].target)).shape if calls(node, WEIGHTED) else None
-        is_convolution = weight is not None and len(weight) == 4
+        layer = calls(node, (*WEIGHTED, *UNROUNDED))
+        weight = constant(folded, node.args[1]).shape if layer else None
+        is_convolution = calls(node, (CONVOLUTION,))
         channels = int(node.args[0].meta["val"].shape[1]) if is_convolution else None
         layers.append(
             Layer(
@@ -64,6 +68,7 @@ def list_layers(folded: GraphModule) -> tuple[Layer, ...]:
                 macs=macs[node.name],
                 channels=channels,
                 in_head=in_head(node),
+                unrounded=calls(node, UNROUNDED),
             )
         )
     return tuple(layers)
@@ -75,6 +80,8 @@ def reason_for(layer: Layer, recipe: Recipe) -> str | None:
         return PRODUCT
     if layer.in_head:
         return IN_HEAD
+    if layer.unrounded:
+        return UNUSUAL
     if layer.name in recipe.float_operators:
         return RESTORED
     return STEM if layer.channels is not None and layer.channels < recipe.min_channels else None

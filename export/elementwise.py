@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from arbex.provenance import Elementwise, Recipe
-from quantize.operators import ATTENTION, PRODUCTS, WEIGHTED
+from quantize.operators import ATTENTION, PRODUCTS, UNROUNDED, WEIGHTED
 from quantize.placement import in_head, quantized_outputs
 from quantize.program import blank_input
 
@@ -75,7 +75,7 @@ def list_elementwise(folded: GraphModule, values: Mapping[Node, int], recipe: Re
     found: dict[str, list[int]] = defaultdict(list)
     for node, count in values.items():
         name = short_name(node)
-        is_layer = str(node.target) in (*WEIGHTED, ATTENTION, *PRODUCTS)
+        is_layer = str(node.target) in (*WEIGHTED, *UNROUNDED, ATTENTION, *PRODUCTS)
         if name in COMPUTING and not is_layer and node not in quantized and not in_head(node):
             found[name].append(count)
     rows = [

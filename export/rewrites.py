@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from export.layer_forms import pair
 from quantize.editing import editable, finished, replace_uses
 from quantize.folding import constant
-from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, WEIGHTED
+from quantize.operators import DEQUANTIZE, LINEAR, PRELU, QUANTIZE, TRANSPOSED, WEIGHTED
 from quantize.patterns import calls, is_dequantized, quantized_output, scale_and_zero_point
 
 AVERAGE, CONCATENATE, EXPAND = "aten.avg_pool2d.default", "aten.cat.default", "aten.expand.default"
@@ -109,7 +109,7 @@ def keep_in_float(program: GraphModule) -> GraphModule:
         program: An INT8 program; not changed.
     """
     kept = editable(program)
-    for layer in [node for node in kept.graph.nodes if calls(node, WEIGHTED)]:
+    for layer in [node for node in kept.graph.nodes if calls(node, (*WEIGHTED, TRANSPOSED))]:
         values, weight = layer.args[:2]
         if is_dequantized(weight) or rounding_of(values) is None:
             continue

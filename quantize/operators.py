@@ -8,6 +8,10 @@ CONVOLUTION, LINEAR = "aten.conv2d.default", "aten.linear.default"
 WEIGHTED = (CONVOLUTION, LINEAR)
 """Layers, which multiply activations by weights."""
 
+TRANSPOSED, SEQUENTIAL = "aten.conv_transpose2d.input", "aten.conv1d.default"
+UNROUNDED = (TRANSPOSED, SEQUENTIAL)
+"""Layers that no recipe rounds."""
+
 ATTENTION = "aten.scaled_dot_product_attention.default"
 PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
 """Products of two activations, such as those of attention."""

@@ -26,7 +26,7 @@ from arbex.provenance import OperatorCost, Recipe
 from arbex.spec import PROBABILITY_FLOOR
 from calibration import TensorRange
 from quantize.bias_correction import mean_effects
-from quantize.operators import ATTENTION, CONVOLUTION, PRODUCTS, WEIGHTED
+from quantize.operators import ATTENTION, CONVOLUTION, PRODUCTS, SEQUENTIAL, TRANSPOSED, WEIGHTED
 from quantize.patterns import calls
 from quantize.placement import in_head, is_narrow, module_path, rounded_tensors
 from quantize.program import apply_ranges, blank_input, prepare
@@ -36,8 +36,10 @@ from quantize.rounding import is_observer, round_activation, round_weight
 
 def multiply_adds(node: Node, value: Any, arguments: tuple[Any, ...]) -> int:
     """Returns the multiply-adds of an operator that computed ``value``, for the whole batch; 0 for all others."""
-    if calls(node, WEIGHTED):
+    if calls(node, (*WEIGHTED, SEQUENTIAL)):
         return int(value.numel() * arguments[1][0].numel())
+    if calls(node, (TRANSPOSED,)):
+        return int(arguments[0].numel() * arguments[1][0].numel())
     if calls(node, (ATTENTION,)):
         query, key, result = arguments[0], arguments[1], arguments[2]
         places = query.numel() // query.shape[-1] * key.shape[-2]  # scores

@@ -62,7 +62,7 @@ ANY_CPU = Target(
 INTEGER = {"QLinearConv": 3, "ConvInteger": 1, "QGemm": 3, "MatMulInteger": 1, "MatMulIntegerToFloat": 1}
 """ONNX Runtime's integer operators, and which of their inputs is the weight."""
 
-FLOATING = {"Conv": 1, "FusedConv": 1, "Gemm": 1, "FusedGemm": 1, "MatMul": 1, "FusedMatMul": 1}
+FLOATING = {"Conv": 1, "FusedConv": 1, "ConvTranspose": 1, "Gemm": 1, "FusedGemm": 1, "MatMul": 1, "FusedMatMul": 1}
 
 
 class OnnxGraph(Writer):

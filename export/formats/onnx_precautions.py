@@ -11,7 +11,7 @@ PASSING: Final = ("Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatt
 POOLING: Final = ("MaxPool",)
 """Operators that pass on some of them, past which ONNX Runtime moves Q/DQ pairs, too."""
 
-ROUNDED: Final = ("Conv", "Gemm")
+ROUNDED: Final = ("Conv", "ConvTranspose", "Gemm")
 """Operators whose float weights ONNX Runtime rounds to 8 bits if inputs and outputs are quantized."""
 
 STEPS: Final = 2**24
@@ -69,6 +69,15 @@ def keep_in_float(graph: Any) -> None:
     remove_unread(graph, stored)
 
 
+def channels_of(node: Any, weight: Sequence[int]) -> int:
+    """Returns the size of a layer's bias, from the dimensions of its weight."""
+    if node.op_type == "Conv":
+        return weight[0]
+    if node.op_type == "Gemm":
+        return 1
+    return weight[1] * next((a.i for a in node.attribute if a.name == "group"), 1)
+
+
 def compute_bias(graph: Any, node: Any, stored: Mapping[str, Any]) -> Any:
     """Gives a layer a bias that is dequantized from int32, and returns what dequantizes it."""
     import numpy as np
@@ -77,8 +86,10 @@ def compute_bias(graph: Any, node: Any, stored: Mapping[str, Any]) -> Any:
 
     if len(node.input) < 3:
         node.input.append("")
-    blank = np.zeros(stored[node.input[1]].dims[0] if node.op_type == "Conv" else 1)
-    bias = to_array(stored[node.input[2]]).astype(np.float64) if node.input[2] else blank
+    if node.input[2]:
+        bias = to_array(stored[node.input[2]]).astype(np.float64)
+    else:
+        bias = np.zeros(channels_of(node, stored[node.input[1]].dims))
     step = np.float32((np.abs(bias).max() or 1.0) / STEPS)
     name = f"{node.output[0]}_bias"
     graph.initializer.append(from_array(np.round(bias / step).astype(np.int32), f"{name}_steps"))

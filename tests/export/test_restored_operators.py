@@ -62,15 +62,15 @@ def test_a_file_with_restored_operators_computes_its_program(
 def layer_between_quantized_tensors(kind: str, between: str, *, bias: bool) -> onnx.ModelProto:
     """Returns a graph from uint8 to uint8 around a layer with float weights of very different sizes."""
     generator = np.random.default_rng(0)
-    weight = generator.normal(size=(8, 8, 3, 3) if kind == "Conv" else (8, 8)).astype(np.float32)
+    weight = generator.normal(size=(8, 8) if kind == "Gemm" else (8, 8, 3, 3)).astype(np.float32)
     weight[0] *= 100
-    shape, perm = ((2, 8, 6, 6), [0, 1, 3, 2]) if kind == "Conv" else ((2, 8), [0, 1])
+    shape, perm = ((2, 8, 6, 6), [0, 1, 3, 2]) if kind != "Gemm" else ((2, 8), [0, 1])
     attributes = {"MaxPool": {"kernel_shape": [2, 2]}, "Transpose": {"perm": perm}, "Identity": {}}
     layer = ["passed", "weight", "bias"] if bias else ["passed", "weight"]
     nodes = [
         make_node("DequantizeLinear", ["values", "step", "zero"], ["source"]),
         make_node(between, ["source"], ["passed"], **attributes[between]),
-        make_node(kind, layer, ["sums"], **({} if kind == "Conv" else {"transB": 1})),
+        make_node(kind, layer, ["sums"], **({"transB": 1} if kind == "Gemm" else {})),
         make_node("QuantizeLinear", ["sums", "wide_step", "zero"], ["answer"]),
     ]
     constants = {
@@ -93,7 +93,14 @@ def layer_between_quantized_tensors(kind: str, between: str, *, bias: bool) -> o
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("kind", "between"),
-    [("Conv", "Identity"), ("Conv", "MaxPool"), ("Conv", "Transpose"), ("Gemm", "Identity"), ("Gemm", "Transpose")],
+    [
+        ("Conv", "Identity"),
+        ("Conv", "MaxPool"),
+        ("Conv", "Transpose"),
+        ("Gemm", "Identity"),
+        ("Gemm", "Transpose"),
+        ("ConvTranspose", "Identity"),
+    ],
 )
 def test_onnx_runtime_leaves_float_weights_alone(kind: str, between: str, bias: bool, tmp_path: Path) -> None:
     """By itself, it rounds them with one scale for all channels."""

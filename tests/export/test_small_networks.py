@@ -33,6 +33,7 @@ class Network(nn.Module):
         self.stem, self.compute = nn.Conv2d(3, WIDTH, 3, padding=1), forward
         self.a, self.b = (nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(2))
         self.wide = nn.Conv2d(2 * WIDTH, WIDTH, 3, padding=1)
+        self.up = nn.ConvTranspose2d(WIDTH, 2 * WIDTH, 2, stride=2, groups=2, bias=False)
         self.same = nn.Conv2d(WIDTH, WIDTH, 4, padding="same")
         self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(WIDTH, WIDTH, 3, padding=1))
         self.first, self.second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
@@ -59,6 +60,7 @@ NETWORKS: dict[str, tuple[Callable[[Network, Tensor], Tensor], tuple[str, ...]]]
     "dense block": (lambda n, x: n.wide(torch.cat([x, n.b(x).relu()], 1)), ()),
     "overlapping averages": (lambda n, x: F.avg_pool2d(n.a(x).relu(), 3, 2, 1, count_include_pad=False), ()),
     "a layer used twice": (twice, ()),
+    "transposed convolution": (lambda n, x: n.wide(n.up(n.a(x).relu()).relu()), ()),
     "padding in words": (lambda n, x: n.a(n.same(x).relu()), ()),
     "weight norm": (lambda n, x: n.a(n.normed(x).relu()), ()),
 }

@@ -161,6 +161,30 @@ def test_both_forms_answer_alike_and_close_to_float(
     assert 0 < (folded - exact).abs().max() < 0.05
 
 
+class Norms(torch.nn.Module):
+    """Norms whose names differ in a dot and an underscore."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+        self.norm = torch.nn.ModuleList([torch.nn.LayerNorm(8), torch.nn.LayerNorm(8)])
+        self.norm_1 = torch.nn.LayerNorm(8)
+        self.norm_1.weight.data *= 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.b(self.norm_1(self.norm[1](self.a(x)).sigmoid()))
+        return out
+
+
+def test_parameters_of_similar_names_stay_apart_in_float16() -> None:
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    program = exported(Norms(), x)
+    rounded = quantize(program, ranges_of(program, x), ACCELERATOR)
+    with torch.no_grad():
+        assert (rounded(x) - program(x)).norm() < 0.05 * program(x).norm()
+
+
 def test_the_program_given_is_not_changed(traced: TracedModel, images: torch.Tensor) -> None:
     before = operators_of(traced.program)
     calibrate(traced.program, [images])
