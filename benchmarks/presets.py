@@ -152,6 +152,9 @@ def percent(values: Sequence[float]) -> str:
 @click.option("--epochs", default=5, show_default=True, help="5 epochs of FER2013 are 143,545 images.")
 @click.option("--set", "settings", multiple=True, help="Setting, NAME=VALUE; repeatable.")
 @click.option("--init", multiple=True, help="Run to start from; give --out a folder of its own.")
+@click.option(
+    "--teacher", type=click.Path(path_type=Path), help="Run that teaches them; give --out a folder of its own."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--test", "tested", is_flag=True, help="Print figures of the test split, too.")
 def main(
@@ -164,6 +167,7 @@ def main(
     epochs: int,
     settings: tuple[str, ...],
     init: tuple[str, ...],
+    teacher: Path | None,
     out: Path,
     tested: bool,
 ) -> None:
@@ -176,7 +180,7 @@ def main(
                     Training(network, method, optimizer, seed, epochs, settings)
                     for seed in range(first_seed, first_seed + seeds)
                 ]
-                found = [train(data, out, training, init=init) for training in trainings]
+                found = [train(data, out, training, init=init, teacher=teacher) for training in trainings]
                 row = [
                     network,
                     method,
