@@ -2,8 +2,9 @@
 
     python -m benchmarks.ablations --data fer2013:PATH --out runs/presets
 
-Trains as :mod:`benchmarks.presets` does, whose runs it shares, and prints the accuracy on validation of each change and
-how far it is from that of ``tiny``. The test split is not looked at. ``--curves`` draws accuracy over epochs.
+Trains as :mod:`benchmarks.presets` does, whose runs it shares, and prints the multiply-adds of each change, its
+accuracy on validation, and how far that is from the one of ``tiny``. The test split is not looked at. ``--curves``
+draws accuracy over epochs.
 """
 
 from __future__ import annotations
@@ -112,11 +113,12 @@ def main(data: str, seeds: int, epochs: int, curves: Path | None, out: Path) -> 
     rows, reference = [], 0.0
     trainings = {change.words: change.trainings(seeds, epochs) for change in CHANGES}
     for words, wanted in trainings.items():
-        found = [train(data, out, training)["val"] for training in wanted]
+        trained = [train(data, out, training) for training in wanted]
+        found = [each["val"] for each in trained]
         reference = reference or statistics.mean(found)
         each, difference = ", ".join(f"{100 * value:.1f}" for value in found), statistics.mean(found) - reference
-        rows.append([words, each, f"{100 * difference:+.1f}"])
-    print_table(("what is changed", "val %, by seed", "difference"), rows)
+        rows.append([words, f"{trained[0]['macs'] / 1e6:.1f}", each, f"{100 * difference:+.1f}"])
+    print_table(("what is changed", "MMAC", "val %, by seed", "difference"), rows)
     if curves:
         drawn = {words.replace("`", "").replace("**", ""): curve(out, trainings[words]) for words in CURVES}
         lines(curves, drawn, "epoch", "accuracy on validation")

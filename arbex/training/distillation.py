@@ -13,6 +13,7 @@ from arbex.data.augmentation import Normalize
 from arbex.methods.base import StudentOutput
 from arbex.models import ExpressionClassifier
 from arbex.models.head import Balance, log_softmax
+from arbex.training.supervision import answer_in_float32
 
 SIMILARITY_TEMPERATURE = 0.1
 """Temperature of the distribution over neighbors, whose cosine similarities differ by tenths."""
@@ -67,14 +68,14 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def balance(self, images: Tensor) -> Balance:
-        """Returns the teacher's answers for images ``[B, 3, S, S]`` in 0..255."""
+        """Returns the teacher's answers, float32, for images ``[B, 3, S, S]`` in 0..255."""
         if images.shape[-1] != self.side:
             images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", antialias=True)
         normalized = self.normalize(images)
-        balance = self.model.balance(normalized)
+        balance = answer_in_float32(self.model, self.model.encode(normalized))
         if not self.mirrored:
             return balance
-        other = self.model.balance(normalized.flip(3))
+        other = answer_in_float32(self.model, self.model.encode(normalized.flip(3)))
         return balance._replace(corrected=torch.logaddexp(balance.corrected, other.corrected) - math.log(2))
 
     def losses(self, teacher: Balance, outputs: Iterable[StudentOutput], embedding: Tensor) -> dict[str, Tensor]:

@@ -86,6 +86,16 @@ def write_state(
     write_weights(run / RESUME, tensors, {"state": json.dumps(asdict(state))})
 
 
+def in_order_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """Returns a moment in the order in memory of its parameter, which files do not store.
+
+    Fused AdamW goes through memory without looking at strides, and would pair each weight with another one's moments.
+    """
+    if value.shape != parameter.shape:  # a number of steps, or a matrix of Muon
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+
+
 def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor], dict[str, Tensor]]:
     """Restores the optimizer in place, and returns the position, the model's weights and the state of the method.
 
@@ -109,6 +119,13 @@ def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState,
             index, _, slot = rest.partition(".")
             slots.setdefault(int(index), {})[slot] = tensor
     content = optimizer.state_dict()
-    content["state"] = slots
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    try:
+        content["state"] = {
+            index: {slot: in_order_of(parameters[index], tensor) for slot, tensor in kept.items()}
+            for index, kept in slots.items()
+        }
+    except IndexError as error:
+        raise damaged(run / RESUME, error) from error
     optimizer.load_state_dict(content)
     return state, kinds["model"], kinds["method"]

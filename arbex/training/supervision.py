@@ -27,6 +27,13 @@ class Supervised(NamedTuple):
     features: Tensor
 
 
+def answer_in_float32(model: ExpressionClassifier, features: Tensor) -> Balance:
+    """Returns what the head of a model answers to vectors ``[B, D]``, in float32 whatever the encoder computed in."""
+    with torch.autocast(features.device.type, enabled=False):
+        balance: Balance = model.head(features.float())
+    return balance
+
+
 class DeepSupervision(nn.Module):
     """A model with a linear classifier on all tokens of its encoder.
 
@@ -53,16 +60,10 @@ class DeepSupervision(nn.Module):
         encoder = self.model.encoder
         if not isinstance(encoder, Encoder | CompactEncoder) or self.model.regions is not None:
             features = self.model.encode(images)
-            return Supervised(self.balance(features), None, None, features.float())
+            return Supervised(answer_in_float32(self.model, features), None, None, features.float())
         levels = encoder.tokens(images)  # [B, T, D] each
         features = encoder.fuse(levels)
         tokens = None
         if self.classify_tokens is not None:
             tokens = log_softmax(self.classify_tokens(torch.cat(levels, dim=1).flatten(1)).float())
-        return Supervised(self.balance(features), tokens, levels[-1].float(), features.float())
-
-    def balance(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, D]`` to the output of the head, which computes in float32 whatever the encoder uses."""
-        with torch.autocast(features.device.type, enabled=False):
-            balance: Balance = self.model.head(features.float())
-        return balance
+        return Supervised(answer_in_float32(self.model, features), tokens, levels[-1].float(), features.float())

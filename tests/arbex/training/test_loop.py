@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from arbex.checkpoint import load_run, open_run, read_metadata, read_weights
+from arbex.checkpoint import load_run, open_run, read_metadata, read_weights, write_weights
 from arbex.errors import DataError, InputError, RunError, UnsupportedError
 from arbex.evaluation import evaluate
 from arbex.progress import Reporter
@@ -51,17 +51,34 @@ def test_a_run_holds_what_the_interface_says(faces: Path, tmp_path: Path) -> Non
     assert json.loads((run / "config.json").read_text())["data"]["path"] == str(faces.resolve())
 
 
-def test_resuming_continues_as_if_never_interrupted(faces: Path, tmp_path: Path) -> None:
-    train(request(faces, tmp_path / "whole", epochs=2))
-    train(request(faces, tmp_path / "parts", epochs=1))
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_resuming_continues_as_if_never_interrupted(optimizer: str, faces: Path, tmp_path: Path) -> None:
+    """In channels-last order, too, in which the presets train and which files do not store."""
+
+    def train_once(name: str, epochs: int, *, resume: bool = False) -> None:
+        asked = request(faces, tmp_path / name, epochs=epochs, resume=resume)
+        settings = override(asked.settings, [f"optimizer={optimizer}", "channels_last=true", "precision=32-true"])
+        train(replace(asked, settings=settings))
+
+    train_once("whole", 2)
+    train_once("parts", 1)
     # An interrupted epoch left a line behind, but no resume file.
     with (tmp_path / "parts" / "metrics.jsonl").open("a") as stream:
         stream.write('{"epoch": 2, "loss": 99}\n')
-    train(request(faces, tmp_path / "parts", epochs=2, resume=True))
+    train_once("parts", 2, resume=True)
     whole, parts = metrics(tmp_path / "whole"), metrics(tmp_path / "parts")
     assert [m["loss"] for m in parts] == pytest.approx([m["loss"] for m in whole], abs=1e-6)
     a, b = load_run(tmp_path / "whole").state_dict(), load_run(tmp_path / "parts").state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_damaged_state_is_refused(faces: Path, tmp_path: Path) -> None:
+    train(request(faces, tmp_path / "run", epochs=1))
+    path = tmp_path / "run" / "resume.safetensors"
+    tensors = {**read_weights(path), "optimizer.9999.exp_avg": torch.zeros(1)}
+    write_weights(path, tensors, read_metadata(path))
+    with pytest.raises(RunError, match="resume.safetensors is damaged"):
+        train(request(faces, tmp_path / "run", epochs=2, resume=True))
 
 
 def test_the_callers_random_numbers_go_on(faces: Path, tmp_path: Path) -> None:
