@@ -6,13 +6,10 @@ command line depends on it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from arbex.errors import InputError
 from arbex.progress import SILENT, Reporter
 from runtimes.benchmark import Timing
 from runtimes.benchmark import benchmark as time_bundle
@@ -44,11 +41,11 @@ def train(
     *,
     out: AnyPath | None = None,
     preset: str | None = None,
-    method: str = "arbex",
+    method: str | None = None,
     epochs: int | None = None,
-    anchors: int = 10,
+    anchors: int | None = None,
     image_size: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     windows: tuple[int, ...] | None = None,
     init: Sequence[AnyPath] = (),
     new_head: bool = False,
@@ -62,18 +59,21 @@ def train(
 ) -> Path:
     """Trains a model and writes its run, as ``arbex train`` does.
 
+    With ``resume``, everything that is not given is as in the run; only ``epochs`` and ``patience`` may change.
+
     Args:
         data: ``PATH`` or ``LAYOUT:PATH``.
         out: Folder of the run; by default a new one under ``runs/``.
         preset: ``tiny``, ``small``, ``mobile`` or ``base``; ``tiny`` by default.
-        method: Name of the method.
+        method: Name of the method; ``arbex`` by default.
         epochs: Number of epochs; the preset's by default. 0 writes the untrained model.
-        anchors: Anchors per class.
+        anchors: Anchors per class; 10 by default.
         image_size: Side of the input in pixels; the preset's by default.
-        seed: Seed of the initial weights, the choice of images and the augmentation.
+        seed: Seed of the initial weights, the choice of images and the augmentation; 0 by default.
         windows: Side of the attention window at each level; the preset's by default.
-        init: Runs, or files of published weights, to start from.
-        new_head: Whether to take only the encoder from ``init``.
+        init: Runs, or files of published weights, to start from. The head is taken over from a run with the same
+            classes in the same order only.
+        new_head: Whether to take only the encoder from ``init`` in any case.
         teacher: Run from whose answers the model learns, too.
         teacher_backbone: Custom backbone of the teacher, ``package.module:callable``, if it has one.
         backbone: ``package.module:callable`` in place of the preset's encoder.
@@ -88,45 +88,33 @@ def train(
     Raises:
         InputError: If data, folders or settings cannot be used; nothing is written then.
     """
-    from arbex.methods import method_class
-    from arbex.settings import PRESET_SETTINGS, assign, override
-    from arbex.training.configuration import TrainRequest
+    from arbex.training.arguments import TrainArguments, as_texts, make_request
     from arbex.training.loop import train as run_training
 
-    if preset and backbone:
-        raise InputError(
-            "A preset and a backbone exclude each other.",
-            remedy="Leave one of them out: a backbone replaces the preset.",
-        )
-    if new_head and not init:
-        raise InputError("--new-head was given without --init.", remedy="Add --init, or leave --new-head out.")
-    preset = preset or ("custom" if backbone else "tiny")
-    texts = [f"{name}={value}" for name, value in settings.items()] if isinstance(settings, Mapping) else settings
-    options, others = assign(method_class(method).options_type(), texts)
-    chosen = override(replace(PRESET_SETTINGS[preset], seed=seed), others, also=options.to_json())
-    if out is None:
-        out = Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}")
-        report.line(f"writing to {out} (--out)")
-    request = TrainRequest(
+    given = TrainArguments(
         data=data,
-        out=Path(out),
+        out=Path(out) if out else None,
         preset=preset,
         method=method,
-        settings=chosen if epochs is None else replace(chosen, epochs=epochs),
+        epochs=epochs,
         anchors=anchors,
         image_size=image_size,
-        resume=resume,
+        seed=seed,
         windows=windows,
         init=tuple(map(Path, init)),
         new_head=new_head,
         teacher=Path(teacher) if teacher else None,
-        backbone=backbone,
         teacher_backbone=teacher_backbone,
+        backbone=backbone,
         devices=devices,
-        method_options=options,
+        resume=resume,
+        settings=as_texts(settings),
     )
+    request = make_request(given)
+    if out is None:
+        report.line(f"writing to {request.out} (--out)")
     run_training(request, report=report)
-    return Path(out)
+    return request.out
 
 
 def load_run(path: AnyPath, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:

@@ -18,20 +18,18 @@ from arbex.methods import METHODS
 @click.option(
     "--preset", type=click.Choice(["tiny", "small", "mobile", "base"]), help="Preset of the encoder.  [default: tiny]"
 )
-@click.option("--method", type=click.Choice(METHODS), default="arbex", show_default=True, help="Training method.")
+@click.option("--method", type=click.Choice(METHODS), help="Training method.  [default: arbex]")
 @click.option(
     "--epochs",
     type=click.IntRange(min=0),
     help="Number of epochs; 0 writes the untrained model.  [default: the preset's]",
 )
-@click.option("--anchors", type=click.IntRange(min=0), default=10, show_default=True, help="Anchors per class.")
+@click.option("--anchors", type=click.IntRange(min=0), help="Anchors per class.  [default: 10]")
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the preset's]")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of weights, choice of images and augmentation.",
+    help="Seed of weights, choice of images and augmentation.  [default: 0]",
 )
 @click.option("--windows", metavar="A,…", help="Side of the attention window per level.  [default: the preset's]")
 @click.option("--init", multiple=True, type=PATH, help="RUN or FILE of weights to start from; repeatable.")
@@ -42,18 +40,18 @@ from arbex.methods import METHODS
     "--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a custom backbone, in place of a preset."
 )
 @click.option("--devices", type=click.IntRange(min=1), help="Processes on this machine.  [default: torchrun's, else 1]")
-@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out; what is not given is as there.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
 @debug_option
 def train(
     data: str,
     out: Path | None,
     preset: str | None,
-    method: str,
+    method: str | None,
     epochs: int | None,
-    anchors: int,
+    anchors: int | None,
     image_size: int | None,
-    seed: int,
+    seed: int | None,
     windows: str | None,
     init: tuple[Path, ...],
     new_head: bool,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from arbex.checkpoint import CONFIG, RESUME, RunConfig, read_config
+from arbex.checkpoint import CONFIG, RunConfig, read_config
 from arbex.checks import check_name, check_range
 from arbex.data.layouts import parse_source
 from arbex.data.samples import FaceSet
-from arbex.errors import InputError, RunError
+from arbex.errors import InputError
 from arbex.methods import METHODS, load_method, method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS, CompactConfig, EncoderConfig
@@ -23,6 +23,9 @@ from arbex.training.devices import fitting_precision
 
 MOST_ANCHORS = 1000
 """Largest number of anchors per class; the paper tries 0 to 20."""
+
+LEAST_SIDE, LARGEST_SIDE = 16, 4096
+"""Smallest and largest side of the input in pixels."""
 
 CUSTOM_SIZE = 224
 """Side of the input in pixels for a custom backbone, unless the user gives another."""
@@ -70,15 +73,17 @@ class TrainRequest:
     method_options: MethodOptions | None = None
 
     def __post_init__(self) -> None:
-        """Checks the preset and the number of anchors.
+        """Checks the preset, the number of anchors and the size of the input.
 
         Raises:
             UnsupportedError: If the preset is not known.
-            InputError: If the number of anchors is out of its range.
+            InputError: If a number is out of its range.
         """
         if not self.backbone:
             check_name("preset", self.preset, PRESETS)
         check_range("anchors", self.anchors, 0, MOST_ANCHORS)
+        if self.image_size is not None:
+            check_range("image_size", self.image_size, LEAST_SIDE, LARGEST_SIDE)
 
     @property
     def side(self) -> int:
@@ -198,21 +203,3 @@ def chosen_windows(request: TrainRequest, preset: EncoderConfig | CompactConfig)
             allowed=f"Allowed: as many as maps ({len(sides)}), each of which divides the side of its map.",
         )
     return windows
-
-
-def check_resume(run: Path, config: RunConfig) -> None:
-    """Checks that a run can be resumed.
-
-    Raises:
-        RunError: If there is nothing to resume, or the run differs in more than the number of epochs.
-    """
-    if not (run / RESUME).is_file():
-        raise RunError(f"{run} cannot be resumed: {RESUME} is missing.", remedy="Train a new run without --resume.")
-    old, new = read_config(run).to_json(), config.to_json()
-    old["settings"]["epochs"] = new["settings"]["epochs"]
-    for key in ("preset", "method", "method_options", "labels", "encoder", "anchors", "settings", "data"):
-        if old[key] != new[key]:
-            raise RunError(
-                f"{run} was started with another value of {key!r}.",
-                remedy="Resume with the arguments of the first call, or give another --out.",
-            )

@@ -17,7 +17,6 @@ from arbex.checkpoint import (
     RunConfig,
     load_run,
     open_run,
-    read_config,
     write_config,
     write_weights,
 )
@@ -27,20 +26,22 @@ from arbex.data.samples import summary
 from arbex.data.splits import read_split
 from arbex.errors import InputError, RunError
 from arbex.files import write_atomically
-from arbex.models import EncoderConfig
 from arbex.progress import SILENT, Reporter
 from arbex.spec import digest_file
-from arbex.training.configuration import TrainRequest, adapted, check_resume, make_config, with_precision
+from arbex.training.configuration import TrainRequest, adapted, make_config, with_precision
 from arbex.training.devices import make_fabric
 from arbex.training.distillation import Teacher
+from arbex.training.initial_weights import InitialWeights, load_into, read_initial_weights
+from arbex.training.resuming import check_epochs, resumed_config
 from arbex.training.state import EpochMetrics, TrainState, read_state, write_state
 from arbex.training.trainer import Trainer
-from arbex.weights.matching import fill, recognize
-from arbex.weights.torch_file import WeightsFile, read_weights_file
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+
+UNREADABLE = "unreadable-{}.log"
+"""File in a run that lists the images that were left out, by split."""
 
 SHOWN_REPEATS = 1.05
 """How often, on average, an epoch must show the images of a class for a message to say so."""
@@ -95,27 +96,14 @@ def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | No
     return Teacher(model, settings.distil_temperature, settings.distil_embedding, mirrored=settings.distil_mirrored)
 
 
-def initial_weights(request: TrainRequest) -> list[WeightsFile]:
-    """Reads the files and runs of ``--init``."""
-    return [read_weights_file(path / BEST if path.is_dir() else path) for path in request.init]
-
-
-def origins(request: TrainRequest, files: list[WeightsFile]) -> dict[str, str]:
+def origins(request: TrainRequest, weights: list[InitialWeights]) -> dict[str, str]:
     """Returns the digests of the weights that a run starts from."""
     found = {}
-    if files:
-        found["init"] = ",".join(digest_file(file.path) for file in files)
+    if weights:
+        found["init"] = ",".join(digest_file(each.file.path) for each in weights)
     if request.teacher is not None:
         found["teacher"] = open_run(request.teacher).digest
     return found
-
-
-def brings_landmarks(path: Path, file: WeightsFile) -> bool:
-    """Returns whether a run or a file holds trained weights of the landmark backbone."""
-    if path.is_dir():
-        encoder = read_config(path).encoder
-        return isinstance(encoder, EncoderConfig) and encoder.freeze_landmarks
-    return recognize(file).brings_landmarks
 
 
 def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMetrics) -> TrainState:
@@ -133,20 +121,20 @@ def write_epoch(run: Path, trainer: Trainer, state: TrainState, metrics: EpochMe
     return state
 
 
-def start(request: TrainRequest, trainer: Trainer, files: list[WeightsFile], report: Reporter) -> TrainState:
+def start(request: TrainRequest, trainer: Trainer, weights: list[InitialWeights], report: Reporter) -> TrainState:
     """Writes a new run with its initial weights, or restores the run to resume."""
     run, config = request.out, trainer.config
     if request.resume:
-        state, weights, method = read_state(run, trainer.optimizer)
-        trainer.restore(weights)
+        state, tensors, method = read_state(run, trainer.optimizer)
+        check_epochs(run, state, config.settings.epochs)
+        trainer.restore(tensors)
         trainer.method.restore(method)
         if trainer.fabric.is_global_zero:
             keep_metrics(run, state.epoch)
             write_config(run, config)
         return state
-    for file in files:
-        matching = fill(trainer.raw, file, head=not request.new_head)
-        report.line(f"{file.path}: {matching.source.name}, {len(matching.tensors)} tensors loaded (--init)")
+    for each in weights:
+        report.line(load_into(trainer.raw, each, config.labels, new_head=request.new_head))
     if trainer.fabric.is_global_zero:
         write_start(run, config, trainer)
     return TrainState()
@@ -210,20 +198,20 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
 def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainState:
     """Trains a model in the processes of ``fabric`` and returns the position after the last epoch."""
     images, validation = load_images(request, report)
-    files = initial_weights(request)
+    weights = read_initial_weights(request.init)
     teacher = load_teacher(request, images.faces.labels)
-    landmarks = any(brings_landmarks(path, file) for path, file in zip(request.init, files, strict=True))
-    config = make_config(request, images.faces, origins(request, files), landmarks=landmarks)
+    landmarks = any(each.brings_landmarks for each in weights)
+    config = make_config(request, images.faces, origins(request, weights), landmarks=landmarks)
     if request.resume:
-        check_resume(request.out, config)
+        config = resumed_config(request.out, config)
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)
-    state = start(request, trainer, files, report)
+    state = start(request, trainer, weights, report)
     report_repeats(trainer, report)
     if request.settings.precision != "32-true":
         report.line(f"precision: {request.settings.precision}; --set precision=32-true trains in float32 throughout")
     if fabric.is_global_zero:
         for dataset in (images, validation):
-            log_unreadable(dataset, request.out, report)
+            log_unreadable(dataset, request.out / UNREADABLE.format(dataset.faces.split), report)
     for number in range(state.epoch + 1, request.settings.epochs + 1):
         if is_exhausted(state, request.settings.patience):
             report.line(f"no epoch since {state.best_epoch} was better on validation (patience)")

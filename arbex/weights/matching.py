@@ -185,7 +185,9 @@ def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
             f"{file.path} looks like {matching.source.name}, but fills only {matching.coverage:.0%} of "
             f"{matching.source.covers.rstrip('.')}: {len(matching.missing)} tensors are not filled, {first}.",
             allowed=f"Allowed: {LEAST_COVERAGE:.0%} or more.",
-            remedy="The published checkpoints fit preset base only.",
+            remedy="Give the preset or the backbone that it was trained with."
+            if matching.source.name == "arbex"
+            else "The published checkpoints fit preset base only.",
         )
     model.load_state_dict({**model.state_dict(), **matching.tensors})
     return matching

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from arbex.checkpoint import load_run, open_run
 from arbex.errors import InputError, RunError
 from arbex.models import BASE, CompactEncoder, Encoder, EncoderConfig
 from arbex.models.encoder import CrossFusionLevel
+from arbex.progress import Reporter
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, encoder_config, with_precision
@@ -20,6 +23,14 @@ from arbex.training.devices import fitting_precision
 from arbex.training.loop import train
 
 UNTRAINED = override(PRESET_SETTINGS["tiny"], ["epochs=0"])
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def request(faces: Path, out: Path, **change: object) -> TrainRequest:
@@ -33,6 +44,44 @@ def test_a_run_starts_from_another(faces: Path, run: Path, tmp_path: Path) -> No
     assert open_run(tmp_path / "new").config.data["init"] == digest_file(run / "best.safetensors")
 
 
+def test_a_head_whose_classes_have_another_order_is_not_taken_over(faces: Path, run: Path, tmp_path: Path) -> None:
+    """Its outputs would stand for other classes: the model would start by being wrong."""
+    other, said = tmp_path / "other", Lines()
+    shutil.copytree(run, other)
+    content = json.loads((other / "config.json").read_text())
+    content["labels"].reverse()
+    (other / "config.json").write_text(json.dumps(content))
+    train(request(faces, tmp_path / "new", init=(other,)), report=said)
+    old, new = load_run(run).state_dict(), load_run(tmp_path / "new").state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old if name.startswith("encoder."))
+    assert not torch.equal(old["head.anchors"], new["head.anchors"])
+    assert not torch.equal(old["head.reduce.weight"], new["head.reduce.weight"])
+    reason = "since the classes there are surprise, sadness, happiness, fear, disgust, anger, neutral"
+    assert [line for line in said.lines if line.endswith(f"the head starts anew {reason}")]
+
+
+def test_the_head_in_a_file_that_does_not_name_its_classes_is_not_taken_over(
+    faces: Path, run: Path, tmp_path: Path
+) -> None:
+    said = Lines()
+    train(request(faces, tmp_path / "new", init=(run / "best.safetensors",)), report=said)
+    old, new = load_run(run).state_dict(), load_run(tmp_path / "new").state_dict()
+    assert not torch.equal(old["head.reduce.weight"], new["head.reduce.weight"])
+    assert [line for line in said.lines if line.endswith("since the file does not name its classes")]
+
+
+def test_what_starts_anew_is_named(faces: Path, run: Path, tmp_path: Path) -> None:
+    """The attention of an input of another size has another window."""
+    for name, change, words in (
+        ("size", {"image_size": 48}, "1 of the encoder start anew: encoder.attention.position.table"),
+        ("anchors", {"anchors": 3}, "1 of the head start anew: head.anchors"),
+        ("head", {"new_head": True}, "the head starts anew (--new-head)"),
+    ):
+        said = Lines()
+        train(request(faces, tmp_path / name, init=(run,), **change), report=said)
+        assert [line for line in said.lines if line.startswith(f"{run}: arbex, ") and line.endswith(words)], said.lines
+
+
 def test_another_method_takes_over_the_encoder_alone(faces: Path, run: Path, tmp_path: Path) -> None:
     train(replace(request(faces, tmp_path / "new", init=(run,)), method="poster"))
     old, new = load_run(run).state_dict(), load_run(tmp_path / "new").state_dict()
@@ -41,7 +90,7 @@ def test_another_method_takes_over_the_encoder_alone(faces: Path, run: Path, tmp
 
 
 def test_weights_of_another_width_are_refused_and_nothing_is_written(faces: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="fills only"):
+    with pytest.raises(RunError, match="fills only.*Give the preset or the backbone that it was trained with"):
         train(replace(request(faces, tmp_path / "new", init=(run,)), preset="mobile"))
     assert not (tmp_path / "new").exists()
 

@@ -1,0 +1,217 @@
+"""From what a user gives to a request to train: what is left out has a default, or on resuming the run's own value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from arbex.checkpoint import RunConfig, read_config
+from arbex.checks import check_name
+from arbex.errors import InputError
+from arbex.methods import method_class
+from arbex.methods.base import MethodOptions
+from arbex.models import PRESETS
+from arbex.models.custom import PRESET as CUSTOM
+from arbex.models.custom import BackboneConfig
+from arbex.models.head import ANCHORS
+from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override, split
+from arbex.training.configuration import TrainRequest
+
+PRESET, METHOD = "tiny", "arbex"
+
+ONLY_WITH = {
+    "decay": ("schedule", "exponential"),
+    "restart_epochs": ("schedule", "restarts"),
+    "images_per_class": ("sampling", "quota"),
+}
+"""Settings that have an effect only with one value of another setting."""
+
+TEACHING = "distil_"
+"""Beginning of the names of settings that have an effect only with a teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments:
+    """What a user gives; None stands for what was left out. The names are those of :func:`arbex.api.train`."""
+
+    data: str
+    out: Path | None
+    preset: str | None = None
+    method: str | None = None
+    epochs: int | None = None
+    anchors: int | None = None
+    image_size: int | None = None
+    seed: int | None = None
+    windows: tuple[int, ...] | None = None
+    init: tuple[Path, ...] = ()
+    new_head: bool = False
+    teacher: Path | None = None
+    teacher_backbone: str | None = None
+    backbone: str | None = None
+    devices: int | None = None
+    resume: bool = False
+    settings: Sequence[str] = ()
+
+
+def check_combination(given: TrainArguments) -> None:
+    """Refuses arguments that exclude each other, and those that would have no effect.
+
+    Raises:
+        InputError: If there are such arguments.
+    """
+    if given.resume and given.out is None:
+        raise InputError("--resume was given without --out.", remedy="Give the run to continue with --out.")
+    if given.preset and given.backbone:
+        raise InputError(
+            "A preset and a backbone exclude each other.",
+            remedy="Leave one of them out: a backbone replaces the preset.",
+        )
+    needed = (
+        ("--new-head", given.new_head, "--init", given.init),
+        ("--teacher-backbone", given.teacher_backbone, "--teacher", given.teacher),
+    )
+    for name, value, other, needs in needed:
+        if value and not needs:
+            raise InputError(f"{name} was given without {other}.", remedy=f"Add {other}, or leave {name} out.")
+    if given.windows and given.backbone:
+        raise InputError(
+            "--windows was given with a backbone of your own, which has no attention windows of arbex.",
+            remedy="Leave --windows out.",
+        )
+
+
+def check_effect(texts: Iterable[str], settings: TrainSettings, *, teacher: bool) -> None:
+    """Refuses settings that were given and would have no effect.
+
+    Args:
+        texts: The settings that were given, ``name=value``.
+        settings: All settings.
+        teacher: Whether there is a teacher.
+
+    Raises:
+        InputError: If there is such a setting.
+    """
+    for name in (split(text)[0] for text in texts):
+        other, value = ONLY_WITH.get(name, ("", ""))
+        if other and getattr(settings, other) != value:
+            raise InputError(
+                f"The setting {name!r} has no effect, since {other} is {getattr(settings, other)!r}.",
+                remedy=f"Add --set {other}={value}, or leave {name} out.",
+            )
+        if name.startswith(TEACHING) and not teacher:
+            raise InputError(
+                f"The setting {name!r} has no effect without a teacher.",
+                remedy=f"Add --teacher RUN, or leave {name} out.",
+            )
+
+
+def make_request(given: TrainArguments) -> TrainRequest:
+    """Returns the request to train, with a new folder under ``runs/`` if none was given.
+
+    Raises:
+        InputError: If arguments exclude each other or have no effect, or a value cannot be used.
+        UnsupportedError: If a preset, a method or a setting is not known.
+        RunError: If there is no run to resume.
+    """
+    check_combination(given)
+    run = read_config(given.out) if given.resume and given.out and given.out.is_dir() else None
+    preset = chosen_preset(given, run)
+    method = given.method or (run.method if run else METHOD)
+    options, texts = chosen_options(given, run, method)
+    settings = chosen_settings(given, run.settings if run else PRESET_SETTINGS[preset], texts, options)
+    anchors, side, windows = given.anchors, given.image_size, given.windows
+    if run:
+        anchors = run.anchors if anchors is None else anchors
+        side = run.preprocessing.image_size if side is None else side
+        windows = windows or stored_windows(run)
+    return TrainRequest(
+        data=given.data,
+        out=given.out or Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}"),
+        preset=preset,
+        method=method,
+        settings=settings,
+        anchors=ANCHORS if anchors is None else anchors,
+        image_size=side,
+        resume=given.resume,
+        windows=windows,
+        init=given.init,
+        new_head=given.new_head,
+        teacher=given.teacher,
+        backbone=given.backbone,
+        teacher_backbone=given.teacher_backbone,
+        devices=given.devices,
+        method_options=options,
+    )
+
+
+def chosen_settings(
+    given: TrainArguments, settings: TrainSettings, texts: Iterable[str], options: MethodOptions
+) -> TrainSettings:
+    """Returns settings with what the user gives.
+
+    Args:
+        given: What the user gives.
+        settings: The settings of the preset, or of the run to resume.
+        texts: The settings that the user gives, ``name=value``.
+        options: Options of the method, which are known, too.
+
+    Raises:
+        InputError: If a value cannot be used, or has no effect.
+        UnsupportedError: If a setting is not known.
+    """
+    settings = override(settings, texts, also=options.to_json())
+    if given.seed is not None:
+        settings = replace(settings, seed=given.seed)
+    if given.epochs is not None:
+        settings = replace(settings, epochs=given.epochs)
+    check_effect(texts, settings, teacher=given.teacher is not None)
+    return settings
+
+
+def chosen_preset(given: TrainArguments, run: RunConfig | None) -> str:
+    """Returns the name of the preset, or what stands for a backbone of the user's own.
+
+    Raises:
+        UnsupportedError: If the preset is not known.
+        InputError: If the run to resume has a backbone, which was not given.
+    """
+    if given.backbone:
+        return CUSTOM
+    if given.preset:
+        check_name("preset", given.preset, PRESETS)
+        return given.preset
+    if run and isinstance(run.encoder, BackboneConfig):
+        raise InputError(
+            f"The run {given.out} was trained on the backbone {run.encoder.backbone}; resuming it needs that code.",
+            remedy=f"If you trust that code, add: --backbone {run.encoder.backbone}.",
+        )
+    return run.preset if run else PRESET
+
+
+def chosen_options(given: TrainArguments, run: RunConfig | None, method: str) -> tuple[MethodOptions, list[str]]:
+    """Returns the options of the method, and those settings that are none of them.
+
+    Raises:
+        UnsupportedError: If the method is not known.
+        InputError: If a value cannot be used.
+    """
+    options = method_class(method).options_type()
+    if run and run.method == method:
+        options = run.method_options
+    return assign(options, given.settings)
+
+
+def stored_windows(run: RunConfig) -> tuple[int, ...] | None:
+    """Returns the attention windows of a run; None for a backbone of the user's own."""
+    return None if isinstance(run.encoder, BackboneConfig) else run.encoder.all_windows
+
+
+def as_texts(settings: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
+    """Returns settings as ``name=value`` texts; a single text is one of them."""
+    if isinstance(settings, str):
+        return (settings,)
+    if isinstance(settings, Mapping):
+        return tuple(f"{name}={value}" for name, value in settings.items())
+    return tuple(settings)
