@@ -9,15 +9,19 @@ from typing import Any
 
 from torch import Tensor
 
-from arbex.checkpoint import load_run
+from arbex.checkpoint import RunConfig, load_run, read_config
 from arbex.data.loading import FaceDataset, log_unreadable
-from arbex.data.splits import read_split
+from arbex.data.samples import FaceSet
+from arbex.data.splits import ALL, read_split, read_training_part
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.prediction import BATCH, predict
 from arbex.progress import SILENT, Reporter
 from arbex.settings import MOST_UNREADABLE
 from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
+
+UNREADABLE = "unreadable-{}-of-evaluation.log"
+"""File in a run that lists the images that were left out, by split; training has a list of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +201,43 @@ def evaluate(
         DataError: If the data cannot be used, or has classes that the run does not have and that are not mapped.
     """
     model = load_run(run, backbone=backbone)
-    faces = read_split(data, split, labels=model.labels, mapping=mapping or {})
+    faces = read_images(read_config(Path(run)), data, split, mapping or {}, report)
     there = {sample.label for sample in faces.samples}
     absent = [name for i, name in enumerate(model.labels) if i not in there]
     if absent:
         report.line(f"{data} has no images of {', '.join(absent)}; means over classes leave them out")
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
-    log_unreadable(images, Path(run), report)
+    log_unreadable(images, Path(run) / UNREADABLE.format(split), report)
     return measure(model, images, mirrored=mirrored)
+
+
+def read_images(config: RunConfig, data: str, split: str, mapping: Mapping[str, str], report: Reporter) -> FaceSet:
+    """Reads the images to measure a run on.
+
+    Where a data set without splits is the one that the run was trained on, they are the tenth that was held out, unless
+    ``split`` is ``train`` or ``all``.
+
+    Args:
+        config: Configuration of the run.
+        data: Data set.
+        split: Name of the split.
+        mapping: As for ``evaluate``.
+        report: Takes what the figures do not tell.
+
+    Raises:
+        DataError: If the data cannot be used.
+    """
+    labels = config.labels
+    trained = read_training_part(data, labels)
+    if trained is None or trained.digest != config.data.get("train_digest"):
+        return read_split(data, split, labels=labels, mapping=mapping)
+    if split == ALL:
+        report.line(f"warning: the run was trained on nine tenths of the images of {data}; the figures flatter it")
+    elif split != "train":
+        split = "val"
+        report.line(
+            f"{data} has no splits, and the run was trained on it: measured on the tenth of the images that was held "
+            "out from training, on which the best epoch was chosen"
+        )
+    return read_split(data, split, labels=labels, hold_out=True, mapping=mapping)

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import click
 
+from arbex.checkpoint import open_run
 from arbex.cli.console import print_table
 from benchmarks.presets import Training, percent, test, train
 
 TAUGHT = "taught"
 """Subfolder of the students that have a teacher; each teacher has a folder of its own there."""
+
+DIGITS = 8
+"""Number of digits of a teacher's digest in the name of that folder."""
 
 
 def row(words: str, data: str, out: Path, trainings: list[Training], teacher: Path | None = None) -> list[str]:
@@ -53,7 +57,8 @@ def main(
         teacher = out / longer.name
     students = [Training(network, "arbex", "muon", seed, epochs, settings) for seed in range(seeds)]
     rows.append(row("alone", data, out, students))
-    rows.append(row("with teacher", data, out / TAUGHT / teacher.name, students, teacher))
+    folder = out / TAUGHT / f"{teacher.name}-{open_run(teacher).digest[:DIGITS]}"
+    rows.append(row("with teacher", data, folder, students, teacher))
     print_table((network, "val %", "test %"), rows)
 
 

@@ -79,7 +79,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
             pixels = np.empty(shape, dtype=np.uint8)
             unreadable = decode(pixels)
         else:
-            pixels, unreadable = open_pixels(digest_json([faces.digest, side]), shape, decode)
+            pixels, unreadable = open_pixels(cache_key(faces, side), shape, decode)
         self.unreadable = tuple((faces.samples[i], reason) for i, reason in sorted(unreadable.items()))
         self.faces = self.without(faces, unreadable, most_unreadable) if unreadable else faces
         self.rows = torch.tensor([i for i in range(len(faces.samples)) if i not in unreadable])
@@ -133,6 +133,16 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor, int]]):
         """Returns several images at once, which a ``DataLoader`` prefers; ``whole_batch`` must collate them."""
         positions = torch.tensor(indices)
         return self.pixels[self.rows[positions]], self.targets[positions], positions
+
+
+def cache_key(faces: FaceSet, side: int) -> str:
+    """Returns a name for the decoded images of a split at one size.
+
+    Files of the same names and sizes may hold other pixels in another folder, or after they were written again.
+    """
+    files = dict.fromkeys(sample.file for sample in faces.samples)
+    written = [file.stat().st_mtime_ns for file in files]
+    return digest_json([faces.digest, str(faces.root.resolve()), written, side])
 
 
 @dataclass(frozen=True)
@@ -200,12 +210,11 @@ def read_pixels(
     return DevicePixels(images), images.labels.numpy()
 
 
-def log_unreadable(images: FaceDataset, run: Path, report: Reporter) -> None:
-    """Lists the images that were left out in ``RUN/unreadable-SPLIT.log`` and reports their number.
+def log_unreadable(images: FaceDataset, log: Path, report: Reporter) -> None:
+    """Lists the images that were left out in a file and reports their number.
 
     Where every image could be read, an older list is removed.
     """
-    log = run / f"unreadable-{images.faces.split}.log"
     if not images.unreadable:
         log.unlink(missing_ok=True)
         return

@@ -54,9 +54,12 @@ def read_split(
     for source, held in sources:
         labels, found = read_source(layout, source, labels, mapping)
         if held is not None:
-            where = f"the {split} part of {name_of(layout, source)}, which is split by people"
             found = [s for s, is_held in zip(found, held_out(found), strict=True) if is_held == held]
-            check_every_class(found, labels, where)
+            if mapping is None:
+                by = "people" if any(s.group for s in found) else "class"
+                check_every_class(
+                    found, labels, f"the {split} part of {name_of(layout, source)}, which is split by {by}"
+                )
         samples += found
     assert labels is not None  # every layout has a split
     if mapping is None:
@@ -64,6 +67,26 @@ def read_split(
     if not samples:
         raise DataError(f"{layout.root} has no images of the classes {', '.join(labels)}.", remedy="Check the path.")
     return FaceSet(layout.root, split, labels, tuple(samples))
+
+
+def read_training_part(data: str, labels: tuple[str, ...]) -> FaceSet | None:
+    """Reads the nine tenths of a data set without splits that a training on it sees.
+
+    Args:
+        data: The data set.
+        labels: Class names in the order of the model.
+
+    Returns:
+        None for a data set with splits, or with other classes.
+
+    Raises:
+        UnsupportedError: If there is no such layout or option.
+        DataError: If the folder does not hold such a data set.
+    """
+    layout = open_layout(data)
+    if ANY not in layout.splits() or set(layout.labels(ANY)) != set(labels):
+        return None
+    return read_split(data, "train", labels=labels, hold_out=True, mapping={})
 
 
 def read_source(

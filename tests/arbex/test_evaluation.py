@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+import arbex
+from arbex.checkpoint import open_run
 from arbex.evaluation import Evaluation, scores
+from arbex.progress import Reporter
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def test_scores_of_four_images() -> None:
@@ -47,3 +60,50 @@ def test_the_json_has_the_keys_of_the_interface_and_reads_back() -> None:
     assert value["primary"]["confusion"] == [[0, 0], [1, 1]]
     assert (value["std_primary"], value["std_corrected"], value["n"]) == (0.25, 0.5, 2)
     assert Evaluation.from_json(value) == found
+
+
+@pytest.fixture(scope="module")
+def unsplit(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces without splits: 15 images of each of 7 classes, whose people are not known."""
+    root = tmp_path_factory.mktemp("unsplit") / "faces"
+    for folder in (faces / "train").iterdir():
+        (root / folder.name).mkdir(parents=True)
+        for image in sorted(folder.glob("*.png"))[:15]:
+            shutil.copy(image, root / folder.name)
+    return root
+
+
+def train_quickly(data: Path, out: Path) -> Path:
+    quick = {"images_per_class": 8, "batch_size": 14}
+    return arbex.train(str(data), out=out, epochs=1, image_size=32, settings=quick)
+
+
+def test_images_that_a_run_was_trained_on_do_not_measure_it(unsplit: Path, tmp_path: Path) -> None:
+    run = train_quickly(unsplit, tmp_path / "run")
+    for split in ("test", "val"):
+        said = Lines()
+        found = arbex.evaluate(run, str(unsplit), split=split, report=said)
+        assert found.n == 14  # two of each class
+        assert found.corrected.accuracy == pytest.approx(open_run(run).accuracy, abs=1e-6)
+        assert "measured on the tenth of the images that was held out from training" in " ".join(said.lines)
+    assert arbex.evaluate(run, str(unsplit), split="train").n == 91
+    said = Lines()
+    assert arbex.evaluate(run, str(unsplit), split="all", report=said).n == 105
+    assert "the figures flatter it" in " ".join(said.lines)
+
+
+def test_a_data_set_without_splits_measures_others_whole(unsplit: Path, run: Path) -> None:
+    said = Lines()
+    assert arbex.evaluate(run, str(unsplit), report=said).n == 105
+    assert said.lines == []
+
+
+def test_the_list_of_what_training_left_out_stays(unsplit: Path, tmp_path: Path) -> None:
+    run = train_quickly(unsplit, tmp_path / "run")
+    (run / "unreadable-val.log").write_text("of the training")
+    broken = tmp_path / "faces"
+    shutil.copytree(unsplit, broken)
+    next((broken / "anger").glob("*.png")).write_text("no image")
+    arbex.evaluate(run, str(broken), split="val", max_unreadable=0.1)
+    assert (run / "unreadable-val.log").read_text() == "of the training"
+    assert "anger" in (run / "unreadable-val-of-evaluation.log").read_text()

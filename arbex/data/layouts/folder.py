@@ -90,16 +90,16 @@ class Folder(Layout):
         if not file.is_file():
             return {}
         table = {}
-        with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
             for number, row in enumerate(csv.DictReader(stream), start=2):
                 try:
-                    votes = tuple(int(v) for v in row["votes"].split())
-                    table[row["file"]] = row["subject"], votes
+                    votes = tuple(int(v) for v in row.get("votes", "").split())
+                    table[row["file"]] = row.get("subject", ""), votes
                 except (KeyError, ValueError, AttributeError) as error:
                     raise DataError(
                         f"Line {number} of {file} cannot be read: {row}.",
-                        allowed="Allowed: the columns file, split, subject, label, true_label and votes, the last as "
-                        "whole numbers in the order of the classes.",
+                        allowed="Allowed: the column file, and subject, votes or both; votes are whole numbers in the "
+                        "order of the classes.",
                         remedy="Correct the line.",
                     ) from error
                 if votes and len(votes) != len(labels):

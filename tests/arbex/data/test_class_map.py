@@ -73,6 +73,32 @@ def test_a_mapping_that_leads_nowhere_is_refused(faces: Path, mapping: dict[str,
         read_split(str(faces), "test", labels=OF_THE_MODEL, mapping=mapping)
 
 
+def test_the_people_who_are_held_out_need_not_show_every_class(tmp_path: Path) -> None:
+    """Measuring leaves such classes out; a training chooses its epoch on these images, and needs them all."""
+    rows = ["file,subject"]
+    for name, people in (("happy", "ab"), ("anger", "b")):
+        for i, person in enumerate(people):
+            file = tmp_path / "train" / name / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16)).save(file)
+            rows.append(f"train/{name}/{i}.png,{person}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    held = read_split(str(tmp_path), "val", labels=("happy", "anger"), mapping={})
+    assert [held.labels[sample.label] for sample in held.samples] == ["happy"]
+    with pytest.raises(DataError, match="'anger' has no images in the val part of .* which is split by people"):
+        read_split(str(tmp_path), "val", labels=("happy", "anger"))
+
+
+def test_a_class_of_one_image_cannot_be_split(tmp_path: Path) -> None:
+    for name, count in (("happy", 3), ("anger", 1)):
+        for i in range(count):
+            file = tmp_path / "train" / name / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16)).save(file)
+    with pytest.raises(DataError, match="'anger' has no images in the train part of .* which is split by class"):
+        read_split(str(tmp_path), "train", hold_out=True)
+
+
 @pytest.mark.parametrize("texts", [["happy"], ["=anger"], ["happy="], ["happy=-", "happy=anger"]])
 def test_a_mapping_in_another_form_is_refused(texts: list[str]) -> None:
     with pytest.raises(InputError, match="'happy|'=anger'"):

@@ -129,6 +129,19 @@ def test_folders_are_matched_by_name_but_a_declared_order_must_be_the_models(tmp
         read_split(str(root), "train", labels=("b", "a"))
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_table_may_hold_people_or_votes_alone(mark: str, tmp_path: Path) -> None:
+    """Spreadsheets begin a file with a byte order mark."""
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    (root / "labels.csv").write_text(f"{mark}file,subject\ntrain/a/00.png,anna\n")
+    assert [(s.group, s.votes) for s in read_split(str(root), "train").samples] == [("anna", ()), ("", ())]
+    (root / "labels.csv").write_text(f"{mark}file,votes\ntrain/a/00.png,3 1\n")
+    assert [(s.group, s.votes) for s in read_split(str(root), "train").samples] == [("", (3, 1)), ("", ())]
+    (root / "labels.csv").write_text(f"{mark}name,votes\ntrain/a/00.png,3 1\n")
+    with pytest.raises(DataError, match="Line 2 .* cannot be read.*Allowed: the column file, and subject, votes"):
+        read_split(str(root), "train")
+
+
 def test_a_damaged_table(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 1, "train/b": 1})
     (root / "labels.csv").write_text("file,split,subject,label,true_label,votes\ntrain/a/00.png,train,s1,a,a,x y\n")

@@ -65,6 +65,23 @@ def test_the_cache_is_found_again_and_belongs_to_its_images(
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
+def test_another_folder_with_files_of_the_same_names_and_sizes_has_images_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
+
+    def pixel(folder: str, gray: int) -> int:
+        for name in ("a", "b"):
+            (tmp_path / folder / "train" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (gray, gray, gray)).save(tmp_path / folder / "train" / name / "0.bmp")
+        images = FaceDataset(read_split(str(tmp_path / folder), "train"), 16, memory_limit=0)
+        return int(images[0][0][0, 0, 0])
+
+    assert pixel("one", 10) == 10
+    assert pixel("other", 20) == 20
+    assert pixel("one", 30) == 30  # written again
+
+
 def test_a_cache_without_room_is_refused_before_anything_is_decoded(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,8 +112,8 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(broken: Path) -> None:
 
 def test_what_is_left_out_is_named_in_a_file(broken: Path, tmp_path: Path) -> None:
     log = tmp_path / "unreadable-train.log"
-    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), tmp_path, SILENT)
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), log, SILENT)
     assert log.read_text().startswith(str(broken / "train" / "b" / "1.png") + "\t")
     (broken / "train" / "b" / "1.png").unlink()
-    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16), tmp_path, SILENT)
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16), log, SILENT)
     assert not log.exists()
