@@ -3,7 +3,8 @@
     python -m benchmarks.distillation --data fer2013:PATH --network mobile --teacher RUN --out runs/presets
 
 Trains as :mod:`benchmarks.presets` does, whose runs it shares. Without ``--teacher``, the teacher is the student's
-network, trained for ``--teacher-epochs``. The teacher has seen the same labels as the students, wrong ones included.
+network, trained for ``--teacher-epochs``. Settings ``distil_…`` are given to students with a teacher only. The teacher
+has seen the same labels as the students, wrong ones included.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import click
 
 from arbex.checkpoint import open_run
 from arbex.cli.console import print_table
+from arbex.training.arguments import TEACHING
 from benchmarks.presets import Training, percent, test, train
 
 TAUGHT = "taught"
@@ -37,7 +39,7 @@ def row(words: str, data: str, out: Path, trainings: list[Training], teacher: Pa
 @click.option("--teacher-epochs", default=20, show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--epochs", default=5, show_default=True, help="Epochs of the students.")
-@click.option("--set", "settings", multiple=True, help="Setting of all runs, NAME=VALUE; repeatable.")
+@click.option("--set", "settings", multiple=True, help="Setting, NAME=VALUE; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(
     data: str,
@@ -51,14 +53,16 @@ def main(
 ) -> None:
     """Trains what is missing and prints the table."""
     rows = []
+    others = tuple(text for text in settings if not text.startswith(TEACHING))
     if teacher is None:
-        longer = Training(network, "arbex", "muon", 0, teacher_epochs, settings)
+        longer = Training(network, "arbex", "muon", 0, teacher_epochs, others)
         rows.append(row("the teacher", data, out, [longer]))
         teacher = out / longer.name
-    students = [Training(network, "arbex", "muon", seed, epochs, settings) for seed in range(seeds)]
-    rows.append(row("alone", data, out, students))
+    alone = [Training(network, "arbex", "muon", seed, epochs, others) for seed in range(seeds)]
+    rows.append(row("alone", data, out, alone))
     folder = out / TAUGHT / f"{teacher.name}-{open_run(teacher).digest[:DIGITS]}"
-    rows.append(row("with teacher", data, folder, students, teacher))
+    taught = [Training(network, "arbex", "muon", seed, epochs, settings) for seed in range(seeds)]
+    rows.append(row("with teacher", data, folder, taught, teacher))
     print_table((network, "val %", "test %"), rows)
 
 

@@ -21,7 +21,11 @@ from quantize.operators import HEAD
 from quantize.patterns import calls
 
 SMALLEST_SCALE = 2**-12
-"""Smallest scale of a tensor; even one that is always zero needs a scale above zero."""
+"""Smallest scale of an activation; even one that is always zero needs a scale above zero."""
+
+SMALLEST_WEIGHT_SCALE = 2**-14
+"""Smallest scale of a weight's channel: the smallest normal number of float16. A layer that learns from zero, such as the
+projection after the attention of the small presets, has weights far below one hundredth."""
 
 ANNOTATION = "quantization_annotation"
 
@@ -84,7 +88,7 @@ def int8_spec(scheme: str, axis: int = 0, *, half: bool = False) -> Quantization
         qscheme=getattr(torch, scheme),
         ch_axis=axis if channels else None,
         is_dynamic=False,
-        observer_or_fake_quant_ctr=observer.with_args(eps=SMALLEST_SCALE),
+        observer_or_fake_quant_ctr=observer.with_args(eps=SMALLEST_WEIGHT_SCALE if channels else SMALLEST_SCALE),
     )
 
 
