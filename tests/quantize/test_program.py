@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchao.quantization.pt2e.quantize_pt2e as pt2e
+from torch import nn
 from torch.fx import GraphModule, Node
 
 from arbex.errors import BackendError, DataError
@@ -52,6 +53,21 @@ def quantized(request: pytest.FixtureRequest) -> GraphModule:
 
 STEMS = ("encoder.image.stem.0", "encoder.landmarks.stem.0.0")
 """What stays in float: convolutions of the image itself."""
+
+
+@pytest.mark.parametrize("recipe", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
+def test_small_weights_keep_their_levels(recipe: Recipe) -> None:
+    """A layer that learns from zero has small weights for long; eight bits are as many for them as for others."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(32, 16, 1)
+    layer.weight.data = torch.empty(16, 32, 1, 1).uniform_(-1, 1) / 128
+    layer.bias.data.zero_()
+    images = torch.rand(16, 32, 6, 6)
+    program = exported(layer, images[:2])
+    quantized = quantize(program, ranges_of(program, images), recipe)
+    with torch.no_grad():
+        wanted, found = layer(images), quantized(images)
+    assert float((wanted - found).std()) < 0.01 * float(wanted.std())
 
 
 def is_int8(node: Node) -> bool:
