@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from arbex.checkpoint import RunConfig, load_run, read_config
+from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.samples import FaceSet
 from arbex.data.splits import ALL, read_split, read_training_part
@@ -144,7 +145,9 @@ def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> Sco
     classes = list(range(len(names)))
     precision, recall, f1, count = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0)
     occurs = count > 0
-    ece = multiclass_calibration_error(probabilities, labels, len(names), n_bins=ECE_BINS, norm="l1")
+    # One value above 1, by the rounding of a sum, and torchmetrics takes all of them for logits.
+    shares = probabilities.clamp(0, 1)
+    ece = multiclass_calibration_error(shares, labels, len(names), n_bins=ECE_BINS, norm="l1")
     safe = probabilities.double().clamp_min(PROBABILITY_FLOOR)
     return Scores(
         accuracy=float((truth == guess).mean()),
@@ -231,6 +234,13 @@ def read_images(config: RunConfig, data: str, split: str, mapping: Mapping[str, 
     labels = config.labels
     trained = read_training_part(data, labels)
     if trained is None or trained.digest != config.data.get("train_digest"):
+        if trained is not None and str(parse_source(data)._replace(path=trained.root.resolve())) == config.data.get(
+            "path"
+        ):
+            report.line(
+                f"warning: {data} has no splits, and has changed since the run was trained on it: images of the "
+                "training may be among those measured, and flatter the figures"
+            )
         return read_split(data, split, labels=labels, mapping=mapping)
     if split == ALL:
         report.line(f"warning: the run was trained on nine tenths of the images of {data}; the figures flatter it")

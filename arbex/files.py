@@ -19,7 +19,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         InputError: If the folder does not exist or cannot be written to.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # Names of files that are not UTF-8 are written as they are.
+    data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:

@@ -7,17 +7,36 @@ from __future__ import annotations
 
 import errno
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from arbex.errors import DataError, reason
+from arbex.spec import SPLITS
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+FOREIGN = (".gif", ".heic", ".heif", ".avif", ".jp2")
+"""Suffixes of images of other formats: they are found, and then named as files that cannot be read."""
+
+ORIENTATION = 0x0112
+"""EXIF tag of the orientation."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of each orientation upright."""
+
 MIN_SIDE = 8
 """Smallest side of an image in pixels; a smaller one cannot show a face."""
 
@@ -30,6 +49,8 @@ Box = tuple[int, int, int, int]
 
 def find_images(path: Path) -> list[Path]:
     """Returns the image files below a folder, sorted, or the file itself; hidden files and folders are left out.
+
+    Images of formats that cannot be read are among them, so that they are not left out in silence.
 
     Raises:
         DataError: If a folder cannot be read; its images are never skipped silently.
@@ -44,8 +65,41 @@ def images_below(folder: Path) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from images_below(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in SUFFIXES and is_there(entry) and entry.is_file():
+        elif has_suffix(entry.name) and is_there(entry) and entry.is_file():
             yield Path(entry.path)
+
+
+def has_suffix(name: str) -> bool:
+    """Tells whether a file has the name of an image, of any format."""
+    return Path(name).suffix.lower() in (*SUFFIXES, *FOREIGN)
+
+
+def name_in_table(text: str) -> str:
+    """Returns a path relative to a data set as tables and folders name it alike.
+
+    Tables from Windows have backslashes, and macOS takes letters with accents apart.
+    """
+    return unicodedata.normalize("NFC", text.strip().replace("\\", "/")).removeprefix("./")
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """Returns the folder of each split that a data set has one of.
+
+    Raises:
+        DataError: If the folder cannot be read, or there are two for one split.
+    """
+    found: dict[str, Path] = {}
+    for entry in list_folder(root):
+        split = next((split for split, names in SPLITS.items() if entry.name.lower() in names), None)
+        if split is None or not (is_there(entry) and entry.is_dir()):
+            continue
+        if split in found:
+            raise DataError(
+                f"{root} has two folders for the split {split!r}: {found[split].name} and {entry.name}.",
+                remedy="Put the images into one of them, or give the other one another name.",
+            )
+        found[split] = Path(entry.path)
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:
@@ -96,7 +150,10 @@ def unreadable(path: Path, reason: str | None) -> DataError:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Converts an image to upright 8-bit RGB: EXIF rotation is applied, 16-bit gray scaled, transparency dropped."""
-    image = ImageOps.exif_transpose(image)
+    # ImageOps.exif_transpose also writes the other tags anew, and fails where one of them is damaged.
+    turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I;16") or image.mode == "I":
         gray = np.asarray(image).astype(np.float64)
         image = Image.fromarray((np.clip(gray, 0, 65535) / 257).round().astype(np.uint8))
@@ -110,14 +167,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         uint8 RGB ``[H, W, 3]``.
 
     Raises:
-        DataError: If the file is missing, not an image, damaged, or smaller than ``MIN_SIDE`` pixels.
+        DataError: If the file is missing, damaged, not an image of a known format, or smaller than ``MIN_SIDE`` pixels.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             pixels = np.asarray(to_rgb(image))
     except FileNotFoundError:
         raise DataError(f"The image {path} does not exist.", remedy="Check the path.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises many kinds of them for damaged files
         raise DataError(
             f"{path} cannot be read as an image: {reason(error)}.",
             allowed=f"Allowed: {', '.join(FORMATS)}.",

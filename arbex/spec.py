@@ -21,8 +21,8 @@ INPUT_NAME = "image"
 OUTPUT_NAMES = ("corrected", "primary", "confidence")
 """Names and order of the tensors of every exported graph."""
 
-SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
-"""Folder names of each split of a data set."""
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
+"""Folder names of each split of a data set, in lower case; in a data set, they may have any."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
 """Names of the precisions of exported artifacts."""

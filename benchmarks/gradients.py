@@ -46,8 +46,8 @@ def make_trainer(data: str, out: Path, training: Training) -> Trainer:
         image_size=SIDE,
         backbone=training.backbone,
     )
-    images, validation = load_images(request, SILENT)
-    config = make_config(request, images.faces, {}, landmarks=False)
+    images, validation, found = load_images(request, SILENT)
+    config = make_config(request, found, {}, landmarks=False)
     return Trainer(make_fabric(None, request.settings.precision), config, images, validation, backbone=request.backbone)
 
 

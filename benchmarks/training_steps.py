@@ -53,9 +53,9 @@ def our_step(faces: Path, batch: int, network: str, method: str, *, bf16: bool =
         image_size=SIDE,
         backbone=None if preset else f"benchmarks.networks:{network.replace('-', '_')}",
     )
-    images, validation = load_images(request, SILENT)
+    images, validation, found = load_images(request, SILENT)
     fabric = make_fabric(None, settings.precision)
-    config = make_config(request, images.faces, {}, landmarks=False)
+    config = make_config(request, found, {}, landmarks=False)
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone)
     trainer.model.train()
     given = next(iter(trainer.loader))

@@ -24,8 +24,8 @@ SMALLEST_SCALE = 2**-12
 """Smallest scale of an activation; even one that is always zero needs a scale above zero."""
 
 SMALLEST_WEIGHT_SCALE = 2**-14
-"""Smallest scale of a weight's channel: the smallest normal number of float16. A layer that learns from zero, such as the
-projection after the attention of the small presets, has weights far below one hundredth."""
+"""Smallest scale of a weight's channel: the smallest normal number of float16. A layer that learns from zero, such as
+the projection after the attention of the small presets, has weights far below one hundredth."""
 
 ANNOTATION = "quantization_annotation"
 

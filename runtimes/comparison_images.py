@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex.errors import DataError, reason
-from arbex.images import find_images
+from arbex.images import find_images, name_in_table, split_folders
 from arbex.progress import Step
-from arbex.spec import SPLITS
 from runtimes.base import Prediction
 from runtimes.comparison import Comparison
 from runtimes.limits import Limits
@@ -127,7 +126,7 @@ def read_groups(root: Path, column: str, files: Sequence[Path]) -> NDArray[np.st
     """
     table = root / TABLE
     try:
-        with table.open(newline="", encoding="utf-8") as stream:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -142,8 +141,8 @@ def read_groups(root: Path, column: str, files: Sequence[Path]) -> NDArray[np.st
             f"{table} cannot group images by {column!r}.",
             allowed=f"Allowed: a column 'file' with the paths of the images, and one of: {others}.",
         )
-    values = {row["file"]: row[column] for row in rows}
-    names = [file.relative_to(root).as_posix() for file in files]
+    values = {name_in_table(row["file"]): row[column] for row in rows}
+    names = [name_in_table(file.relative_to(root).as_posix()) for file in files]
     missing = [name for name in names if name not in values]
     if missing:
         raise DataError(
@@ -173,15 +172,22 @@ def list_images(
     root = Path(data.removeprefix("folder:"))
     if not root.exists():
         raise DataError(f"The data folder {root} does not exist.", remedy="Give a folder of images.")
-    named = [root / name for name in SPLITS[split] if (root / name).is_dir()]
-    others = [name for names in SPLITS.values() for name in names if (root / name).is_dir()]
-    if others and not named:
-        raise DataError(f"{root} has no split {split!r}.", allowed=f"Allowed: {', '.join(others)}.")
-    files = find_images(named[0] if named else root)
+    splits = split_folders(root) if root.is_dir() else {}
+    if splits and split not in splits:
+        raise DataError(f"{root} has no split {split!r}.", allowed=f"Allowed: {', '.join(splits)}.")
+    folder = splits.get(split, root)
+    files = find_images(folder)
     if not files:
-        raise DataError(f"{named[0] if named else root} holds no images.", remedy="Give a folder of images.")
+        raise DataError(f"{folder} holds no images.", remedy="Give a folder of images.")
     if limit and len(files) > limit:
         files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
-    if not all(file.parent.name in labels for file in files):
+    names = [class_folder(folder, file) for file in files]
+    if not set(names) <= set(labels):
         return files, None
-    return files, np.array([labels.index(file.parent.name) for file in files])
+    return files, np.array([labels.index(name) for name in names])
+
+
+def class_folder(folder: Path, file: Path) -> str:
+    """Returns the name of the first folder between a folder and a file below it; images may lie deeper."""
+    parts = file.relative_to(folder).parts if file != folder else ()
+    return parts[0] if len(parts) > 1 else ""

@@ -74,7 +74,8 @@ def augment(images: Tensor, strength: str, *, erasing: float = 0.0) -> Tensor:
         erasing: Share of images of which a rectangle becomes gray.
 
     Returns:
-        float32 ``[B, 3, S, S]`` in 0..255; heavy augmentation may leave that range slightly.
+        float32 ``[B, 3, S, S]`` in 0..255; heavy augmentation leaves that range by up to half of it, where no device
+        follows, but cuts nothing off.
     """
     varied = images.float()
     if strength == "heavy":

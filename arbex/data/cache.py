@@ -39,12 +39,12 @@ def open_pixels(
         uint8 images of that shape, mapped from the file, and which of them could not be read.
 
     Raises:
-        DataError: If the disk has too little space.
+        DataError: If the folder cannot be made, or the disk has too little space.
     """
     folder = cache_folder()
     file, notes = folder / f"{key}.npy", folder / f"{key}.json"
     if not (file.is_file() and notes.is_file()):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         check_space(folder, int(np.prod(shape, dtype=np.int64)))
         handle, name = tempfile.mkstemp(prefix=f".{key}.", suffix=".part", dir=folder)
         os.close(handle)
@@ -61,6 +61,21 @@ def open_pixels(
     stored = {int(i): str(reason) for i, reason in json.loads(notes.read_text(encoding="utf-8")).items()}
     # Copy-on-write, since torch warns about tensors on read-only memory.
     return np.load(file, mmap_mode="c"), stored
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of decoded images.
+
+    Raises:
+        DataError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The folder of decoded images {folder} cannot be made: {error.strerror}.",
+            remedy="Set ARBEX_CACHE to a folder that you may write to.",
+        ) from error
 
 
 def check_space(folder: Path, wanted: int) -> None:

@@ -141,7 +141,7 @@ def cache_key(faces: FaceSet, side: int) -> str:
     Files of the same names and sizes may hold other pixels in another folder, or after they were written again.
     """
     files = dict.fromkeys(sample.file for sample in faces.samples)
-    written = [file.stat().st_mtime_ns for file in files]
+    written = [file.stat().st_mtime_ns if file.exists() else None for file in files]
     return digest_json([faces.digest, str(faces.root.resolve()), written, side])
 
 
@@ -167,19 +167,18 @@ def decode_all(
     """Decodes images into ``out``, uint8 ``[n, 3, side, side]``, and returns which cannot be read, with reasons."""
     reader = SampleReader(samples, side)
 
-    def read(sample: Sample) -> NDArray[np.uint8] | str:
+    def read(i: int) -> str | None:
         try:
-            return reader.read(sample)
+            out[i] = reader.read(samples[i]).transpose(2, 0, 1)
         except DataError as error:
             return error.problem
+        return None
 
     unreadable = {}
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        for i, pixels in enumerate(pool.map(read, samples)):
-            if isinstance(pixels, str):
-                unreadable[i] = pixels
-            else:
-                out[i] = pixels.transpose(2, 0, 1)
+        for i, problem in enumerate(pool.map(read, range(len(samples)))):
+            if problem:
+                unreadable[i] = problem
             if progress:
                 progress(i + 1)
     return unreadable

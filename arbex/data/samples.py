@@ -64,7 +64,7 @@ class FaceSet:
     def digest(self) -> str:
         """Identifies the labels, files (by name and size), rows, votes and boxes of the split."""
         rows = [
-            (s.file.relative_to(self.root).as_posix(), s.file.stat().st_size, s.label, s.votes, s.row)
+            (s.file.relative_to(self.root).as_posix(), size(s.file), s.label, s.votes, s.row)
             + ((s.box,) if s.box else ())  # left out where there is none, so that digests in older runs stay valid
             for s in self.samples
         ]
@@ -87,6 +87,11 @@ class FaceSet:
         return out
 
 
+def size(file: Path) -> int:
+    """Returns the size of a file in bytes; 0 for one that a table names and that does not exist."""
+    return file.stat().st_size if file.exists() else 0
+
+
 def read_table_rows(file: Path, wanted: Container[int]) -> dict[int, NDArray[np.uint8] | None]:
     """Reads rows of a table like ``fer2013.csv``, whose column ``pixels`` holds a square gray image in each row.
 
@@ -101,7 +106,7 @@ def read_table_rows(file: Path, wanted: Container[int]) -> dict[int, NDArray[np.
         DataError: If the table cannot be read or lacks the column.
     """
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = enumerate(csv.DictReader(stream, skipinitialspace=True))
             return {number: square(row["pixels"]) for number, row in rows if number in wanted}
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
@@ -200,5 +205,9 @@ def summary(faces: FaceSet) -> str:
     """Returns one line with the numbers of images, people, and images per class."""
     counts = Counter(s.label for s in faces.samples)
     people = len({s.group for s in faces.samples if s.group})
+    unknown = sum(not s.group for s in faces.samples)
     by_class = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(faces.labels))
-    return f"{len(faces.samples)} images" + (f" of {people} people" if people else "") + f" ({by_class})"
+    whose = (
+        f" of {people} people" + (f", {unknown} of them of nobody who is named" if unknown else "") if people else ""
+    )
+    return f"{len(faces.samples)} images{whose} ({by_class})"

@@ -128,7 +128,7 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
 
     Args:
         request: The request.
-        faces: The training images.
+        faces: The training split as it was found.
         origins: Digests of the weights that the run starts from.
         landmarks: Whether they include trained weights of the landmark backbone.
 
@@ -143,14 +143,9 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
         anchors=request.anchors,
         preprocessing=Preprocessing(request.side),
         settings=request.settings,
-        data={"path": data_path(request.data, faces), "train_digest": faces.digest, **origins},
+        data={"path": str(parse_source(request.data).absolute()), "train_digest": faces.digest, **origins},
         method_options=load_method(request.method, request.method_options).options,
     )
-
-
-def data_path(data: str, faces: FaceSet) -> str:
-    """Returns the absolute path of the data set, with its layout and options unless it is a plain folder."""
-    return str(parse_source(data)._replace(path=faces.root.resolve()))
 
 
 def backbone_config(request: TrainRequest) -> BackboneConfig:

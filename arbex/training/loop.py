@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -22,7 +22,7 @@ from arbex.checkpoint import (
 )
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.noise import with_noise
-from arbex.data.samples import summary
+from arbex.data.samples import FaceSet, summary
 from arbex.data.splits import read_split
 from arbex.errors import InputError, RunError
 from arbex.files import write_atomically
@@ -53,7 +53,21 @@ def keep_metrics(run: Path, epochs: int) -> None:
     write_atomically(run / METRICS, "".join(f"{line}\n" for line in lines[:epochs]))
 
 
-def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, FaceDataset]:
+class TrainingImages(NamedTuple):
+    """The images of a training.
+
+    Attributes:
+        train: Decoded training split.
+        validation: Decoded validation split.
+        found: The training split as it was found, with right labels and unreadable images.
+    """
+
+    train: FaceDataset
+    validation: FaceDataset
+    found: FaceSet
+
+
+def load_images(request: TrainRequest, report: Reporter) -> TrainingImages:
     """Reads and decodes the training and validation splits."""
     train = read_split(request.data, "train", hold_out=True)
     validation = read_split(request.data, "val", labels=train.labels, hold_out=True)
@@ -66,7 +80,7 @@ def load_images(request: TrainRequest, report: Reporter) -> tuple[FaceDataset, F
     with report.bar("reading train", len(train.samples)) as step:
         images = FaceDataset(noisy, side, soft=soft, most_unreadable=most, progress=step)
     with report.bar("reading val", len(validation.samples)) as step:
-        return images, FaceDataset(validation, side, most_unreadable=most, progress=step)
+        return TrainingImages(images, FaceDataset(validation, side, most_unreadable=most, progress=step), train)
 
 
 def report_repeats(trainer: Trainer, report: Reporter) -> None:
@@ -197,11 +211,11 @@ def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
 
 def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainState:
     """Trains a model in the processes of ``fabric`` and returns the position after the last epoch."""
-    images, validation = load_images(request, report)
+    images, validation, found = load_images(request, report)
     weights = read_initial_weights(request.init)
     teacher = load_teacher(request, images.faces.labels)
     landmarks = any(each.brings_landmarks for each in weights)
-    config = make_config(request, images.faces, origins(request, weights), landmarks=landmarks)
+    config = make_config(request, found, origins(request, weights), landmarks=landmarks)
     if request.resume:
         config = resumed_config(request.out, config)
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)

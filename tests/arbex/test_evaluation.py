@@ -41,6 +41,14 @@ def test_scores_of_four_images() -> None:
     assert s.per_class["never"].n == 0
 
 
+def test_a_share_above_one_by_rounding_does_not_change_the_calibration_error() -> None:
+    """torchmetrics takes all rows for logits, and softens them, as soon as one value is above 1."""
+    p, labels = torch.tensor([[1.0, 0.0], [0.9, 0.1]]), torch.tensor([0, 0])
+    above = p + torch.tensor([[1.2e-7, 0.0], [0.0, 0.0]])
+    assert above.max() > 1
+    assert scores(above, labels, ("a", "b")).ece == pytest.approx(0.05, abs=1e-6)
+
+
 def test_a_certain_mistake_has_a_finite_likelihood() -> None:
     s = scores(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 1]), ("a", "b"))
     assert math.isfinite(s.nll)
@@ -90,6 +98,28 @@ def test_images_that_a_run_was_trained_on_do_not_measure_it(unsplit: Path, tmp_p
     said = Lines()
     assert arbex.evaluate(run, str(unsplit), split="all", report=said).n == 105
     assert "the figures flatter it" in " ".join(said.lines)
+
+
+@pytest.mark.parametrize("change", ["noise", "unreadable"])
+def test_the_images_are_known_again_whatever_training_made_of_them(change: str, unsplit: Path, tmp_path: Path) -> None:
+    data, settings = tmp_path / "faces", {"images_per_class": 8, "batch_size": 14}
+    shutil.copytree(unsplit, data)
+    if change == "noise":
+        settings["label_noise"] = 0.2  # type: ignore[assignment]
+    else:
+        sorted((data / "anger").glob("*.png"))[5].write_text("no image")
+        settings["max_unreadable"] = 0.1  # type: ignore[assignment]
+    run = arbex.train(str(data), out=tmp_path / "run", epochs=1, image_size=32, settings=settings)
+    assert arbex.evaluate(run, str(data), max_unreadable=0.1).n == 14
+
+
+def test_a_folder_that_has_changed_since_the_training_is_measured_with_a_warning(unsplit: Path, tmp_path: Path) -> None:
+    data, said = tmp_path / "faces", Lines()
+    shutil.copytree(unsplit, data)
+    run = train_quickly(data, tmp_path / "run")
+    next((data / "anger").glob("*.png")).unlink()
+    assert arbex.evaluate(run, str(data), report=said).n == 104
+    assert "has changed since the run was trained on it" in " ".join(said.lines)
 
 
 def test_a_data_set_without_splits_measures_others_whole(unsplit: Path, run: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from arbex.errors import DataError
 from arbex.images import crop, find_images, load, read_image, resize
@@ -40,6 +40,42 @@ def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turned by 90 degrees
     Image.fromarray(COLOR).save(tmp_path / "x.jpg", exif=exif)
     assert read_image(tmp_path / "x.jpg").shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_does(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(COLOR).save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as image:
+        assert np.array_equal(read_image(tmp_path / "x.png"), np.asarray(ImageOps.exif_transpose(image)))
+
+
+def test_a_damaged_tag_beside_the_orientation_does_no_harm(tmp_path: Path) -> None:
+    """Pillow's own function writes the tags anew, and fails with a TypeError, a struct.error or an AttributeError."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0  # a resolution, which is a fraction
+    Image.fromarray(COLOR).save(tmp_path / "x.jpg", exif=exif)
+    content = (tmp_path / "x.jpg").read_bytes()
+    at = content.index(b"\x01\x1a\x00\x05") if b"MM" in content[:40] else content.index(b"\x1a\x01\x05\x00")
+    kind = content[at : at + 4].replace(b"\x05", b"\x02")  # the fraction is said to be a text
+    (tmp_path / "x.jpg").write_bytes(content[:at] + kind + content[at + 4 :])
+    assert read_image(tmp_path / "x.jpg").shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("name", ["x.JPG", "x.jfif", "x.webp", "x.jpe"])
+def test_images_are_found_whatever_their_suffix(name: str, tmp_path: Path) -> None:
+    Image.fromarray(COLOR).save(tmp_path / name, "WEBP" if name.endswith("webp") else "JPEG")
+    assert find_images(tmp_path) == [tmp_path / name]
+    assert read_image(tmp_path / name).shape == (20, 30, 3)
+
+
+def test_images_of_other_formats_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    Image.fromarray(COLOR).save(tmp_path / "x.gif")
+    (tmp_path / "notes.txt").write_text("not an image")
+    assert find_images(tmp_path) == [tmp_path / "x.gif"]
+    with pytest.raises(DataError, match="x.gif cannot be read as an image.*Allowed: PNG, JPEG, TIFF, BMP, WEBP"):
+        read_image(tmp_path / "x.gif")
 
 
 def test_resize_keeps_a_constant_and_averages_when_shrinking() -> None:

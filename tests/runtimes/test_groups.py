@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from arbex.errors import DataError
-from runtimes.comparison_images import read_groups
+from runtimes.comparison_images import list_images, read_groups
+from tests.arbex.data.trees import image
 
 FILES = ("test/anger/a.png", "test/fear/b.png")
 
@@ -45,3 +46,19 @@ def test_a_table_that_does_not_fit_is_refused(text: str, column: str, words: str
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The groups cannot be read .*labels\.csv"):
         read_groups(tmp_path, "skin", [])
+
+
+def test_a_table_from_a_spreadsheet_on_windows_is_read(tmp_path: Path) -> None:
+    files = write(tmp_path, "\ufefffile,glasses\ntest\\fear\\b.png,no\n.\\test\\anger\\a.png,yes\n")
+    assert read_groups(tmp_path, "glasses", files).tolist() == ["glasses=yes", "glasses=no"]
+
+
+def test_images_have_the_class_of_the_first_folder_as_in_training(tmp_path: Path) -> None:
+    """They may lie deeper, sorted by person."""
+    image(tmp_path / "Test" / "fear" / "anna" / "0.png")
+    image(tmp_path / "Test" / "anger" / "0.png")
+    files, classes = list_images(str(tmp_path), "test", ("anger", "fear"), None)
+    assert [file.parent.name for file in files] == ["anger", "anna"]
+    assert classes is not None
+    assert classes.tolist() == [0, 1]
+    assert list_images(str(tmp_path / "Test" / "fear"), "test", ("anger", "fear"), None)[1] is None

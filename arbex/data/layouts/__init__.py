@@ -38,6 +38,10 @@ class DataSource(NamedTuple):
     options: dict[str, str]
     path: Path
 
+    def absolute(self) -> DataSource:
+        """Returns the same data set by its absolute path."""
+        return self._replace(path=self.path.resolve())
+
     def __str__(self) -> str:
         """Returns the text that ``parse_source`` reads."""
         head = ",".join([self.layout, *(f"{name}={value}" for name, value in self.options.items())])

@@ -69,12 +69,12 @@ class AffWild2(Layout):
 
 
 def with_suffix(folder: Path, suffix: str) -> list[Path]:
-    """Returns the files of a folder that end so, sorted by name.
+    """Returns the files of a folder that end so, sorted by name; hidden files are left out.
 
     Raises:
         DataError: If the folder cannot be read.
     """
-    return [Path(entry.path) for entry in list_folder(folder) if entry.name.endswith(suffix)]
+    return [Path(entry.path) for entry in list_folder(folder) if entry.name.endswith(suffix) and entry.name[0] != "."]
 
 
 def read_codes(file: Path) -> Iterator[int]:

@@ -24,6 +24,8 @@ USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 """Classes by the numbers in the table."""
 
+NUMBERS = {str(number): name for number, name in enumerate(CODES)}
+
 PATTERN = re.compile(r"(?P<usage>Training|PublicTest|PrivateTest)_\d+\.(jpg|png)", re.IGNORECASE)
 """Names of original images. Others, such as augmented copies that somebody added, are left out."""
 
@@ -76,10 +78,10 @@ def rows_of(table: Path) -> Iterator[Face]:
         DataError: If the table cannot be read.
     """
     try:
-        with table.open(newline="", encoding="utf-8") as stream:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
             for number, row in enumerate(csv.DictReader(stream, skipinitialspace=True)):
-                yield Face(USAGES[row["Usage"]], CODES[int(row["emotion"])], table, number)
-    except (KeyError, ValueError, IndexError, TypeError, csv.Error) as error:
+                yield Face(USAGES[row["Usage"]], NUMBERS[row["emotion"].strip()], table, number)
+    except (KeyError, ValueError, AttributeError, csv.Error) as error:
         raise DataError(
             f"{table} cannot be read as a table of FER2013: {type(error).__name__}: {error}.",
             allowed=f"Allowed: the columns emotion (0 to 6), pixels, and Usage ({', '.join(USAGES)}).",

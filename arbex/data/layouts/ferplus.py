@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 from arbex.data.layouts.base import Layout, permuted
 from arbex.data.samples import Sample
 from arbex.errors import DataError
+from arbex.images import has_suffix, list_folder
 
 VOTES, PIXELS = "fer2013new.csv", "fer2013.csv"
 USAGES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
@@ -48,7 +50,7 @@ class FerPlus(Layout):
         """Returns the splits that have images."""
         if not (self.root / VOTES).is_file():
             raise self.missing(VOTES, f"{VOTES} next to {PIXELS} or {', '.join(FOLDERS.values())}")
-        there = [s for s in FOLDERS if (self.root / PIXELS).is_file() or (self.root / FOLDERS[s]).is_dir()]
+        there = [s for s in FOLDERS if (self.root / PIXELS).is_file() or self.holds_images(s)]
         if not there:
             raise self.missing(PIXELS, f"{PIXELS} or the folders {', '.join(FOLDERS.values())}")
         return there
@@ -60,6 +62,8 @@ class FerPlus(Layout):
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
         """Returns the images of a split that the options keep."""
         found = []
+        if not self.holds_images(split):
+            self.check_tables()
         with (self.root / VOTES).open(newline="", encoding="utf-8-sig") as stream:
             for number, row in enumerate(csv.DictReader(stream)):
                 if row.get("Usage") != USAGES[split]:
@@ -74,11 +78,31 @@ class FerPlus(Layout):
         return found
 
     def sample(self, split: str, image: str, row: int, label: int, votes: tuple[int, ...]) -> Sample:
-        """Returns an image in the folder, or a row of the table if the folder does not exist."""
-        folder = self.root / FOLDERS[split]
-        if folder.is_dir():
-            return Sample(folder / image, label, votes=votes)
+        """Returns an image in the folder, or a row of the table if there are none."""
+        if self.holds_images(split):
+            return Sample(self.root / FOLDERS[split] / image, label, votes=votes)
         return Sample(self.root / PIXELS, label, votes=votes, row=row)
+
+    def holds_images(self, split: str) -> bool:
+        """Tells whether the folder of a split holds images; in the authors' repository, it holds a table alone."""
+        folder = self.root / FOLDERS[split]
+        return folder.is_dir() and any(has_suffix(entry.name) for entry in list_folder(folder))
+
+    def check_tables(self) -> None:
+        """Checks that the rows of both tables are about the same images, which only their order says.
+
+        Raises:
+            DataError: If a table cannot be read, or their numbers of rows or their usages differ.
+        """
+        votes, pixels = (usages_of(self.root / name) for name in (VOTES, PIXELS))
+        pairs = enumerate(zip(votes, pixels, strict=False), start=2)
+        line = next((number for number, (one, other) in pairs if one != other), min(len(votes), len(pixels)) + 2)
+        if votes != pixels:
+            raise DataError(
+                f"The rows of {self.root / PIXELS} are not those of {VOTES}: line {line} is about another image.",
+                allowed="Allowed: both tables as they were published, with the same rows in the same order.",
+                remedy="Download the table of pixels again: copies may lack rows, or hold them in another order.",
+            )
 
     def read_votes(self, row: dict[str, str], line: int) -> list[int]:
         """Reads the ten votes of a row: the expressions, unknown, no face."""
@@ -107,3 +131,22 @@ class FerPlus(Layout):
         if self.chosen["majority"] == "half" and strongest * 2 <= total:
             return None
         return OWN[expressions.index(strongest)], expressions
+
+
+def usages_of(table: Path) -> list[str]:
+    """Returns the usage of each row of a table.
+
+    Raises:
+        DataError: If it cannot be read, or lacks that column.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.reader(stream, skipinitialspace=True)
+            column = next(rows).index("Usage")
+            return [row[column] for row in rows if row]
+    except (OSError, ValueError, IndexError, StopIteration, csv.Error) as error:
+        raise DataError(
+            f"{table} cannot be read: {type(error).__name__}: {error}.",
+            allowed="Allowed: a table with a column 'Usage' that has a value in every row.",
+            remedy="Download the table again.",
+        ) from error

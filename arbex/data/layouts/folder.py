@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from arbex.data.layouts.base import ANY, Layout
 from arbex.data.samples import Sample
 from arbex.errors import DataError
-from arbex.images import find_images, is_there, list_folder
-from arbex.spec import EXPRESSIONS, SPLITS
+from arbex.images import find_images, is_there, list_folder, name_in_table, split_folders
+from arbex.spec import EXPRESSIONS
 
+TABLE = "labels.csv"
 USUAL = (*EXPRESSIONS, "contempt", "other")
 """Usual order of expressions."""
 
@@ -29,28 +31,50 @@ class Folder(Layout):
 
     def splits(self) -> Sequence[str]:
         """Returns the splits that have a folder; without any, the root serves as each of them."""
-        found = [split for split in SPLITS if self.folder(split)]
-        if found:
-            return found
+        if self.folders:
+            return list(self.folders)
+        self.check_depth()
         return [ANY]
 
-    def folder(self, split: str) -> Path | None:
-        """Returns the folder of a split, or None if it does not exist."""
-        if split == ANY:
-            return self.root
-        return next((self.root / name for name in SPLITS[split] if (self.root / name).is_dir()), None)
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each split."""
+        return split_folders(self.root) if self.root.is_dir() else {}
+
+    def folder(self, split: str) -> Path:
+        """Returns the folder of a split; data sets without splits have one folder for all."""
+        return self.folders.get(split, self.root)
+
+    def check_depth(self) -> None:
+        """Refuses a folder of data sets, whose names would become classes.
+
+        Raises:
+            DataError: If folders of it have splits.
+        """
+        for folder in class_folders(self.root) if self.root.is_dir() else []:
+            below = split_folders(folder)
+            if len(below) > 1:
+                raise DataError(
+                    f"{self.root} is not one data set: {folder.name} has the splits {', '.join(below)} of its own.",
+                    allowed="Allowed: <split>/<class>/<image>, or <class>/<image>.",
+                    remedy=f"Give the path of one, such as {folder}.",
+                )
 
     def declared(self) -> tuple[str, ...] | None:
         """Returns the class order that ``classes.txt`` declares, or None without such a file."""
         file = self.root / "classes.txt"
         if not file.is_file():
             return None
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return tuple(line.strip() for line in lines if line.strip())
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        names = tuple(line.strip() for line in lines if line.strip())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"{file} lists the class {twice[0]!r} twice.", remedy="Remove one of the two lines.")
+        return names
 
     def labels(self, split: str) -> tuple[str, ...]:
         """Returns the class names in the declared order, else in that of ``USUAL``, else alphabetically."""
-        folder = self.folder(split) or self.root
+        folder = self.folder(split)
         names = [p.name for p in class_folders(folder)]
         declared = self.declared()
         if declared:
@@ -76,17 +100,35 @@ class Folder(Layout):
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
         """Returns the images below the class folders, with people and votes from ``labels.csv``."""
-        folder = self.folder(split) or self.root
+        folder = self.folder(split)
         table, samples = self.read_table(labels), []
         for label, name in enumerate(labels):
             for file in find_images(folder / name) if (folder / name).is_dir() else []:
-                group, votes = table.get(file.relative_to(self.root).as_posix(), ("", ()))
+                group, votes = table.get(self.name_of(file), ("", ()))
                 samples.append(Sample(file, label, group, votes))
+        self.check_table(table)
         return samples
+
+    def name_of(self, file: Path) -> str:
+        """Returns the name of an image in ``labels.csv``."""
+        return name_in_table(file.relative_to(self.root).as_posix())
+
+    def check_table(self, table: Mapping[str, object]) -> None:
+        """Refuses a table that names none of the images.
+
+        Raises:
+            DataError: If there are rows, and no image belongs to any of them.
+        """
+        if table and table.keys().isdisjoint(map(self.name_of, find_images(self.root))):
+            raise DataError(
+                f"{self.root / TABLE} names none of the images; its first row is about {next(iter(table))}.",
+                allowed=f"Allowed: paths relative to {self.root}, such as train/anger/0.png.",
+                remedy="Correct the column 'file', or remove the table.",
+            )
 
     def read_table(self, labels: tuple[str, ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Reads person and votes from ``labels.csv``, by file name relative to the root."""
-        file = self.root / "labels.csv"
+        file = self.root / TABLE
         if not file.is_file():
             return {}
         table = {}
@@ -94,7 +136,7 @@ class Folder(Layout):
             for number, row in enumerate(csv.DictReader(stream), start=2):
                 try:
                     votes = tuple(int(v) for v in row.get("votes", "").split())
-                    table[row["file"]] = row.get("subject", ""), votes
+                    table[name_in_table(row["file"])] = row.get("subject", ""), votes
                 except (KeyError, ValueError, AttributeError) as error:
                     raise DataError(
                         f"Line {number} of {file} cannot be read: {row}.",
@@ -102,10 +144,10 @@ class Folder(Layout):
                         "order of the classes.",
                         remedy="Correct the line.",
                     ) from error
-                if votes and len(votes) != len(labels):
+                if votes and (len(votes) != len(labels) or min(votes) < 0):
                     raise DataError(
-                        f"Line {number} of {file} has {len(votes)} votes.",
-                        allowed=f"Allowed: one for each of the {len(labels)} classes, or none.",
+                        f"Line {number} of {file} has the votes {' '.join(map(str, votes))}.",
+                        allowed=f"Allowed: a number of 0 or more for each of the {len(labels)} classes, or none.",
                         remedy="Correct the line.",
                     )
         return table

@@ -49,6 +49,31 @@ def test_validation_may_be_called_validation(tmp_path: Path) -> None:
     assert len(read_split(str(root), "val").samples) == 2
 
 
+@pytest.mark.parametrize(
+    "names", [("Train", "Valid", "Test"), ("training", "dev", "TESTING"), ("TRAIN", "Val", "test")]
+)
+def test_splits_are_found_under_their_usual_names(names: tuple[str, str, str], tmp_path: Path) -> None:
+    train, val, test = names
+    root = make(tmp_path, {f"{name}/{c}": i for i, name in enumerate((train, val, test), 1) for c in ("a", "b")})
+    assert [len(read_split(str(root), split).samples) for split in ("train", "val", "test")] == [2, 4, 6]
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    root = make(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "valid/a": 1, "valid/b": 1})
+    with pytest.raises(DataError, match="two folders for the split 'val': val and valid"):
+        read_split(str(root), "train")
+
+
+def test_a_folder_of_data_sets_is_not_one(tmp_path: Path) -> None:
+    root = make(
+        tmp_path, {f"{own}/{split}/{c}": 1 for own in ("fer", "own") for split in ("train", "test") for c in "ab"}
+    )
+    with pytest.raises(
+        DataError, match=r"not one data set: fer has the splits train, test .*Give the path of one.*/fer"
+    ):
+        read_split(str(root), "train")
+
+
 def test_without_validation_a_tenth_of_training_is_held_out(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 20, "train/b": 11, "test/a": 1, "test/b": 1})
     train = read_split(str(root), "train", hold_out=True)
@@ -139,6 +164,40 @@ def test_a_table_may_hold_people_or_votes_alone(mark: str, tmp_path: Path) -> No
     assert [(s.group, s.votes) for s in read_split(str(root), "train").samples] == [("", (3, 1)), ("", ())]
     (root / "labels.csv").write_text(f"{mark}name,votes\ntrain/a/00.png,3 1\n")
     with pytest.raises(DataError, match="Line 2 .* cannot be read.*Allowed: the column file, and subject, votes"):
+        read_split(str(root), "train")
+
+
+@pytest.mark.parametrize("row", ["train\\a\\é.png", "./train/a/é.png", "train/a/e\u0301.png"])
+def test_a_table_from_another_system_names_the_same_images(row: str, tmp_path: Path) -> None:
+    """Windows has backslashes; macOS takes accents apart. Unmatched rows would put people into two splits."""
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    (root / "train/a/00.png").rename(root / "train/a/é.png")
+    (root / "labels.csv").write_text(f"file,subject\n{row},anna\n", encoding="utf-8")
+    train = read_split(str(root), "train")
+    assert [s.group for s in train.samples] == ["anna", ""]
+    assert "of 1 people, 1 of them of nobody who is named" in summary(train)
+
+
+def test_a_table_about_other_images_is_refused(tmp_path: Path) -> None:
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    (root / "labels.csv").write_text("file,subject\na/00.png,anna\n")
+    with pytest.raises(DataError, match=r"names none of the images; its first row is about a/00.png.*relative to"):
+        read_split(str(root), "train")
+
+
+def test_votes_below_zero_are_refused(tmp_path: Path) -> None:
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    (root / "labels.csv").write_text("file,votes\ntrain/a/00.png,-1 2\n")
+    with pytest.raises(DataError, match="Line 2 of .* has the votes -1 2. Allowed: a number of 0 or more for each"):
+        read_split(str(root), "train")
+
+
+def test_a_class_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    root = make(tmp_path, {"train/a": 1, "train/b": 1})
+    (root / "classes.txt").write_text("\ufeffa\nb\n")
+    assert read_split(str(root), "train").labels == ("a", "b")
+    (root / "classes.txt").write_text("a\nb\na\n")
+    with pytest.raises(DataError, match="lists the class 'a' twice"):
         read_split(str(root), "train")
 
 

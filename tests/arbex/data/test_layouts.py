@@ -143,6 +143,12 @@ def test_fer2013_with_a_folder_or_a_row_that_is_none(tmp_path: Path) -> None:
         stream.write("7,Training,1 2 3\n")
     with pytest.raises(DataError, match=r"fer2013.csv cannot be read .* Allowed: the columns emotion \(0 to 6\)"):
         read_split(f"fer2013:{root}", "train")
+    root = make_fer2013(tmp_path / "minus", table="\ufeffemotion,Usage,pixels")
+    assert len(read_split(f"fer2013:{root}", "train").samples) == 14
+    with (root / "fer2013.csv").open("a") as stream:
+        stream.write("-1,Training,1 2 3\n")
+    with pytest.raises(DataError, match=r"Allowed: the columns emotion \(0 to 6\)"):
+        read_split(f"fer2013:{root}", "train")
     with pytest.raises(DataError, match=r"not in the layout 'fer2013'"):
         read_split(f"fer2013:{make_rafdb(tmp_path / 'other')}", "train")
 
@@ -176,6 +182,27 @@ def test_ferplus_excludes_what_its_options_say(tmp_path: Path, options: str, exp
     odd = [name for s, name in zip(train.samples, names(train), strict=True) if s.file.name.startswith("odd")]
     assert odd == expected
     assert len(train.labels) == (7 if "classes=7" in options else 8)
+
+
+@pytest.mark.parametrize("change", ["lacks a row", "has another order"])
+def test_ferplus_pixels_belong_to_the_votes_by_their_order_alone(change: str, tmp_path: Path) -> None:
+    """A cleaned copy of the pixels would give most images the votes for another one."""
+    root = make_ferplus(tmp_path, table=True)
+    header, *rows = (root / "fer2013.csv").read_text().splitlines()
+    changed = rows[:3] + rows[4:] if change == "lacks a row" else rows[::-1]
+    (root / "fer2013.csv").write_text("\n".join([header, *changed]))
+    with pytest.raises(DataError, match=r"rows of .*fer2013.csv are not those of fer2013new.csv: line \d+"):
+        read_split(f"ferplus:{root}", "train")
+
+
+def test_ferplus_folders_of_tables_are_not_folders_of_images(tmp_path: Path) -> None:
+    """The authors' repository has a folder for each split that holds a table alone."""
+    root = make_ferplus(tmp_path, table=True)
+    for folder in ("FER2013Train", "FER2013Valid", "FER2013Test"):
+        (root / folder).mkdir()
+        (root / folder / "label.csv").write_text("fer0000000.png\n")
+    pixels, _, _ = FaceDataset(read_split(f"ferplus:{root}", "train"), 48)[1]
+    assert int(pixels[0, 0, 0]) == 3
 
 
 def test_ferplus_pixels_that_are_no_square_are_left_out_and_named(tmp_path: Path) -> None:
@@ -229,9 +256,22 @@ def make_affectnet_tables(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("make", [make_affectnet_arrays, make_affectnet_tables])
+def make_affectnet_archives(root: Path) -> Path:
+    """Writes the older form as its archives unpack, with a second table that has no header."""
+    make_affectnet_tables(root)
+    (root / "Manually_Annotated").mkdir()
+    (root / "Manually_Annotated_Images").rename(root / "Manually_Annotated" / "Manually_Annotated_Images")
+    (root / "Manually_Annotated_file_lists").mkdir()
+    for name in ("training.csv", "validation.csv"):
+        (root / name).rename(root / "Manually_Annotated_file_lists" / name)
+    table = root / "Manually_Annotated_file_lists" / "validation.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[1:]))
+    return root
+
+
+@pytest.mark.parametrize("make", [make_affectnet_arrays, make_affectnet_tables, make_affectnet_archives])
 @pytest.mark.parametrize("classes", [7, 8])
-def test_affectnet_in_both_of_its_forms(tmp_path: Path, make: Callable[[Path], Path], classes: int) -> None:
+def test_affectnet_in_all_of_its_forms(tmp_path: Path, make: Callable[[Path], Path], classes: int) -> None:
     root = make(tmp_path)
     test = read_split(f"affectnet,classes={classes}:{root}", "test")
     assert test.labels == EIGHT[:classes]
@@ -248,6 +288,25 @@ def test_affectnet_reads_annotations_without_running_code(tmp_path: Path) -> Non
         read_split(f"affectnet:{root}", "train")
 
 
+def test_affectnet_with_an_empty_annotation(tmp_path: Path) -> None:
+    root = make_affectnet_arrays(tmp_path)
+    (root / "train_set/annotations/3_exp.npy").write_bytes(b"")
+    with pytest.raises(DataError, match="3_exp.npy cannot be read"):
+        read_split(f"affectnet:{root}", "train")
+
+
+def test_an_image_of_a_table_that_is_missing_is_named_however_large_the_set_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "cache"))
+    root = make_affectnet_tables(tmp_path)
+    test = read_split(f"affectnet:{root}", "test")
+    test.samples[3].file.unlink()
+    for limit in (0, 1 << 30):
+        images = FaceDataset(test, 16, most_unreadable=0.1, memory_limit=limit)
+        assert [sample for sample, _ in images.unreadable] == [test.samples[3]]
+
+
 def make_affwild2(root: Path, base: str = "annotations/EXPR_Set") -> Path:
     header = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
     for folder, videos in (("Train_Set", ["1-30-1280x720", "2_left", "2_right"]), ("Validation_Set", ["7"])):
@@ -262,6 +321,7 @@ def make_affwild2(root: Path, base: str = "annotations/EXPR_Set") -> Path:
         other = root / "annotations/VA_Set" / folder
         other.mkdir(parents=True, exist_ok=True)
         (other / "1-30-1280x720.txt").write_text("valence,arousal\n0.1,0.2\n")
+    (root / base / "Train_Set/._7.txt").write_bytes(b"\x00\xb0")  # macOS
     (root / base / "Train_Set/9.txt").write_text(f"{header}\n0\n")  # a video whose frames are not here
     return root
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_a_cache_without_room_is_refused_before_anything_is_decoded(
     monkeypatch.setattr("arbex.data.cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(DataError, match="need 0.0 GB.*ARBEX_CACHE"):
         FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5, memory_limit=0)
+
+
+def test_a_cache_that_cannot_be_made_is_named(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ARBEX_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="file cannot be made: File exists. Set ARBEX_CACHE to a folder"):
+        FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5, memory_limit=0)
+
+
+def test_a_name_that_is_not_utf8_is_listed(broken: Path, tmp_path: Path) -> None:
+    (broken / "train" / "b" / "1.png").rename(broken / "train" / "b" / os.fsdecode(b"Andr\xe9.png"))
+    log = tmp_path / "unreadable.log"
+    log_unreadable(FaceDataset(read_split(str(broken), "train"), 16, most_unreadable=0.5), log, SILENT)
+    assert b"Andr\xe9.png" in log.read_bytes()
 
 
 def test_images_that_cannot_be_read_are_left_out_up_to_a_share(broken: Path) -> None:
