@@ -214,5 +214,7 @@ def write_calibration(
     earlier = [load_table(path, origin_of(run, traced), calibrator) for path in merge]
     table, _ = calibrate_run(run, traced, request, report)
     merged = merge_all([table, *earlier])
+    if any(seen.channels and not merged.statistics[name].channels for name, seen in table.statistics.items()):
+        report.line("warning: a merged table is of an earlier version and holds no sums: biases will not be corrected")
     merged.save(out)
     return merged

@@ -13,15 +13,7 @@ import torch
 import arbex
 from arbex.checkpoint import open_run
 from arbex.evaluation import Evaluation, scores
-from arbex.progress import Reporter
-
-
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
+from tests.reporters import Lines
 
 
 def test_scores_of_four_images() -> None:

@@ -12,9 +12,9 @@ from PIL import Image
 from arbex.data.samples import FaceSet, Sample
 from arbex.data.splits import read_split
 from arbex.errors import DataError
-from arbex.progress import Reporter
 from arbex.spec import EXPRESSIONS
 from calibration.samples import choose, load_samples
+from tests.reporters import Lines
 
 
 def test_choice_is_balanced_over_classes_and_people(faces: Path) -> None:
@@ -61,16 +61,6 @@ def test_shards_are_disjoint_cover_all_and_are_balanced_themselves(faces: Path) 
 def test_shards_without_room_for_every_class_are_refused(faces: Path) -> None:
     with pytest.raises(DataError, match="20 calibration images cannot cover 7 classes in 3 shards"):
         load_samples(str(faces), EXPRESSIONS, 64, count=20, shard=(1, 3))
-
-
-class Lines(Reporter):
-    """Records the messages it receives."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def write_faces(root: Path, counts: dict[str, int]) -> Path:

@@ -39,6 +39,7 @@ from quantize.recipe import CPU
 from runtimes import open_bundle
 from runtimes.comparison import compare
 from runtimes.coreml_evaluator.package_files import read_specification
+from tests.reporters import Lines
 
 
 def operators(path: Path) -> Counter[str]:
@@ -235,6 +236,11 @@ def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_pat
     for name in OBSERVERS:
         assert merged.with_calibrator(name).ranges == whole.with_calibrator(name).ranges
     assert merged.costs == add_costs(first.costs, second.costs)  # each for the ranges of its shard
+    said = Lines()
+    older = {name: replace(seen, channels=None) for name, seen in first.statistics.items()}  # of an earlier version
+    replace(first, statistics=older).save(tmp_path / "older.json")
+    write_calibration(run, request, tmp_path / "new.json", merge=[tmp_path / "older.json"], report=said)
+    assert "holds no sums: biases will not be corrected" in " ".join(said.lines)
 
 
 @pytest.mark.slow

@@ -15,22 +15,14 @@ from arbex.checkpoint import load_run, open_run
 from arbex.errors import InputError, RunError
 from arbex.models import BASE, CompactEncoder, Encoder, EncoderConfig
 from arbex.models.encoder import CrossFusionLevel
-from arbex.progress import Reporter
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, encoder_config, with_precision
 from arbex.training.devices import fitting_precision
 from arbex.training.loop import train
+from tests.reporters import Lines
 
 UNTRAINED = override(PRESET_SETTINGS["tiny"], ["epochs=0"])
-
-
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def request(faces: Path, out: Path, **change: object) -> TrainRequest:

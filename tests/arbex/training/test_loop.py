@@ -12,10 +12,10 @@ import torch
 from arbex.checkpoint import load_run, open_run, read_metadata, read_weights, write_weights
 from arbex.errors import DataError, InputError, RunError, UnsupportedError
 from arbex.evaluation import evaluate
-from arbex.progress import Reporter
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train
+from tests.reporters import Lines
 
 QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "batch_size=8", "schedule=exponential"])
 
@@ -23,14 +23,6 @@ QUICK = override(PRESET_SETTINGS["tiny"], ["epochs=2", "images_per_class=8", "ba
 def request(faces: Path, out: Path, epochs: int = 2, **change: object) -> TrainRequest:
     settings = override(QUICK, [f"epochs={epochs}"])
     return TrainRequest(data=str(faces), out=out, preset="tiny", method="arbex", settings=settings, **change)  # type: ignore[arg-type]
-
-
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
