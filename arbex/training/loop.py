@@ -226,6 +226,8 @@ def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainSt
     if fabric.is_global_zero:
         for dataset in (images, validation):
             log_unreadable(dataset, request.out / UNREADABLE.format(dataset.faces.split), report)
+    if request.resume and state.epoch == request.settings.epochs:
+        report.line(f"{request.out} has trained for all of its {state.epoch} epochs; --epochs gives it more")
     for number in range(state.epoch + 1, request.settings.epochs + 1):
         if is_exhausted(state, request.settings.patience):
             report.line(f"no epoch since {state.best_epoch} was better on validation (patience)")

@@ -12,6 +12,7 @@ import torch
 import arbex
 from arbex.checkpoint import RunConfig, open_run, read_weights
 from arbex.errors import InputError, RunError
+from tests.reporters import Lines
 
 STARTED = {
     "preset": "tiny",
@@ -84,6 +85,9 @@ def test_only_the_length_of_a_training_may_change(started: Path, faces: Path, tm
     arbex.train(str(faces), out=run, resume=True, epochs=3, settings={"patience": 7})
     assert (config(run).settings.epochs, config(run).settings.patience) == (3, 7)
     assert open_run(run).config.settings.learning_rate == 0.002
+    said = Lines()
+    arbex.train(str(faces), out=run, resume=True, report=said)
+    assert said.lines[-1] == f"{run} has trained for all of its 3 epochs; --epochs gives it more"
     before = (run / "config.json").read_text()
     with pytest.raises(InputError, match="has trained for 3 epochs; epochs is 2. Allowed: 3 or more"):
         arbex.train(str(faces), out=run, resume=True, epochs=2)
