@@ -133,6 +133,10 @@ def build_encoder(config: EncoderConfig | CompactConfig | BackboneConfig, backbo
         InputError: If it cannot be imported, or does not map images to vectors.
     """
     if not isinstance(config, BackboneConfig):
+        if backbone is not None:
+            raise RunError(
+                "The run was trained with a preset, and has no backbone of its own.", remedy="Leave --backbone out."
+            )
         return make_encoder(config)
     if backbone is None or (isinstance(backbone, str) and backbone != config.backbone):
         named = f", not {backbone}" if backbone else ""

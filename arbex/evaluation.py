@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from arbex.checkpoint import RunConfig, load_run, read_config
+from arbex.checkpoint import Run, load_run, open_run
 from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.samples import FaceSet
-from arbex.data.splits import ALL, read_split, read_training_part
+from arbex.data.splits import ALL, has_splits, read_split, read_training_part
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.prediction import BATCH, predict
@@ -204,7 +204,7 @@ def evaluate(
         DataError: If the data cannot be used, or has classes that the run does not have and that are not mapped.
     """
     model = load_run(run, backbone=backbone)
-    faces = read_images(read_config(Path(run)), data, split, mapping or {}, report)
+    faces = read_images(open_run(run), data, split, mapping or {}, report)
     there = {sample.label for sample in faces.samples}
     absent = [name for i, name in enumerate(model.labels) if i not in there]
     if absent:
@@ -215,14 +215,14 @@ def evaluate(
     return measure(model, images, mirrored=mirrored)
 
 
-def read_images(config: RunConfig, data: str, split: str, mapping: Mapping[str, str], report: Reporter) -> FaceSet:
+def read_images(run: Run, data: str, split: str, mapping: Mapping[str, str], report: Reporter) -> FaceSet:
     """Reads the images to measure a run on.
 
     Where a data set without splits is the one that the run was trained on, they are the tenth that was held out, unless
     ``split`` is ``train`` or ``all``.
 
     Args:
-        config: Configuration of the run.
+        run: The run.
         data: Data set.
         split: Name of the split.
         mapping: As for ``evaluate``.
@@ -231,23 +231,24 @@ def read_images(config: RunConfig, data: str, split: str, mapping: Mapping[str, 
     Raises:
         DataError: If the data cannot be used.
     """
-    labels = config.labels
-    trained = read_training_part(data, labels)
-    if trained is None or trained.digest != config.data.get("train_digest"):
-        if trained is not None and str(parse_source(data)._replace(path=trained.root.resolve())) == config.data.get(
-            "path"
-        ):
-            report.line(
-                f"warning: {data} has no splits, and has changed since the run was trained on it: images of the "
-                "training may be among those measured, and flatter the figures"
-            )
+    labels, whole = run.config.labels, not has_splits(data)
+    if not run.epoch:
+        report.line(f"warning: {run.path} is untrained; its answers are random")
+    if not run.epoch or not (whole or split in ("train", ALL)):
         return read_split(data, split, labels=labels, mapping=mapping)
-    if split == ALL:
-        report.line(f"warning: the run was trained on nine tenths of the images of {data}; the figures flatter it")
-    elif split != "train":
+    trained = read_training_part(data, labels)
+    same = trained is not None and trained.digest == run.config.data.get("train_digest")
+    if same and split in ("train", ALL):
+        report.line(f"warning: the run was trained on images of {data} that are measured; the figures flatter it")
+    elif same:
         split = "val"
         report.line(
             f"{data} has no splits, and the run was trained on it: measured on the tenth of the images that was held "
             "out from training, on which the best epoch was chosen"
         )
-    return read_split(data, split, labels=labels, hold_out=True, mapping=mapping)
+    elif whole and str(parse_source(data).absolute()) == run.config.data.get("path"):
+        report.line(
+            f"warning: {data} has no splits, and has changed since the run was trained on it: images of the training "
+            "may be among those measured, and flatter the figures"
+        )
+    return read_split(data, split, labels=labels, hold_out=same, mapping=mapping)

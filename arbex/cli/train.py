@@ -95,11 +95,13 @@ def train(
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
         return  # of several processes, only the first prints
     run = open_run(folder)
-    if run.epoch:
-        click.echo(f"{folder}: best epoch {run.epoch}, accuracy {run.accuracy:.3f} on validation")
-    else:
+    if not run.epoch:
         click.echo(f"{folder}: untrained")
-    console.line(f"Next: arbex evaluate {folder} --data {data}, then: arbex export {folder} --target all")
+        console.line(f"Next: arbex train --data {data} --out {folder} --resume --epochs NUMBER")
+        return
+    click.echo(f"{folder}: best epoch {run.epoch}, accuracy {run.accuracy:.3f} on validation")
+    code = f" --backbone {backbone}" if backbone else ""
+    console.line(f"Next: arbex evaluate {folder} --data {data}{code}, then: arbex export {folder} --target all{code}")
 
 
 def parse_windows(text: str | None) -> tuple[int, ...] | None:

@@ -69,22 +69,34 @@ def read_split(
     return FaceSet(layout.root, split, labels, tuple(samples))
 
 
+def has_splits(data: str) -> bool:
+    """Returns whether a data set is split; one that is not serves as each of its splits.
+
+    Raises:
+        UnsupportedError: If there is no such layout or option.
+        DataError: If the folder does not hold such a data set.
+    """
+    return ANY not in open_layout(data).splits()
+
+
 def read_training_part(data: str, labels: tuple[str, ...]) -> FaceSet | None:
-    """Reads the nine tenths of a data set without splits that a training on it sees.
+    """Reads the images that a training on a data set sees.
 
     Args:
         data: The data set.
         labels: Class names in the order of the model.
 
     Returns:
-        None for a data set with splits, or with other classes.
+        None where the data has other classes, or no images to train on.
 
     Raises:
         UnsupportedError: If there is no such layout or option.
         DataError: If the folder does not hold such a data set.
     """
     layout = open_layout(data)
-    if ANY not in layout.splits() or set(layout.labels(ANY)) != set(labels):
+    splits = layout.splits()
+    source = ANY if ANY in splits else "train"
+    if source not in splits or set(layout.labels(source)) != set(labels):
         return None
     return read_split(data, "train", labels=labels, hold_out=True, mapping={})
 

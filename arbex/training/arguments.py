@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arbex.checkpoint import RunConfig, read_config
 from arbex.checks import check_name
-from arbex.errors import InputError
+from arbex.errors import InputError, RunError
 from arbex.methods import method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS
@@ -70,7 +70,7 @@ def check_combination(given: TrainArguments) -> None:
         )
     needed = (
         ("--new-head", given.new_head, "--init", given.init),
-        ("--teacher-backbone", given.teacher_backbone, "--teacher", given.teacher),
+        ("--teacher-backbone", given.teacher_backbone, "--teacher", given.teacher or given.resume),
     )
     for name, value, other, needs in needed:
         if value and not needs:
@@ -80,6 +80,35 @@ def check_combination(given: TrainArguments) -> None:
             "--windows was given with a backbone of your own, which has no attention windows of arbex.",
             remedy="Leave --windows out.",
         )
+
+
+def check_twice(given: TrainArguments, texts: Iterable[str]) -> None:
+    """Refuses a setting that was also given as an argument.
+
+    Raises:
+        InputError: If there is one.
+    """
+    for name in (split(text)[0] for text in texts):
+        if name in ("epochs", "seed") and getattr(given, name) is not None:
+            raise InputError(
+                f"{name} was given twice: as --{name} {getattr(given, name)}, and as a setting.",
+                remedy="Leave one of them out.",
+            )
+
+
+def check_sources(given: TrainArguments) -> None:
+    """Checks that the runs and files that a training starts from exist, before images are read.
+
+    Raises:
+        RunError: If one does not.
+    """
+    if given.teacher is not None:
+        read_config(given.teacher)
+    for path in given.init:
+        if path.is_dir():
+            read_config(path)
+        elif not path.is_file():
+            raise RunError(f"The run or weights file {path} (--init) does not exist.", remedy="Check the path.")
 
 
 def check_effect(texts: Iterable[str], settings: TrainSettings, *, teacher: bool) -> None:
@@ -113,19 +142,22 @@ def make_request(given: TrainArguments) -> TrainRequest:
     Raises:
         InputError: If arguments exclude each other or have no effect, or a value cannot be used.
         UnsupportedError: If a preset, a method or a setting is not known.
-        RunError: If there is no run to resume.
+        RunError: If there is no run to resume, to start from or to learn from.
     """
     check_combination(given)
+    check_sources(given)
     run = read_config(given.out) if given.resume and given.out and given.out.is_dir() else None
     preset = chosen_preset(given, run)
     method = given.method or (run.method if run else METHOD)
     options, texts = chosen_options(given, run, method)
     settings = chosen_settings(given, run.settings if run else PRESET_SETTINGS[preset], texts, options)
-    anchors, side, windows = given.anchors, given.image_size, given.windows
+    anchors, side, windows, teacher = given.anchors, given.image_size, given.windows, given.teacher
     if run:
+        teacher = teacher or stored_teacher(run)
         anchors = run.anchors if anchors is None else anchors
         side = run.preprocessing.image_size if side is None else side
         windows = windows or stored_windows(run)
+    check_effect(texts, settings, teacher=teacher is not None)
     return TrainRequest(
         data=given.data,
         out=given.out or Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}"),
@@ -138,7 +170,7 @@ def make_request(given: TrainArguments) -> TrainRequest:
         windows=windows,
         init=given.init,
         new_head=given.new_head,
-        teacher=given.teacher,
+        teacher=teacher,
         backbone=given.backbone,
         teacher_backbone=given.teacher_backbone,
         devices=given.devices,
@@ -158,15 +190,15 @@ def chosen_settings(
         options: Options of the method, which are known, too.
 
     Raises:
-        InputError: If a value cannot be used, or has no effect.
+        InputError: If a value cannot be used, or was given twice.
         UnsupportedError: If a setting is not known.
     """
     settings = override(settings, texts, also=options.to_json())
+    check_twice(given, texts)
     if given.seed is not None:
         settings = replace(settings, seed=given.seed)
     if given.epochs is not None:
         settings = replace(settings, epochs=given.epochs)
-    check_effect(texts, settings, teacher=given.teacher is not None)
     return settings
 
 
@@ -206,6 +238,12 @@ def chosen_options(given: TrainArguments, run: RunConfig | None, method: str) ->
 def stored_windows(run: RunConfig) -> tuple[int, ...] | None:
     """Returns the attention windows of a run; None for a backbone of the user's own."""
     return None if isinstance(run.encoder, BackboneConfig) else run.encoder.all_windows
+
+
+def stored_teacher(run: RunConfig) -> Path | None:
+    """Returns the teacher of a run; None if it has none."""
+    path = run.data.get("teacher_path")
+    return Path(path) if path else None
 
 
 def as_texts(settings: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:

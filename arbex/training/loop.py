@@ -14,18 +14,22 @@ from arbex.checkpoint import (
     BEST,
     LAST,
     METRICS,
+    Run,
     RunConfig,
     load_run,
     open_run,
     write_config,
     write_weights,
 )
+from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.noise import with_noise
 from arbex.data.samples import FaceSet, summary
 from arbex.data.splits import read_split
 from arbex.errors import InputError, RunError
-from arbex.files import write_atomically
+from arbex.files import refuse_file, write_atomically
+from arbex.images import split_folders
+from arbex.models.custom import BackboneConfig
 from arbex.progress import SILENT, Reporter
 from arbex.spec import digest_file
 from arbex.training.configuration import TrainRequest, adapted, make_config, with_precision
@@ -85,20 +89,31 @@ def load_images(request: TrainRequest, report: Reporter) -> TrainingImages:
 
 def report_repeats(trainer: Trainer, report: Reporter) -> None:
     """Reports which classes an epoch repeats, and how often."""
-    repeats = {label: times for label, times in trainer.sampler.repeats().items() if times >= SHOWN_REPEATS}
-    if repeats:
-        each = ", ".join(f"{trainer.config.labels[label]} {times:.1f} times" for label, times in repeats.items())
-        report.line(f"epoch: {len(trainer.sampler)} images; those of small classes are shown, on average: {each}")
+    repeats = trainer.sampler.repeats()
+    many = {label: times for label, times in repeats.items() if times >= SHOWN_REPEATS}
+    if not many:
+        return
+    each = ", ".join(f"{trainer.config.labels[label]} {times:.1f} times" for label, times in many.items())
+    if len(many) == len(repeats) and max(many.values()) < SHOWN_REPEATS * min(many.values()):
+        each = f"each of them {min(many.values()):.1f} times"
+    report.line(f"epoch: {len(trainer.sampler)} images; shown on average: {each}")
 
 
 def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | None:
     """Reads the teacher, if one was given.
 
     Raises:
-        RunError: If the teacher cannot be read, or was trained on other classes.
+        RunError: If the teacher cannot be read or is untrained, or was trained on other classes.
     """
     if request.teacher is None:
         return None
+    run = open_run(request.teacher)
+    check_backbone(run, request.teacher_backbone)
+    if not run.epoch:
+        raise RunError(
+            f"The teacher {request.teacher} is untrained: its answers are random.",
+            remedy="Train it first, or give another run.",
+        )
     model = load_run(request.teacher, backbone=request.teacher_backbone)
     if model.labels != labels:
         raise RunError(
@@ -110,6 +125,27 @@ def load_teacher(request: TrainRequest, labels: tuple[str, ...]) -> Teacher | No
     return Teacher(model, settings.distil_temperature, settings.distil_embedding, mirrored=settings.distil_mirrored)
 
 
+def check_backbone(teacher: Run, given: str | None) -> None:
+    """Checks that a teacher with a backbone of its own was given with that backbone, and others without.
+
+    Raises:
+        RunError: If it was not.
+    """
+    encoder = teacher.config.encoder
+    own = encoder.backbone if isinstance(encoder, BackboneConfig) else None
+    if own == given:
+        return
+    if own is None:
+        raise RunError(
+            f"The teacher {teacher.path} was trained with preset {teacher.config.preset}, not on {given}.",
+            remedy="Leave --teacher-backbone out.",
+        )
+    raise RunError(
+        f"The teacher {teacher.path} was trained on the backbone {own}; loading it needs that code.",
+        remedy=f"If you trust that code, add: --teacher-backbone {own}.",
+    )
+
+
 def origins(request: TrainRequest, weights: list[InitialWeights]) -> dict[str, str]:
     """Returns the digests of the weights that a run starts from."""
     found = {}
@@ -117,6 +153,7 @@ def origins(request: TrainRequest, weights: list[InitialWeights]) -> dict[str, s
         found["init"] = ",".join(digest_file(each.file.path) for each in weights)
     if request.teacher is not None:
         found["teacher"] = open_run(request.teacher).digest
+        found["teacher_path"] = str(request.teacher.resolve())
     return found
 
 
@@ -173,8 +210,8 @@ def check_folder(request: TrainRequest) -> None:
         RunError: If there is no run to resume.
     """
     out = request.out
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; a run is a folder.", remedy="Give another --out.")
+    refuse_file(out)
+    check_place(out, request.data)
     if not request.resume and out.exists() and any(out.iterdir()):
         raise InputError(
             f"{out} is not empty.",
@@ -182,6 +219,23 @@ def check_folder(request: TrainRequest) -> None:
         )
     if request.resume and not out.is_dir():
         raise RunError(f"There is no run {out} to resume.", remedy="Leave --resume out to start a new run.")
+
+
+def check_place(out: Path, data: str) -> None:
+    """Refuses a folder in which a later training would take the run for a class.
+
+    Raises:
+        InputError: If the run would lie among the folders of classes.
+    """
+    source = parse_source(data)
+    if source.layout != "folder" or not source.path.is_dir():
+        return
+    for folder in split_folders(source.path).values() or [source.path]:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{out} lies among the images in {folder}, where it would be taken for a class.",
+                remedy="Give another --out.",
+            )
 
 
 def train(request: TrainRequest, *, report: Reporter = SILENT) -> TrainState:
@@ -220,14 +274,24 @@ def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainSt
         config = resumed_config(request.out, config)
     trainer = Trainer(fabric, config, images, validation, backbone=request.backbone, teacher=teacher)
     state = start(request, trainer, weights, report)
-    report_repeats(trainer, report)
-    if request.settings.precision != "32-true":
+    if request.settings.epochs > state.epoch:
+        report_repeats(trainer, report)
+    if request.settings.precision != "32-true" and request.settings.epochs > state.epoch:
         report.line(f"precision: {request.settings.precision}; --set precision=32-true trains in float32 throughout")
     if fabric.is_global_zero:
         for dataset in (images, validation):
             log_unreadable(dataset, request.out / UNREADABLE.format(dataset.faces.split), report)
     if request.resume and state.epoch == request.settings.epochs:
         report.line(f"{request.out} has trained for all of its {state.epoch} epochs; --epochs gives it more")
+    try:
+        return run_epochs(request, trainer, state, report)
+    except KeyboardInterrupt:
+        report.line(f"{request.out} keeps the epochs that were trained; the same with --resume goes on")
+        raise
+
+
+def run_epochs(request: TrainRequest, trainer: Trainer, state: TrainState, report: Reporter) -> TrainState:
+    """Trains until all epochs are done, or nothing gets better; returns the position after the last one."""
     for number in range(state.epoch + 1, request.settings.epochs + 1):
         if is_exhausted(state, request.settings.patience):
             report.line(f"no epoch since {state.best_epoch} was better on validation (patience)")

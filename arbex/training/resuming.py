@@ -48,7 +48,8 @@ def resumed_config(run: Path, asked: RunConfig) -> RunConfig:
                 remedy=f"Resume with the same; or train a new run, with another --out and --init {run}.",
             )
     free = {name: getattr(asked.settings, name) for name in FREE}
-    data = {**stored.data, "path": asked.data["path"]}  # the same images may have moved
+    moved = {name: asked.data[name] for name in ("path", "teacher_path") if name in asked.data}
+    data = {**stored.data, **moved}  # the same images, or the same teacher, may be elsewhere now
     return replace(stored, settings=replace(stored.settings, **free), data=data)
 
 

@@ -114,6 +114,21 @@ def test_a_folder_that_has_changed_since_the_training_is_measured_with_a_warning
     assert "has changed since the run was trained on it" in " ".join(said.lines)
 
 
+def test_training_images_are_named_as_such_where_there_are_splits(faces: Path, run: Path) -> None:
+    for split, words in (("test", ""), ("val", ""), ("train", "the figures flatter it"), ("all", "flatter it")):
+        said = Lines()
+        arbex.evaluate(run, str(faces), split=split, report=said)
+        assert words in " ".join(said.lines)
+        assert bool(said.lines) == bool(words)
+
+
+def test_an_untrained_run_is_measured_with_a_warning(unsplit: Path, tmp_path: Path) -> None:
+    said = Lines()
+    run = arbex.train(str(unsplit), out=tmp_path / "run", epochs=0, image_size=32)
+    assert arbex.evaluate(run, str(unsplit), report=said).n == 105
+    assert said.lines == [f"warning: {run} is untrained; its answers are random"]
+
+
 def test_a_data_set_without_splits_measures_others_whole(unsplit: Path, run: Path) -> None:
     said = Lines()
     assert arbex.evaluate(run, str(unsplit), report=said).n == 105

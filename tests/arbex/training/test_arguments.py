@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import arbex
-from arbex.errors import InputError, UnsupportedError
+from arbex.errors import InputError, RunError, UnsupportedError
 from arbex.settings import PRESET_SETTINGS
 from arbex.training.arguments import TrainArguments, as_texts, make_request
 
@@ -38,6 +39,8 @@ def test_settings_come_as_a_mapping_as_texts_or_as_one_text() -> None:
         ({"settings": ["restart_epochs=3"]}, "has no effect, since schedule is 'one-cycle'.*--set schedule=restarts"),
         ({"settings": ["decay=0.9"]}, "--set schedule=exponential"),
         ({"settings": ["images_per_class=9", "sampling=natural"]}, "'images_per_class' has no effect, since sampling"),
+        ({"epochs": 1, "settings": "epochs=3"}, "epochs was given twice: as --epochs 1, and as a setting"),
+        ({"seed": 1, "settings": {"seed": 2}}, "seed was given twice"),
         ({"image_size": 0}, "image_size is 0. Allowed: 16 to 4096"),
     ],
 )
@@ -46,13 +49,14 @@ def test_what_excludes_each_other_or_has_no_effect_is_refused(arguments: dict[st
         arbex.train("faces", out="run", **arguments)  # type: ignore[arg-type]
 
 
-def test_what_has_an_effect_is_taken() -> None:
+def test_what_has_an_effect_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     given = TrainArguments(
         data="faces",
         out=Path("run"),
         teacher=Path("teacher"),
         settings=("distil_mirrored=true", "schedule=restarts", "restart_epochs=3"),
     )
+    monkeypatch.setattr("arbex.training.arguments.check_sources", lambda _: None)
     settings = make_request(given).settings
     assert (settings.distil_mirrored, settings.restart_epochs) == (True, 3)
 
@@ -60,3 +64,24 @@ def test_what_has_an_effect_is_taken() -> None:
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     with pytest.raises(UnsupportedError, match="preset 'large' is not known. Allowed: tiny, small, mobile, base"):
         arbex.train("faces", out="run", preset="large")
+
+
+def test_runs_to_start_from_and_to_learn_from_are_looked_for_before_images_are_read() -> None:
+    with pytest.raises(RunError, match=r"run or weights file nowhere.pth \(--init\) does not exist"):
+        arbex.train("faces", out="run", init=["nowhere.pth"])
+    with pytest.raises(RunError, match="The run nowhere does not exist"):
+        arbex.train("faces", out="run", teacher="nowhere")
+
+
+def test_a_run_cannot_lie_among_the_images(faces: Path, tmp_path: Path) -> None:
+    """A later training would take it for a class."""
+    for name in ("train", "train/anger/run"):
+        with pytest.raises(InputError, match="lies among the images in .*/train, where it would be taken for a class"):
+            arbex.train(str(faces), out=faces / name, epochs=0)
+    with pytest.raises(InputError, match="labels.csv is a file; a folder must be written there"):
+        arbex.train(str(faces), out=faces / "labels.csv" / "run", epochs=0)
+    whole = tmp_path / "whole"
+    shutil.copytree(faces / "test", whole)
+    with pytest.raises(InputError, match="lies among the images"):
+        arbex.train(str(whole), out=whole / "run", epochs=0)
+    assert not (whole / "run").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbex.checkpoint import load_run, open_run
+import arbex
+from arbex.checkpoint import load_run, open_run, write_weights
 from arbex.errors import RunError
 from arbex.methods.base import StudentOutput
 from arbex.models.head import Balance, log_softmax
@@ -177,4 +179,26 @@ def test_a_teacher_of_other_classes_is_refused(faces: Path, run: Path, tmp_path:
                 data=str(faces), out=tmp_path / "run", preset="tiny", method="arbex", settings=QUICK, teacher=other
             )
         )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_untrained_teacher_is_refused(faces: Path, run: Path, tmp_path: Path) -> None:
+    untrained = tmp_path / "teacher"
+    shutil.copytree(run, untrained)
+    write_weights(untrained / "best.safetensors", load_run(run).state_dict(), {"epoch": "0"})
+    with pytest.raises(RunError, match="The teacher .* is untrained: its answers are random"):
+        arbex.train(str(faces), out=tmp_path / "run", teacher=untrained, epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_backbone_of_a_teacher_is_asked_for_by_its_own_option(faces: Path, run: Path, tmp_path: Path) -> None:
+    teacher, name = tmp_path / "teacher", "benchmarks.networks:plain_tiny"
+    quick = {"images_per_class": "8", "batch_size": "8"}
+    arbex.train(str(faces), out=teacher, backbone=name, image_size=32, epochs=1, settings=quick)
+    with pytest.raises(RunError, match=f"was trained on the backbone {name}; .*add: --teacher-backbone {name}"):
+        arbex.train(str(faces), out=tmp_path / "run", teacher=teacher, epochs=1)
+    with pytest.raises(RunError, match="was trained with preset tiny, not on a:b. Leave --teacher-backbone out"):
+        arbex.train(str(faces), out=tmp_path / "run", teacher=run, teacher_backbone="a:b", epochs=1)
+    with pytest.raises(RunError, match="has no backbone of its own. Leave --backbone out"):
+        arbex.evaluate(run, str(faces), backbone="a:b")
     assert not (tmp_path / "run").exists()

@@ -113,6 +113,20 @@ def test_other_images_and_another_teacher_are_refused(started: Path, faces: Path
     assert config(copied).data["path"] == str(moved)
 
 
+def test_a_taught_run_finds_its_teacher_again(faces: Path, run: Path, tmp_path: Path) -> None:
+    quick = {"images_per_class": "8", "batch_size": "8"}
+    shutil.copytree(run, tmp_path / "teacher")
+    student = tmp_path / "student"
+    arbex.train(str(faces), out=student, teacher=tmp_path / "teacher", epochs=1, image_size=32, settings=quick)
+    arbex.train(str(faces), out=student, resume=True, epochs=2)
+    assert '"distil"' in (student / "metrics.jsonl").read_text().splitlines()[1]
+    (tmp_path / "teacher").rename(tmp_path / "moved")
+    with pytest.raises(RunError, match="The run .*/teacher does not exist"):
+        arbex.train(str(faces), out=student, resume=True, epochs=3)
+    arbex.train(str(faces), out=student, resume=True, epochs=3, teacher=tmp_path / "moved")
+    assert config(student).data["teacher_path"] == str(tmp_path / "moved")
+
+
 def test_the_run_to_resume_must_be_given(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="--resume was given without --out"):
