@@ -19,6 +19,10 @@ PRODUCTS = ("aten.matmul.default", "aten.bmm.default")
 BATCH_NORM = "aten.batch_norm.default"
 PRELU = "aten.prelu.default"
 RELU = ("aten.relu.default", "aten.relu_.default")
+RELU6 = ("aten.relu6.default", "aten.relu6_.default", "aten.hardtanh.default", "aten.hardtanh_.default")
+FUSED = (*RELU, *RELU6)
+"""Activation functions after which the output of a layer is rounded, instead of before."""
+
 ADD = ("aten.add.Tensor", "aten.add_.Tensor")
 
 QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"

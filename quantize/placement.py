@@ -16,9 +16,10 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from arbex.provenance import Recipe
+from quantize.clamps import bounds
 from quantize.folding import BIAS, MASK
-from quantize.operators import HEAD
-from quantize.patterns import calls
+from quantize.operators import HEAD, RELU6
+from quantize.patterns import calls, only_user
 
 SMALLEST_SCALE = 2**-12
 """Smallest scale of an activation; even one that is always zero needs a scale above zero."""
@@ -144,9 +145,14 @@ class Placement(Quantizer):  # type: ignore[misc]
             self.mark(last, {}, self.activation)
 
     def with_activation(self, node: Node) -> Node:
-        """Returns the activation that kernels fuse with ``node``, or the node itself."""
-        users = list(node.users)
-        return users[0] if len(users) == 1 and calls(users[0], self.recipe.fused) else node
+        """Returns the activation that is fused with ``node``, or the node itself.
+
+        Clamps that do not let 0 through stay on their own: the range of a rounded tensor always holds 0.
+        """
+        user = only_user(node, self.recipe.fused)
+        if user is None or (calls(user, RELU6) and not bounds(user)[0] <= 0 <= bounds(user)[1]):
+            return node
+        return user
 
     def has_position_bias(self, node: Node) -> bool:
         """Tells whether an attention adds a folded position bias to its scores."""

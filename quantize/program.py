@@ -18,6 +18,7 @@ from arbex.spec import digest_json
 from calibration import TensorRange, TensorStatistics
 from calibration.collector import Collector
 from quantize.bias_correction import channel_axis, correct_biases
+from quantize.clamps import remove_clamps
 from quantize.editing import editable
 from quantize.folding import fold_attention_masks, round_biases, spell_out_attention_masks
 from quantize.half_parameters import round_parameters
@@ -173,6 +174,7 @@ def quantize(
         apply_ranges(prepared, ranges)
         correct_biases(prepared, ranges)
         converted: GraphModule = pt2e.convert_pt2e(prepared, fold_quantize=fold)
+        remove_clamps(converted)
         if recipe.outputs:
             make_stems_exact(converted, recipe.movements)
         round_biases(converted, recipe.operators)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arbex.provenance import Recipe
-from quantize.operators import ADD, ATTENTION, RELU, WEIGHTED
+from quantize.operators import ADD, ATTENTION, FUSED, WEIGHTED
 
 CPU = Recipe(
     name="int8-w8a8-cpu",
@@ -14,7 +14,7 @@ CPU = Recipe(
     outputs=WEIGHTED,
     # A stem has 27 products per output: too few to gain from an integer kernel, and its input is where rounding hurts.
     min_channels=4,
-    fused=RELU,
+    fused=FUSED,
     additions=ADD,
     movements=("aten.slice.Tensor", "aten.max_pool2d.default"),
     biases=(ATTENTION,),
@@ -27,7 +27,7 @@ ACCELERATOR = Recipe(
     operators=WEIGHTED,
     # Rounding the image itself to 7 bits and a sign would make half of the whole error.
     min_channels=4,
-    fused=RELU,
+    fused=FUSED,
     biases=(ATTENTION,),
     half=True,
 )
@@ -36,5 +36,5 @@ ACCELERATOR = Recipe(
 WIDEST = CPU
 """Quantizes every tensor that any other recipe does: what calibration observes."""
 
-FLOAT = Recipe(name="float32", fused=RELU)
+FLOAT = Recipe(name="float32", fused=FUSED)
 """Quantizes nothing: a program is only folded."""

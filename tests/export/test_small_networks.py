@@ -62,6 +62,10 @@ NETWORKS: dict[str, tuple[Callable[[Network, Tensor], Tensor], tuple[str, ...]]]
     "a layer used twice": (twice, ()),
     "transposed convolution": (lambda n, x: n.wide(n.up(n.a(x).relu()).relu()), ()),
     "padding in words": (lambda n, x: n.a(n.same(x).relu()), ()),
+    "relu6 in a row": (lambda n, x: F.relu6(n.a(F.relu6(n.b(x)))), ()),
+    "relu6 and sums": (lambda n, x: x + n.a(F.relu6(n.b(F.relu6(n.a(x))))), ()),
+    "relu6, restored": (lambda n, x: F.relu6(n.b(F.relu6(n.a(F.relu6(n.b(x)))))), ("conv2d_2",)),
+    "clamped": (lambda n, x: F.hardtanh(n.a(F.hardtanh(n.b(x), -0.5, 0.7)), 0.0, 0.3), ()),
     "weight norm": (lambda n, x: n.a(n.normed(x).relu()), ()),
 }
 """What is computed after the stem, and which layers a gate would have restored."""
