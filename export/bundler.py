@@ -24,6 +24,13 @@ from runtimes.manifest import Artifact, Manifest, Thresholds
 from runtimes.outcomes import BundleReport
 from runtimes.verification import ReportCache, verify_bundle
 
+TOO_COARSE = "Calibrate on more or better images, loosen --max-kl or --min-agreement, or export a float precision."
+OTHER_KERNELS = (
+    "Its runtime rounds what this network computes elsewhere than its program does. Keep in float what costs the most, "
+    "with --max-kl or --min-agreement, or export a float precision."
+)
+"""What to do if an artifact does not answer like its own program: a looser limit would change nothing."""
+
 
 @dataclass(kw_only=True)
 class Bundler:
@@ -110,7 +117,6 @@ class Bundler:
             bad = next(a for a in report.artifacts if not a.passed)
             raise CheckFailed(
                 f"{bad.artifact} for {out.name} does not answer like PyTorch and was not kept: {bad.why.rstrip('.')}.",
-                remedy="Calibrate on more or better images, loosen --max-kl or --min-agreement, or "
-                "export a float precision.",
+                remedy=OTHER_KERNELS if "to its program" in bad.why else TOO_COARSE,
             )
         return report

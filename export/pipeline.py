@@ -49,7 +49,27 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
             run=plan.run.path,
             extra=(prepared.gate.images,) if prepared.gate else (),
         )
-        return [bundler.write(bundle, report, archive=plan.archive) for bundle in plan.bundles]
+        return write_all(bundler, plan, report)
+
+
+def write_all(bundler: Bundler, plan: ExportPlan, report: Reporter) -> list[BundleReport]:
+    """Writes all bundles; one that does not pass its checks does not keep the others from being written.
+
+    Raises:
+        CheckFailed: If one does not pass, after the others are written.
+    """
+    written: list[BundleReport] = []
+    failures: list[CheckFailed] = []
+    for bundle in plan.bundles:
+        try:
+            written.append(bundler.write(bundle, report, archive=plan.archive))
+        except CheckFailed as error:
+            failures.append(error)
+            report.line(f"{bundle.target.name}: not kept, since it does not pass its checks")
+    if failures:
+        kept = f" Kept: {', '.join(each.bundle for each in written)}." if written else ""
+        raise CheckFailed(" ".join(error.problem for error in failures) + kept, remedy=failures[0].remedy)
+    return written
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arbex.checkpoint import Run, open_run
-from arbex.errors import DataError, RunError
+from arbex.errors import DataError, InputError, RunError
 from arbex.provenance import Recipe
 from calibration.samples import DEFAULT_SAMPLES
 from export.formats.base import Writer
@@ -108,7 +108,7 @@ def plan_export(request: ExportRequest) -> ExportPlan:
 
     Raises:
         UnsupportedError: If a target, precision or builder is unknown.
-        InputError: If the folder of a bundle holds anything but an earlier bundle.
+        InputError: If the folder of a bundle holds anything but an earlier bundle, or options have no effect.
         RunError: If the run cannot be used, or was never trained and that is not allowed.
         DataError: If a gate has no images to judge on.
         MissingPackageError, BackendError: If a format needs something that is missing.
@@ -131,6 +131,7 @@ def plan_export(request: ExportRequest) -> ExportPlan:
         archive=request.archive,
     )
     refuse_gate_without_images(plan)
+    refuse_int8_options(request, plan)
     return plan
 
 
@@ -162,6 +163,27 @@ def refuse_untrained(run: Run, allowed: bool) -> None:
         raise RunError(
             f"{run.path} was never trained: its weights, and so its answers, are random.",
             remedy="Train it with arbex train, or export it anyway with --allow-untrained.",
+        )
+
+
+def refuse_int8_options(request: ExportRequest, plan: ExportPlan) -> None:
+    """Refuses options of INT8 where nothing is exported in INT8: a gate must not seem to hold that was never judged.
+
+    Raises:
+        InputError: If there are such options.
+    """
+    options = {
+        "--max-kl": request.max_kl,
+        "--min-agreement": request.min_agreement,
+        "--calibration": request.calibration,
+        "--calibrator": request.calibrator,
+    }
+    given = [name for name, value in options.items() if value is not None]
+    if given and not plan.int8_recipes:
+        precisions = ", ".join(sorted({precision for bundle in plan.bundles for precision in bundle.precisions}))
+        raise InputError(
+            f"{' and '.join(given)} would have no effect, since nothing is exported in int8, but in {precisions}.",
+            remedy="Add --precision int8, or leave these options out.",
         )
 
 

@@ -88,8 +88,19 @@ def verify(request: VerificationRequest, *, report: Reporter = SILENT) -> Verifi
         default_environment().check(processor)
     before = read_states(request.earlier) if request.earlier else None
     verifier = Verifier(request, report)
-    bundles = tuple(verifier.check(path) for path in request.bundles)
+    bundles = tuple(verifier.check(path) for path in without_archives(request.bundles, report))
     return Verification(bundles, None if before is None else changes_since(before, bundles))
+
+
+def without_archives(paths: Sequence[Path], report: Reporter) -> list[Path]:
+    """Returns the paths of bundles without archives of the same bundles, as ``bundles/*`` names both."""
+    kept = []
+    for path in paths:
+        if path.suffix == ".zip" and path.is_file() and path.with_suffix("") in paths:
+            report.line(f"{path}: the archive of {path.with_suffix('')}, which is verified as a folder")
+        else:
+            kept.append(path)
+    return kept
 
 
 def option_of(name: str, value: float | None) -> str:

@@ -163,6 +163,8 @@ def read_manifest(path: Path) -> Manifest:
     if not file.is_file():
         inside = sorted(p.parent.name for p in path.glob(f"[!.]*/{NAME}"))
         hint = f"Give one of the bundles in it: {', '.join(inside)}." if inside else "Export it again."
+        if (path / "best.safetensors").is_file():
+            hint = f"It is a run. Export it first: arbex export {path} --target TARGET."
         raise BundleError(f"{path} is not a bundle: {NAME} is missing.", remedy=hint)
     try:
         manifest = Manifest.from_json(json.loads(file.read_text(encoding="utf-8")))

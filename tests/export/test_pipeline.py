@@ -15,8 +15,8 @@ import onnx
 import pytest
 
 from arbex.checkpoint import load_run, open_run
-from arbex.errors import CheckFailed, DataError, RunError, UnsupportedError
-from arbex.progress import SILENT
+from arbex.errors import CheckFailed, DataError, InputError, RunError, UnsupportedError
+from arbex.progress import SILENT, Reporter
 from arbex.reference import answer
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
@@ -25,6 +25,7 @@ from calibration import CalibrationTable
 from calibration.costs import add_costs
 from calibration.observers import OBSERVERS
 from export.bundle_writer import write_archive
+from export.bundler import Bundler
 from export.channel_equalization import equalize_channels
 from export.gate import answers_of
 from export.golden_images import drawn_faces
@@ -39,6 +40,7 @@ from quantize.recipe import CPU
 from runtimes import open_bundle
 from runtimes.comparison import compare
 from runtimes.coreml_evaluator.package_files import read_specification
+from runtimes.outcomes import BundleReport
 from tests.reporters import Lines
 
 
@@ -241,6 +243,35 @@ def test_shards_merge_to_the_table_of_all_images(run: Path, faces: Path, tmp_pat
     replace(first, statistics=older).save(tmp_path / "older.json")
     write_calibration(run, request, tmp_path / "new.json", merge=[tmp_path / "older.json"], report=said)
     assert "holds no sums: biases will not be corrected" in " ".join(said.lines)
+
+
+@pytest.mark.slow
+def test_one_target_that_fails_does_not_cost_the_others(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = Bundler.check
+
+    def failing(self: Bundler, folder: Path, out: Path, progress: Reporter) -> BundleReport:
+        if out.name == "cpu":
+            raise CheckFailed("model.fp32.onnx for cpu is wrong.", remedy="Do something.")
+        return check(self, folder, out, progress)
+
+    monkeypatch.setattr(Bundler, "check", failing)
+    request = ExportRequest(run=run, targets=["cpu", "android", "iphone"], out=tmp_path, precisions=("fp32",))
+    said = Lines()
+    with pytest.raises(CheckFailed, match=r"for cpu is wrong. Kept: .*/android, .*/iphone. Do something."):
+        export(request, report=said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["android", "iphone"]
+    assert "cpu: not kept, since it does not pass its checks" in said.lines
+
+
+@pytest.mark.parametrize("option", [{"max_kl": 0.1}, {"min_agreement": 0.9}, {"calibrator": "mse"}])
+def test_options_of_int8_are_refused_where_there_is_none(run: Path, tmp_path: Path, option: dict[str, object]) -> None:
+    """A gate that was never judged must not seem to hold."""
+    request = ExportRequest(run=run, targets=["cpu"], out=tmp_path / "out", precisions=("fp32",), **option)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="would have no effect, since nothing is exported in int8, but in fp32"):
+        export(request)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from arbex.checkpoint import load_run
 from arbex.cli import invoke
-from arbex.errors import InputError
+from arbex.errors import BundleError, InputError
 from arbex.reference import answer
 from arbex.spec import digest_file
 from runtimes import Prediction, open_bundle
@@ -52,6 +52,22 @@ def test_float_artifacts_are_within_1e_5_of_pytorch_on_noise(bundles: Path, run:
         row = next(a for a in report.artifacts if a.precision == "fp32")
         assert row.parity is not None
         assert row.parity.max_abs_error <= 1e-5
+
+
+def test_archives_beside_their_bundles_are_left_out(
+    bundles: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A shell makes both of ``bundles/*``."""
+    shutil.copytree(bundles / "cpu", tmp_path / "cpu")
+    (tmp_path / "cpu.zip").write_bytes(b"the archive of the bundle")
+    assert invoke(["verify", str(tmp_path / "cpu"), str(tmp_path / "cpu.zip")], "arbex") == 0
+    assert "cpu.zip: the archive of " in capfd.readouterr().err
+    assert invoke(["verify", str(tmp_path / "cpu.zip")], "arbex") == 2  # alone, it is none of the bundles
+
+
+def test_a_run_in_the_place_of_a_bundle_is_to_be_exported_first(run: Path) -> None:
+    with pytest.raises(BundleError, match="It is a run. Export it first: arbex export .*/run --target"):
+        open_bundle(run)
 
 
 def test_wrong_answers_fail(bundles: Path, tmp_path: Path) -> None:
