@@ -21,7 +21,7 @@ from arbex.checkpoint import (
     write_config,
     write_weights,
 )
-from arbex.data.layouts import parse_source
+from arbex.data.layouts import open_layout, parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.noise import with_noise
 from arbex.data.samples import FaceSet, summary
@@ -75,6 +75,8 @@ def load_images(request: TrainRequest, report: Reporter) -> TrainingImages:
     """Reads and decodes the training and validation splits."""
     train = read_split(request.data, "train", hold_out=True)
     validation = read_split(request.data, "val", labels=train.labels, hold_out=True)
+    for oddity in open_layout(request.data).oddities(train.labels):
+        report.line(f"warning: {oddity}")
     report.line(f"train: {summary(train)}")
     report.line(f"val:   {summary(validation)}")
     side = request.side

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -64,6 +64,14 @@ class Layout(ABC):
         Raises:
             DataError: If the images or their labels cannot be read.
         """
+
+    def oddities(self, labels: tuple[str, ...]) -> Iterator[str]:
+        """Yields what a user should know before training on the data, as sentences.
+
+        Args:
+            labels: Class names in the order of the model.
+        """
+        yield from ()
 
     def check_order(self, found: tuple[str, ...], expected: tuple[str, ...]) -> None:  # noqa: B027 - most layouts have none
         """Checks the order of classes that a data set declares, if any.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -59,6 +59,20 @@ class Folder(Layout):
                     allowed="Allowed: <split>/<class>/<image>, or <class>/<image>.",
                     remedy=f"Give the path of one, such as {folder}.",
                 )
+
+    def oddities(self, labels: tuple[str, ...]) -> Iterator[str]:
+        """Yields which folders look like splits and are none, and which splits have other classes."""
+        for folder in class_folders(self.root) if self.folders else []:
+            inside = {below.name for below in class_folders(folder)}
+            if folder not in self.folders.values() and inside & set(labels):
+                yield f"{folder} is left out: it is not named after a split"
+        for split, folder in self.folders.items():
+            inside = [below.name for below in class_folders(folder)]
+            further, missing = sorted({*inside} - {*labels}), [name for name in labels if name not in inside]
+            if further:
+                yield f"the split {split!r} has further classes: {', '.join(further)}"
+            if missing:
+                yield f"the split {split!r} lacks classes: {', '.join(missing)}"
 
     def declared(self) -> tuple[str, ...] | None:
         """Returns the class order that ``classes.txt`` declares, or None without such a file."""

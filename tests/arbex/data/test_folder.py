@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arbex.data.layouts import open_layout
 from arbex.data.samples import summary
 from arbex.data.splits import read_split
 from arbex.errors import DataError, UnsupportedError
@@ -56,6 +57,16 @@ def test_splits_are_found_under_their_usual_names(names: tuple[str, str, str], t
     train, val, test = names
     root = make(tmp_path, {f"{name}/{c}": i for i, name in enumerate((train, val, test), 1) for c in ("a", "b")})
     assert [len(read_split(str(root), split).samples) for split in ("train", "val", "test")] == [2, 4, 6]
+
+
+def test_what_looks_like_a_split_and_is_left_out_is_named(tmp_path: Path) -> None:
+    root = make(tmp_path, {"train/a": 2, "train/b": 2, "Test_set/a": 1, "notes/pictures": 1, "val/a": 1, "val/c": 1})
+    assert list(open_layout(str(root)).oddities(("a", "b"))) == [
+        f"{root}/Test_set is left out: it is not named after a split",
+        "the split 'val' has further classes: c",
+        "the split 'val' lacks classes: b",
+    ]
+    assert list(open_layout(str(make(tmp_path / "whole", {"a": 1, "b": 1}))).oddities(("a", "b"))) == []
 
 
 def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
