@@ -63,8 +63,8 @@ class Folder(Layout):
     def oddities(self, labels: tuple[str, ...]) -> Iterator[str]:
         """Yields which folders look like splits and are none, and which splits have other classes."""
         for folder in class_folders(self.root) if self.folders else []:
-            inside = {below.name for below in class_folders(folder)}
-            if folder not in self.folders.values() and inside & set(labels):
+            inside = [below.name for below in class_folders(folder)]
+            if folder not in self.folders.values() and not set(labels).isdisjoint(inside):
                 yield f"{folder} is left out: it is not named after a split"
         for split, folder in self.folders.items():
             inside = [below.name for below in class_folders(folder)]
