@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from arbex.errors import InputError
@@ -79,6 +79,7 @@ def staged_folder(out: Path, *, check: Callable[[Path], None] = refuse_content) 
     refuse_file(out)
     clear_leftovers(out)
     check(out)
+    new = [folder for folder in out.parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         stage, held = make_stage(out)
@@ -94,6 +95,9 @@ def staged_folder(out: Path, *, check: Callable[[Path], None] = refuse_content) 
     finally:
         shutil.rmtree(stage, ignore_errors=True)  # the unfinished folder, or the old one, which now has its name
         release(held)
+        with suppress(OSError):  # they hold something by now
+            for folder in new:
+                folder.rmdir()
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:

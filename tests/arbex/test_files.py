@@ -61,6 +61,20 @@ def test_a_failed_stage_vanishes_and_keeps_the_old_folder(tmp_path: Path) -> Non
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_failed_stage_leaves_no_empty_folders(tmp_path: Path) -> None:
+    def interrupted(out: Path) -> None:
+        with staged_folder(out):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "bundles" / "deep" / "cpu")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "bundles").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "bundles" / "cpu")
+    assert [p.name for p in tmp_path.iterdir()] == ["bundles"]  # it was there before
+
+
 def refuse_unless_key(folder: Path) -> None:
     if not (folder / "key").is_file():
         raise InputError("has no key")
