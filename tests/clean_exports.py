@@ -92,6 +92,7 @@ def verify_clean_export(faces: str, number: int) -> list[dict[str, Any]]:
 
     from arbex import api
     from arbex.errors import CheckFailed
+    from arbex.methods import method_class
 
     torch.set_num_threads(1)
     kind = Kind(number)
@@ -105,7 +106,7 @@ def verify_clean_export(faces: str, number: int) -> list[dict[str, Any]]:
             method=kind.method,
             seed=number,
             image_size=kind.side,
-            anchors=kind.anchors,
+            anchors=kind.anchors if method_class(kind.method).anchored else None,
             settings=TRAINING,
         )
         try:

@@ -105,6 +105,9 @@ class Method(ABC, Generic[Options]):
     mixes: ClassVar[bool] = False
     """Whether the method can learn from blends of two images; most judge each image by itself."""
 
+    anchored: ClassVar[bool] = False
+    """Whether the head has anchors, whose number the user may choose."""
+
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
         self.options = options if options is not None else cast("Options", self.options_type())

@@ -80,6 +80,7 @@ class Reliability(Method[ReliabilityOptions]):
 
     name = "arbex"
     mixes = True
+    anchored = True
     options_type = ReliabilityOptions
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:

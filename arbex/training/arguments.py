@@ -10,7 +10,7 @@ from pathlib import Path
 from arbex.checkpoint import RunConfig, read_config
 from arbex.checks import check_name
 from arbex.errors import InputError, RunError
-from arbex.methods import method_class
+from arbex.methods import METHODS, method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS
 from arbex.models.custom import PRESET as CUSTOM
@@ -82,6 +82,22 @@ def check_combination(given: TrainArguments) -> None:
         )
 
 
+def check_anchors(anchors: int | None, method: str) -> None:
+    """Refuses a number of anchors for a method that has none.
+
+    Raises:
+        UnsupportedError: If the method is not known.
+        InputError: If there is a number and the method has no anchors.
+    """
+    if anchors is not None and not method_class(method).anchored:
+        able = ", ".join(name for name in METHODS if method_class(name).anchored)
+        raise InputError(
+            f"--anchors {anchors} was given, and the method {method!r} has no anchors.",
+            allowed=f"Allowed with --anchors: {able}.",
+            remedy="Leave --anchors out.",
+        )
+
+
 def check_twice(given: TrainArguments, texts: Iterable[str]) -> None:
     """Refuses a setting that was also given as an argument.
 
@@ -149,6 +165,7 @@ def make_request(given: TrainArguments) -> TrainRequest:
     run = read_config(given.out) if given.resume and given.out and given.out.is_dir() else None
     preset = chosen_preset(given, run)
     method = given.method or (run.method if run else METHOD)
+    check_anchors(given.anchors, method)
     options, texts = chosen_options(given, run, method)
     settings = chosen_settings(given, run.settings if run else PRESET_SETTINGS[preset], texts, options)
     anchors, side, windows, teacher = given.anchors, given.image_size, given.windows, given.teacher

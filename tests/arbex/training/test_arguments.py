@@ -34,6 +34,7 @@ def test_settings_come_as_a_mapping_as_texts_or_as_one_text() -> None:
         ({"preset": "tiny", "backbone": "a:b"}, "exclude each other"),
         ({"new_head": True}, "--new-head was given without --init"),
         ({"teacher_backbone": "a:b"}, "--teacher-backbone was given without --teacher"),
+        ({"method": "poster", "anchors": 3}, "method 'poster' has no anchors. Allowed with --anchors: arbex."),
         ({"windows": (7,), "backbone": "a:b"}, "no attention windows"),
         ({"settings": ["distil-mirrored=true"]}, "'distil_mirrored' has no effect without a teacher.*--teacher RUN"),
         ({"settings": ["restart_epochs=3"]}, "has no effect, since schedule is 'one-cycle'.*--set schedule=restarts"),

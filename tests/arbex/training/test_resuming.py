@@ -17,7 +17,6 @@ from tests.reporters import Lines
 STARTED = {
     "preset": "tiny",
     "method": "nla",
-    "anchors": 3,
     "image_size": 32,
     "seed": 5,
     "windows": (2,),
@@ -60,8 +59,7 @@ def test_what_is_left_out_is_as_in_the_run(started: Path, faces: Path, tmp_path:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"anchors": 10}, "was started with anchors 3, not 10. Leave anchors out"),
-        ({"method": "poster"}, "was started with method nla, not poster"),
+        ({"method": "poster"}, "was started with method nla, not poster. Leave method out"),
         ({"preset": "mobile"}, "was started with preset tiny, not mobile"),
         ({"image_size": 48}, "was started with image_size 32, not 48"),
         ({"seed": 0}, "was started with seed 5, not 0"),
