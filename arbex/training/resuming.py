@@ -15,7 +15,7 @@ FREE = ("epochs", "patience")
 """Settings that say how long to train, which may change."""
 
 DIGESTS = {
-    "train_digest": "other training images",
+    "train_digest": "other training images or classes",
     "init": "other weights (--init)",
     "teacher": "another teacher (--teacher), or without one",
 }
@@ -68,7 +68,6 @@ def flat(config: RunConfig) -> dict[str, Any]:
     return {
         "preset": content["preset"],
         "method": content["method"],
-        "labels": content["labels"],
         "image_size": config.preprocessing.image_size,
         "windows": encoder.get("windows", encoder.get("window")),
         "backbone": encoder.get("backbone"),

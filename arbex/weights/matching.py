@@ -180,7 +180,8 @@ def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
     if not head:
         matching = replace(matching, tensors={k: v for k, v in matching.tensors.items() if k.startswith(ENCODER)})
     if matching.coverage < LEAST_COVERAGE:
-        first = next(iter(matching.conflicts), None) or f"{matching.missing[0]} is missing"
+        covered = (each for each in matching.conflicts if matching.source.rename(each.name) in matching.missing)
+        first = next(covered, None) or f"{matching.missing[0]} is missing"
         raise RunError(
             f"{file.path} looks like {matching.source.name}, but fills only {matching.coverage:.0%} of "
             f"{matching.source.covers.rstrip('.')}: {len(matching.missing)} tensors are not filled, {first}.",

@@ -105,7 +105,13 @@ def test_other_images_and_another_teacher_are_refused(started: Path, faces: Path
             (fewer / source.relative_to(faces)).parent.mkdir(parents=True, exist_ok=True)
             (fewer / source.relative_to(faces)).symlink_to(source)
     next((fewer / "train").rglob("*.png")).unlink()
-    with pytest.raises(RunError, match="was started with other training images"):
+    with pytest.raises(RunError, match="was started with other training images or classes"):
+        arbex.train(str(fewer), out=copied, resume=True)
+    (fewer / "classes.txt").unlink()
+    for split in ("train", "val", "test"):
+        (fewer / split / "anger").rename(fewer / split / "rage")
+    (fewer / "labels.csv").unlink()
+    with pytest.raises(RunError, match="was started with other training images or classes"):
         arbex.train(str(fewer), out=copied, resume=True)
     arbex.train(str(moved), out=copied, resume=True)
     assert config(copied).data["path"] == str(moved)
