@@ -62,7 +62,8 @@ class FerPlus(Layout):
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
         """Returns the images of a split that the options keep."""
         found = []
-        if not self.holds_images(split):
+        folder = self.root / FOLDERS[split] if self.holds_images(split) else None
+        if folder is None:
             self.check_tables()
         with (self.root / VOTES).open(newline="", encoding="utf-8-sig") as stream:
             for number, row in enumerate(csv.DictReader(stream)):
@@ -74,13 +75,13 @@ class FerPlus(Layout):
                     continue
                 label, votes = kept
                 own = permuted(votes, OWN, labels)
-                found.append(self.sample(split, row["Image name"].strip(), number, labels.index(label), own))
+                found.append(self.sample(folder, row["Image name"].strip(), number, labels.index(label), own))
         return found
 
-    def sample(self, split: str, image: str, row: int, label: int, votes: tuple[int, ...]) -> Sample:
-        """Returns an image in the folder, or a row of the table if there are none."""
-        if self.holds_images(split):
-            return Sample(self.root / FOLDERS[split] / image, label, votes=votes)
+    def sample(self, folder: Path | None, image: str, row: int, label: int, votes: tuple[int, ...]) -> Sample:
+        """Returns an image in the folder of its split, or without one a row of the table."""
+        if folder is not None:
+            return Sample(folder / image, label, votes=votes)
         return Sample(self.root / PIXELS, label, votes=votes, row=row)
 
     def holds_images(self, split: str) -> bool:
