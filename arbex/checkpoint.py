@@ -3,7 +3,7 @@
 The files are JSON and safetensors, so that no code runs when they are read.
 
 RUN/config.json         model, method, settings and data of the training
-RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy)
+RUN/best.safetensors    weights of the best epoch on validation (metadata: epoch, accuracy, temperatures, threshold)
 RUN/last.safetensors    weights of the last epoch
 RUN/metrics.jsonl       one line per epoch
 RUN/resume.safetensors  weights, optimizer and epoch together, for --resume
@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,6 +30,7 @@ from arbex.methods import load_method, read_options
 from arbex.methods.base import MethodOptions
 from arbex.models import CompactConfig, EncoderConfig, ExpressionClassifier, make_encoder
 from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
+from arbex.models.head import Temperatures
 from arbex.models.presets import read_encoder_config
 from arbex.settings import TrainSettings
 from arbex.spec import Preprocessing, digest_file
@@ -37,6 +38,8 @@ from arbex.spec import Preprocessing, digest_file
 SCHEMA = 1
 CONFIG, BEST, LAST = "config.json", "best.safetensors", "last.safetensors"
 RESUME, METRICS = "resume.safetensors", "metrics.jsonl"
+TEMPERATURES, THRESHOLD = "temperatures", "threshold"
+"""Names of metadata of the best weights that calibration gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,41 @@ class RunConfig:
             data=dict(value["data"]),
             method_options=read_options(value["method"], value.get("method_options", {})),
         )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted to validation images after training, as metadata of the best weights.
+
+    Attributes:
+        temperatures: What the logits are divided by.
+        threshold: Confidence below which an answer counts as unsure, in [0, 1]; None if every answer counts.
+    """
+
+    NAMES: ClassVar = (TEMPERATURES, THRESHOLD)
+
+    temperatures: Temperatures = Temperatures()
+    threshold: float | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        """Returns texts by name that ``from_metadata`` reads back."""
+        threshold = {} if self.threshold is None else {THRESHOLD: repr(self.threshold)}
+        return {TEMPERATURES: json.dumps(self.temperatures), **threshold}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Calibration:
+        """Builds the value from metadata, of which other entries are ignored and missing ones have their default.
+
+        Raises:
+            ValueError, TypeError: If an entry is damaged.
+        """
+        temperatures = Temperatures(*map(float, json.loads(metadata.get(TEMPERATURES, "[]"))))
+        if not all(math.isfinite(t) and t > 0 for t in temperatures):
+            raise ValueError(f"the temperatures {tuple(temperatures)} are not all positive numbers")
+        threshold = float(metadata[THRESHOLD]) if THRESHOLD in metadata else None
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"the threshold {threshold} is not between 0 and 1")
+        return cls(temperatures, threshold)
 
 
 def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> ExpressionClassifier:
@@ -233,6 +271,7 @@ class Run:
         epoch: Epoch of the weights; 0 if they are untrained.
         digest: SHA-256 of ``best.safetensors``.
         accuracy: Validation accuracy of that epoch, in [0, 1]; NaN if it was not measured.
+        calibration: What was fitted to validation images after training.
     """
 
     path: Path
@@ -240,6 +279,7 @@ class Run:
     epoch: int
     digest: str
     accuracy: float = math.nan
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def open_run(path: str | Path) -> Run:
@@ -251,8 +291,11 @@ def open_run(path: str | Path) -> Run:
     run = Path(path)
     config = read_config(run)
     metadata = read_metadata(run / BEST)
-    accuracy = float(metadata.get("val_accuracy", math.nan))
-    return Run(run, config, int(metadata.get("epoch", 0)), digest_file(run / BEST), accuracy)
+    try:
+        epoch, accuracy = int(metadata.get("epoch", 0)), float(metadata.get("val_accuracy", math.nan))
+        return Run(run, config, epoch, digest_file(run / BEST), accuracy, Calibration.from_metadata(metadata))
+    except (ValueError, TypeError) as error:
+        raise damaged(run / BEST, error) from error
 
 
 def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> ExpressionClassifier:
@@ -266,7 +309,8 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
         RunError: If the run is missing, incomplete or damaged, or the weights do not fit its configuration.
     """
     run = Path(path)
-    config = read_config(run)
+    opened = open_run(run)
+    config = opened.config
     tensors = read_weights(run / BEST)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn; the caller's generator stays as it is
         model = build_model(config, backbone)
@@ -277,6 +321,7 @@ def load_run(path: str | Path, *, backbone: Backbone | str | None = None) -> Exp
             f"The weights in {run / BEST} do not fit {run / CONFIG}: {str(error).splitlines()[-1].strip()}",
             remedy="Both files must come from the same training.",
         ) from error
+    model.head.temperatures = opened.calibration.temperatures
     return model.eval()
 
 

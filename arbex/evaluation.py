@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
+import numpy as np
 from torch import Tensor
 
 from arbex.checkpoint import Run, load_run, open_run
@@ -14,15 +16,31 @@ from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.samples import FaceSet
 from arbex.data.splits import ALL, has_splits, read_split, read_training_part
+from arbex.metrics import COVERAGES, Answers, judge
+from arbex.metrics import measure as figures_of
 from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
+from arbex.models.head import certainty
 from arbex.prediction import BATCH, predict
 from arbex.progress import SILENT, Reporter
+from arbex.resampling import ENDS, resamples_of_groups
 from arbex.settings import MOST_UNREADABLE
-from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
+from arbex.spec import PROBABILITY_FLOOR
 
 UNREADABLE = "unreadable-{}-of-evaluation.log"
 """File in a run that lists the images that were left out, by split; training has a list of its own."""
+
+FIGURES: Final = (
+    *("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll"),
+    *("ece_equal_mass", "brier", "auroc", "aurc", *COVERAGES),
+)
+"""Names of the figures of a distribution, in the order of the JSON output."""
+
+REST: Final = ("std_primary", "std_corrected", "n", "threshold", "coverage", "accuracy_of_sure")
+"""Names of what an evaluation holds besides its distributions, in the order of the JSON output."""
+
+Interval: TypeAlias = tuple[float, float]
+"""Lower and upper end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +72,16 @@ class Scores:
         nll: Mean negative log-likelihood of the labels, in nats.
         confusion: Number of images by class (rows) and answer (columns), ``[N, N]``.
         per_class: Scores of each class by its name.
+        ece_equal_mass: Expected calibration error with 15 bins of equally many images, in [0, 1].
+        brier: Mean squared distance of the distribution from the label, in [0, 2].
+        auroc: Share of pairs of a right and a wrong answer in which the right one is more confident, in [0, 1]; None
+            if all answers are right, or all are wrong.
+        aurc: Area under the risk-coverage curve: share of wrong answers among the most confident ones, averaged over
+            how many of those are taken, in [0, 1].
+        accuracy_at_90: Accuracy of the 90 % most confident answers, in [0, 1].
+        accuracy_at_70: Accuracy of the 70 % most confident answers, in [0, 1].
+        ci95: Ends of the 95 % interval of each of these figures by its name (bootstrap over people or videos where they
+            are known, else over images); empty if it was not asked for.
     """
 
     accuracy: float
@@ -63,30 +91,31 @@ class Scores:
     nll: float
     confusion: tuple[tuple[int, ...], ...]
     per_class: Mapping[str, ClassScores]
+    ece_equal_mass: float
+    brier: float
+    auroc: float | None
+    aurc: float
+    accuracy_at_90: float
+    accuracy_at_70: float
+    ci95: Mapping[str, Interval] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back."""
         return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "macro_f1": self.macro_f1,
-            "ece": self.ece,
-            "nll": self.nll,
+            **{name: getattr(self, name) for name in FIGURES},
             "confusion": [list(row) for row in self.confusion],
             "per_class": {name: asdict(one) for name, one in self.per_class.items()},
+            "ci95": {name: list(ends) for name, ends in self.ci95.items()},
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Scores:
         """Builds the value from what ``to_json`` returned; other keys are ignored."""
         return cls(
-            accuracy=value["accuracy"],
-            balanced_accuracy=value["balanced_accuracy"],
-            macro_f1=value["macro_f1"],
-            ece=value["ece"],
-            nll=value["nll"],
+            **{name: value[name] for name in FIGURES},
             confusion=tuple(tuple(row) for row in value["confusion"]),
             per_class={name: ClassScores(**one) for name, one in value["per_class"].items()},
+            ci95={name: (low, high) for name, (low, high) in value["ci95"].items()},
         )
 
 
@@ -100,6 +129,9 @@ class Evaluation:
         std_primary: Standard deviation of the primary distribution over classes, averaged over images (Fig. 5).
         std_corrected: Standard deviation of the corrected distribution, computed in the same way.
         n: Number of images.
+        threshold: Confidence below which the run counts an answer as unsure; None if every answer counts.
+        coverage: Share of the answers that are not unsure, in [0, 1]; None without a threshold.
+        accuracy_of_sure: Accuracy of the answers that are not unsure; None without a threshold, or without any.
     """
 
     corrected: Scores
@@ -107,15 +139,16 @@ class Evaluation:
     std_primary: float
     std_corrected: float
     n: int
+    threshold: float | None = None
+    coverage: float | None = None
+    accuracy_of_sure: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back, with the corrected scores at the top level."""
         return {
             **self.corrected.to_json(),
             "primary": self.primary.to_json(),
-            "std_primary": self.std_primary,
-            "std_corrected": self.std_corrected,
-            "n": self.n,
+            **{name: getattr(self, name) for name in REST},
         }
 
     @classmethod
@@ -124,55 +157,100 @@ class Evaluation:
         return cls(
             corrected=Scores.from_json(value),
             primary=Scores.from_json(value["primary"]),
-            std_primary=value["std_primary"],
-            std_corrected=value["std_corrected"],
-            n=value["n"],
+            **{name: value[name] for name in REST},
         )
 
 
-def scores(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> Scores:
+def scores(
+    probabilities: Tensor,
+    labels: Tensor,
+    names: tuple[str, ...],
+    *,
+    confidence: Tensor | None = None,
+    groups: Sequence[str] | None = None,
+) -> Scores:
     """Measures distributions ``[n, N]`` against labels ``[n]``.
 
     Args:
         probabilities: float32 ``[n, N]``, each row summing to 1.
         labels: Position of each image's class ``[n]``.
         names: Names of the N classes.
+        confidence: Confidence of each answer ``[n]``; by default that of the distributions.
+        groups: Person or video of each image, empty if unknown; None leaves the intervals out, which take a second.
     """
-    from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
-    from torchmetrics.functional.classification import multiclass_calibration_error
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    truth, guess = labels.numpy(), probabilities.argmax(-1).numpy()
+    if confidence is None:
+        confidence = certainty(probabilities.clamp_min(PROBABILITY_FLOOR).log()).squeeze(-1)
+    answers = judge(probabilities.numpy(), confidence.numpy(), labels.numpy())
     classes = list(range(len(names)))
-    precision, recall, f1, count = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=0)
-    occurs = count > 0
-    # One value above 1, by the rounding of a sum, and torchmetrics takes all of them for logits.
-    shares = probabilities.clamp(0, 1)
-    ece = multiclass_calibration_error(shares, labels, len(names), n_bins=ECE_BINS, norm="l1")
-    safe = probabilities.double().clamp_min(PROBABILITY_FLOOR)
+    precision, recall, f1, count = precision_recall_fscore_support(
+        answers.labels, answers.guesses, labels=classes, zero_division=0
+    )
     return Scores(
-        accuracy=float((truth == guess).mean()),
-        balanced_accuracy=float(recall[occurs].mean()),
-        macro_f1=float(f1[occurs].mean()),
-        ece=float(ece),
-        nll=float(log_loss(truth, (safe / safe.sum(-1, keepdim=True)).numpy(), labels=classes)),
-        confusion=tuple(tuple(row) for row in confusion_matrix(truth, guess, labels=classes).tolist()),
+        **{name: None if math.isnan(value) else value for name, value in figures_of(answers).items()},
+        confusion=tuple(
+            tuple(row) for row in confusion_matrix(answers.labels, answers.guesses, labels=classes).tolist()
+        ),
         per_class={
             name: ClassScores(precision=float(precision[i]), recall=float(recall[i]), f1=float(f1[i]), n=int(count[i]))
             for i, name in enumerate(names)
         },
+        ci95={} if groups is None else intervals(answers, groups),
     )
 
 
-def measure(model: ExpressionClassifier, images: FaceDataset, *, mirrored: bool = False) -> Evaluation:
-    """Measures both distributions of a model on labeled images, or their means over each image and its mirror image."""
-    corrected, primary, *_ = predict(model, images.batches(BATCH), mirrored=mirrored)
+def intervals(answers: Answers, groups: Sequence[str]) -> dict[str, Interval]:
+    """Returns the 95 % interval of each figure by its name, from a bootstrap over groups of images.
+
+    Args:
+        answers: The answers.
+        groups: Person or video of each image; empty if unknown.
+    """
+    defined = [name for name, value in figures_of(answers).items() if not math.isnan(value)]
+    found = [figures_of(answers, weights) for weights in resamples_of_groups(groups)]
+    ends = {name: np.nanquantile([each[name] for each in found], ENDS).tolist() for name in defined}
+    return {name: (low, high) for name, (low, high) in ends.items()}
+
+
+def measure(
+    model: ExpressionClassifier,
+    images: FaceDataset,
+    *,
+    mirrored: bool = False,
+    threshold: float | None = None,
+    with_intervals: bool = False,
+) -> Evaluation:
+    """Measures both distributions of a model on labeled images, or their means over each image and its mirror image.
+
+    Args:
+        model: The model.
+        images: The images.
+        mirrored: Whether to average over mirror images.
+        threshold: Confidence below which an answer counts as unsure.
+        with_intervals: Whether to resample for intervals, which takes seconds.
+    """
+    corrected, primary, confidence, _ = predict(model, images.batches(BATCH), mirrored=mirrored)
+    groups = [sample.group for sample in images.faces.samples] if with_intervals else None
     return Evaluation(
-        corrected=scores(corrected, images.labels, model.labels),
-        primary=scores(primary, images.labels, model.labels),
+        corrected=scores(corrected, images.labels, model.labels, confidence=confidence, groups=groups),
+        primary=scores(primary, images.labels, model.labels, groups=groups),
         std_primary=float(primary.std(-1).mean()),
         std_corrected=float(corrected.std(-1).mean()),
         n=len(images),
+        **({} if threshold is None else sure_answers(corrected, confidence, images.labels, threshold)),
     )
+
+
+def sure_answers(corrected: Tensor, confidence: Tensor, labels: Tensor, threshold: float) -> dict[str, float | None]:
+    """Returns the threshold, the share of answers that reach it, and their accuracy, by the names of an evaluation."""
+    sure = confidence >= threshold
+    right = (corrected.argmax(-1) == labels)[sure]
+    return {
+        "threshold": threshold,
+        "coverage": float(sure.double().mean()),
+        "accuracy_of_sure": float(right.double().mean()) if len(right) else None,
+    }
 
 
 def evaluate(
@@ -203,8 +281,8 @@ def evaluate(
         RunError: If the run cannot be used.
         DataError: If the data cannot be used, or has classes that the run does not have and that are not mapped.
     """
-    model = load_run(run, backbone=backbone)
-    faces = read_images(open_run(run), data, split, mapping or {}, report)
+    model, opened = load_run(run, backbone=backbone), open_run(run)
+    faces = read_images(opened, data, split, mapping or {}, report)
     there = {sample.label for sample in faces.samples}
     absent = [name for i, name in enumerate(model.labels) if i not in there]
     if absent:
@@ -212,7 +290,8 @@ def evaluate(
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
     log_unreadable(images, Path(run) / UNREADABLE.format(split), report)
-    return measure(model, images, mirrored=mirrored)
+    threshold = opened.calibration.threshold
+    return measure(model, images, mirrored=mirrored, threshold=threshold, with_intervals=True)
 
 
 def read_images(run: Run, data: str, split: str, mapping: Mapping[str, str], report: Reporter) -> FaceSet:

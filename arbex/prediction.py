@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from arbex.data.augmentation import Normalize
 from arbex.models import ExpressionClassifier, Output
-from arbex.models.head import confidence
+from arbex.models.head import Evidence, confidence
 from arbex.spec import PROBABILITY_FLOOR
 
 BATCH = 32
@@ -33,7 +34,37 @@ class Predictions(NamedTuple):
     embedding: Tensor
 
 
-@torch.inference_mode()
+@contextmanager
+def answering(model: ExpressionClassifier) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Puts a model into eval mode for a while, without gradients.
+
+    Yields:
+        A function that brings uint8 images ``[B, 3, S, S]`` to the device of the model and normalizes them.
+    """
+    device = next(model.parameters()).device
+    normalize = Normalize(model.preprocessing).to(device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield lambda batch: normalize(batch.to(device))
+    finally:
+        model.train(was_training)
+
+
+def gather_evidence(model: ExpressionClassifier, batches: Iterable[Tensor]) -> Evidence:
+    """Returns what the head of a model computes of images, on the CPU.
+
+    Args:
+        model: The model; its mode is the same afterward.
+        batches: uint8 RGB images ``[B, 3, S, S]``, at least one batch.
+    """
+    with answering(model) as normalized:
+        found = [model.head.evidence(model.encode(normalized(batch)).float()) for batch in batches]
+    joined = (torch.cat(field).cpu() if field[0] is not None else None for field in zip(*found, strict=True))
+    return Evidence(*joined)
+
+
 def predict(model: ExpressionClassifier, batches: Iterable[Tensor], *, mirrored: bool = False) -> Predictions:
     """Returns a model's answers in eval mode, computed on the device that holds it.
 
@@ -43,18 +74,12 @@ def predict(model: ExpressionClassifier, batches: Iterable[Tensor], *, mirrored:
         mirrored: Whether to average both distributions over each image and its mirror image. The confidence is then
             that of the averaged one, and the embedding that of the image.
     """
-    device = next(model.parameters()).device
-    normalize = Normalize(model.preprocessing).to(device)
-    was_training = model.training
-    model.eval()
     answers = []
-    try:
+    with answering(model) as normalized:
         for batch in batches:
-            images = normalize(batch.to(device))
+            images = normalized(batch)
             output = averaged(model(images), model(images.flip(3))) if mirrored else model(images)
             answers.append(Predictions(*(getattr(output, name).cpu() for name in Predictions._fields)))
-    finally:
-        model.train(was_training)
     return Predictions(*map(torch.cat, zip(*answers, strict=True)))
 
 

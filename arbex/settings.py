@@ -38,6 +38,7 @@ RANGES = (
     ("mixup", 0.0, 100.0),
     ("cutmix", 0.0, 100.0),
     ("patience", 0, 10**6),
+    ("coverage", 0.01, 1.0),
     ("seed", 0, 2**31),
 )
 """Name, smallest value and largest value of each number."""
@@ -111,6 +112,9 @@ class TrainSettings:
         averaging: Decay per step of a moving average of the weights, such as 0.998; the average is what is validated
             and stored. 0 stores the weights themselves.
         patience: Number of epochs without a better one on validation after which training ends; 0 for never.
+        calibrate: Whether to fit temperatures to the validation images after training, which the stored model has.
+        coverage: Share of the validation images whose confidence shall suffice for an answer; the others count as
+            unsure. With 1, every answer counts.
         seed: Seed of the initial weights, the choice of images and the augmentation.
         precision: Precision of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``; ``auto`` is
             ``bf16-mixed`` where the processor or the GPU has instructions for it, and ``32-true`` elsewhere. The run
@@ -153,6 +157,8 @@ class TrainSettings:
     cutmix: float = 0.0
     averaging: float = 0.0
     patience: int = 0
+    calibrate: bool = True
+    coverage: float = 1.0
     seed: int = 0
     precision: str = "auto"
     channels_last: bool = False

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from arbex.metrics import Floats, calibration_error
 from runtimes.base import Prediction
 from runtimes.evidence import WORST, Evidence, WorstImage, distribution, reliability
 from runtimes.intervals import (
@@ -21,10 +22,8 @@ from runtimes.intervals import (
     wilson_interval,
 )
 from runtimes.parity import (
-    Floats,
     GroupParity,
     Parity,
-    calibration_error,
     flipped,
     jensen_shannon_divergence,
     kl_divergence,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from arbex.resampling import ENDS, resamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,6 @@ UNKNOWN: Final[Interval] = (-math.inf, math.inf)
 
 Z95: Final = 1.959963984540054
 """Half the width of a 95 % interval, in standard errors."""
-
-REPLICATES: Final = 1000
-"""Number of resamples of a bootstrap."""
 
 
 def wilson_interval(successes: float, n: float) -> Interval:
@@ -65,13 +63,6 @@ def correlation_interval(correlation: float, n: int) -> Interval:
     return math.tanh(math.atanh(correlation) - half), math.tanh(math.atanh(correlation) + half)
 
 
-def resamples(n: int) -> Iterator[NDArray[np.float64]]:
-    """Yields how often each of n images occurs in each resample, ``[n]``; the same ones at every call."""
-    random = np.random.default_rng(0)
-    for _ in range(REPLICATES):
-        yield np.bincount(random.integers(n, size=n), minlength=n).astype(np.float64)
-
-
 def mean_interval(values: NDArray[np.float64]) -> Interval:
     """Returns the bootstrap-t interval of the mean of values that are not negative (B. Efron 1981).
 
@@ -89,7 +80,7 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
         variance = counts @ (values - resampled) ** 2 / n
         if variance > 0:
             ratios.append((resampled - mean) / math.sqrt(variance / n))
-    low, high = np.quantile(ratios, (0.025, 0.975))
+    low, high = np.quantile(ratios, ENDS)
     return max(0.0, mean - float(high) * error), mean - float(low) * error
 
 
@@ -102,5 +93,5 @@ def resampled_interval(n: int, statistic: Callable[[NDArray[np.float64]], float]
     """
     if n < 2:
         return UNKNOWN
-    low, high = np.quantile([statistic(counts) for counts in resamples(n)], (0.025, 0.975))
+    low, high = np.quantile([statistic(counts) for counts in resamples(n)], ENDS)
     return float(low), float(high)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.spec import ECE_BINS, PROBABILITY_FLOOR
+from arbex.spec import PROBABILITY_FLOOR
 from runtimes.intervals import Interval
 
 SHARE_ABOVE: Final = 0.9
@@ -124,20 +124,6 @@ def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float 
     if rb.std() == 0:
         return 0.0
     return float(np.corrcoef(ra, rb)[0, 1])
-
-
-def calibration_error(top: NDArray[np.floating], right: NDArray[np.generic], weights: Floats | None = None) -> float:
-    """Returns the expected calibration error over equal-width bins of the largest probability, with the L1 norm.
-
-    Args:
-        top: Largest probability of each image [n].
-        right: Whether its class is the true one [n].
-        weights: Weight of each image [n]; by default all weigh the same.
-    """
-    bins = np.clip((top * ECE_BINS).astype(int), 0, ECE_BINS - 1)
-    gaps = top.astype(np.float64) - right.astype(np.float64)
-    weights = np.ones(len(top)) if weights is None else weights
-    return float(np.abs(np.bincount(bins, gaps * weights, ECE_BINS)).sum() / weights.sum())
 
 
 def flipped(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -60,6 +60,22 @@ def mutants_of(file: str, *changes: tuple[str, str]) -> tuple[Mutant, ...]:
 
 
 GROUPS = {
+    "metrics": Group(
+        tests=("tests/arbex/test_metrics.py",),
+        mutants=mutants_of(
+            "arbex/metrics.py",
+            ("np.abs(np.bincount(bins, gaps * weights, ECE_BINS))", "np.bincount(bins, gaps * weights, ECE_BINS)"),
+            ("gaps * weights, ECE_BINS)).sum() / weights.sum()", "gaps * weights, ECE_BINS)).sum() / len(weights)"),
+            (".astype(int), 0, ECE_BINS - 1)", ".astype(int), 0, ECE_BINS - 2)"),
+            ("- weights[order] / 2", "+ weights[order]"),
+            ("below + wrong / 2", "below + wrong"),
+            ("wrong.sum() - np.cumsum(wrong)", "np.cumsum(wrong)"),
+            ("risk @ kept / kept.sum()", "risk.mean()"),
+            ("wanted - (np.cumsum(kept) - kept)", "wanted - np.cumsum(kept)"),
+            ("2 * found / (there + said)", "found / (there + said)"),
+            ("(safe - truth) ** 2", "np.abs(safe - truth)"),
+        ),
+    ),
     "parity": Group(
         tests=("tests/runtimes/test_parity.py",),
         mutants=mutants_of(
@@ -71,9 +87,6 @@ GROUPS = {
             ("ends - counts + 1 + ends", "ends - counts + ends + ends"),
             ("if rb.std() == 0:", "if False:"),
             ("return float(np.corrcoef(ra, rb)[0, 1])", "return float(np.corrcoef(a, b)[0, 1])"),
-            ("np.abs(np.bincount(bins, gaps * weights, ECE_BINS))", "np.bincount(bins, gaps * weights, ECE_BINS)"),
-            ("/ weights.sum()", "/ len(weights)"),
-            (".astype(int), 0, ECE_BINS - 1)", ".astype(int), 0, ECE_BINS - 2)"),
             ("(before >= threshold) != (after >= threshold)", "(before >= threshold) & (after < threshold)"),
             ("np.quantile(before, 1 - SHARE_ABOVE)", "np.quantile(before, SHARE_ABOVE)"),
         )
@@ -109,8 +122,8 @@ GROUPS = {
                 "mean + float(low) * error), mean + float(high) * error",
             ),
             ("if error == 0:", "if error < 0:"),
-            ("np.quantile(ratios, (0.025, 0.975))", "np.quantile(ratios, (0.25, 0.75))"),
-            ("for counts in resamples(n)], (0.025, 0.975))", "for counts in resamples(n)], (0.25, 0.75))"),
+            ("np.quantile(ratios, ENDS)", "np.quantile(ratios, (0.25, 0.75))"),
+            ("for counts in resamples(n)], ENDS)", "for counts in resamples(n)], (0.25, 0.75))"),
         )
         + mutants_of(
             "runtimes/decision.py",

@@ -11,7 +11,7 @@ from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option,
 from arbex.cli.parameters import PATH, SOURCE
 
 if TYPE_CHECKING:
-    from arbex.evaluation import Evaluation
+    from arbex.evaluation import Evaluation, Scores
 
 
 @click.command()
@@ -71,14 +71,32 @@ def evaluate(
     show(result)
 
 
+FIGURES = (
+    ("accuracy", "accuracy"),
+    ("balanced accuracy", "balanced_accuracy"),
+    ("macro F1", "macro_f1"),
+    ("calibration error (ECE)", "ece"),
+    ("  bins of equal mass", "ece_equal_mass"),
+    ("negative log-likelihood", "nll"),
+    ("Brier score", "brier"),
+    ("confidence: AUROC", "auroc"),
+    ("  risk over coverage", "aurc"),
+    ("  accuracy of best 90 %", "accuracy_at_90"),
+    ("  accuracy of best 70 %", "accuracy_at_70"),
+)
+"""How the figures of a distribution are shown, and their names."""
+
+
 def show(result: Evaluation) -> None:
     """Prints the figures as tables."""
     click.echo(f"{result.n} images")
     corrected, primary = result.corrected, result.primary
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
-    rows = [[name, f"{getattr(corrected, name):.4f}", f"{getattr(primary, name):.4f}"] for name in names]
-    rows.append(["standard deviation", f"{result.std_corrected:.4f}", f"{result.std_primary:.4f}"])
-    print_table(("", "corrected", "primary"), rows)
+    rows = [[shown, *with_interval(corrected, name), *with_interval(primary, name)] for shown, name in FIGURES]
+    rows.append(["standard deviation", f"{result.std_corrected:.4f}", "", f"{result.std_primary:.4f}", ""])
+    print_table(("", "corrected", "95 % interval", "primary", "95 % interval"), rows)
+    if result.threshold is not None:
+        accuracy = "" if result.accuracy_of_sure is None else f", of which {result.accuracy_of_sure:.1%} are right"
+        click.echo(f"\nconfident enough (at least {result.threshold:.3f}): {result.coverage:.1%} of answers{accuracy}")
     click.echo()
     by_class = [
         [name, *(f"{value:.3f}" if one.n else "-" for value in (one.precision, one.recall, one.f1)), str(one.n)]
@@ -89,3 +107,9 @@ def show(result: Evaluation) -> None:
     classes = list(corrected.per_class)
     counts = [[name, *map(str, row)] for name, row in zip(classes, corrected.confusion, strict=True)]
     print_table(("", *classes), counts)
+
+
+def with_interval(scores: Scores, name: str) -> list[str]:
+    """Returns a figure and its interval as they are shown."""
+    value, ends = getattr(scores, name), scores.ci95.get(name)
+    return ["-" if value is None else f"{value:.4f}", "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"]

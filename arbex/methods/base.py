@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from arbex.models.head import Balance, LinearHead
+from arbex.models.head import Balance, Head, LinearHead
 from arbex.settings import TrainSettings
 
 
@@ -112,7 +112,7 @@ class Method(ABC, Generic[Options]):
         """Keeps the options."""
         self.options = options if options is not None else cast("Options", self.options_type())
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a head from vectors ``[B, in_features]`` to a :class:`~arbex.models.head.Balance`.
 
         Methods without a head of their own have a linear classifier. Heads without anchors ignore ``anchors``.
@@ -132,6 +132,9 @@ class Method(ABC, Generic[Options]):
         for module in head.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
+
+    def start_epoch(self, head: nn.Module, epoch: int, settings: TrainSettings) -> None:
+        """Sets what changes from epoch to epoch; ``epoch`` counts from 1."""
 
     def views(self, images: Tensor) -> Tensor:
         """Returns V views ``[V * B, 3, S, S]`` of augmented images ``[B, 3, S, S]``, which the model is trained on."""

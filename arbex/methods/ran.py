@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from arbex.checks import check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
-from arbex.models.head import Balance, uncorrected
+from arbex.models.head import Evidence, Head
 
 CROPS = (
     # size, left and top as shares of the side
@@ -62,7 +62,7 @@ def log_sigmoid(z: Tensor) -> Tensor:
     return -F.relu(-z) - (1 + (-torch.maximum(z, -z)).exp()).log()
 
 
-class RegionHead(nn.Module):
+class RegionHead(Head):
     """Self-attention and relation-attention over the vectors of regions, and a linear classifier."""
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -88,10 +88,10 @@ class RegionHead(nn.Module):
         both = own + log_sigmoid(self.relate(joined))
         return (both.softmax(1) * joined).sum(1)
 
-    def forward(self, features: Tensor) -> Balance:
-        """Maps regions ``[B, R, in_features]`` to a balance without correction, whose embedding is the summary."""
-        summary = self.summary(features.float())
-        return uncorrected(self.classify(summary), summary)
+    def evidence(self, features: Tensor) -> Evidence:
+        """Returns the logits for regions ``[B, R, in_features]``, and their summary as embedding."""
+        summary = self.summary(features)
+        return Evidence(self.classify(summary), summary)
 
 
 def region_loss(weights: Tensor, margin: float) -> Tensor:
@@ -110,7 +110,7 @@ class RegionAttention(Method[RanOptions]):
     name = "ran"
     options_type = RanOptions
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a head with attention among regions."""
         return RegionHead(in_features, num_classes)
 

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from arbex.checks import check_range
+from arbex.checks import check_choice, check_range
+from arbex.errors import InputError
 from arbex.methods.base import Method, MethodOptions, StudentOutput, TrainingBatch, cross_entropy
-from arbex.models.head import EMBEDDING, RADIUS, Balance, ReliabilityHead, check_tokens
+from arbex.models.head import CORRECTIONS, EMBEDDING, RADIUS, WEIGHTS, Balance, Head, ReliabilityHead, check_tokens
 from arbex.settings import TrainSettings
 
+PAIRS = ("classes", "all")
+"""Which anchors the anchor loss pushes apart: those of different classes, or all."""
 
-def anchor_distances(anchors: Tensor) -> Tensor:
-    """Returns the squared distances ``[P]`` between anchors ``[N, K, D]`` of different classes."""
+
+def squared_distances(anchors: Tensor, pairs: str = "classes") -> Tensor:
+    """Returns the squared distances ``[P]`` between anchors ``[N, K, D]`` of different classes, or of all pairs.
+
+    All pairs are those of 3.5, whose sums over i, j, k and l hold each pair twice, and each anchor with itself.
+    """
     classes, per_class, dim = anchors.shape
     flat = anchors.reshape(-1, dim)  # [N*K, D]
-    label = torch.arange(classes, device=anchors.device).repeat_interleave(per_class)
     squared = (flat[:, None] - flat[None, :]).square().sum(-1)  # [N*K, N*K]
+    if pairs == "all":
+        return squared.flatten()
+    label = torch.arange(classes, device=anchors.device).repeat_interleave(per_class)
     return squared[label[:, None] != label[None, :]]
 
 
-def anchor_loss(anchors: Tensor, *, bounded: bool) -> Tensor:
-    """Returns the loss that pushes anchors of different classes apart.
+def anchor_loss(anchors: Tensor, *, bounded: bool, pairs: str = "classes") -> Tensor:
+    """Returns the loss that pushes anchors apart.
 
     Args:
         anchors: ``[N, K, D]``.
-        bounded: ``False`` is the form as printed, minus the mean squared distance divided by D, which has no lower
-            bound. ``True`` is the mean of ``max(0, 1 - d^2 / 2D)``, in [0, 1]: it pushes no farther than the usual
-            distance of independent standard normal vectors.
+        bounded: ``False`` is minus the mean squared distance divided by D, which has no lower bound; over ``all`` pairs
+            it is the form as printed. ``True`` is the mean of ``max(0, 1 - d^2 / 2D)``, in [0, 1]: it pushes no farther
+            than the usual distance of independent standard normal vectors.
+        pairs: ``classes`` for anchors of different classes, ``all`` for every pair.
     """
     dim = anchors.shape[-1]
-    squared = anchor_distances(anchors)
+    squared = squared_distances(anchors, pairs)
     if bounded:
         return (1 - squared / (2 * dim)).clamp_min(0).mean()
     return -squared.mean() / dim
@@ -50,28 +60,64 @@ def center_loss(distances: Tensor, targets: Tensor) -> Tensor:
     return to_own.min(-1).values.square().mean()
 
 
+SHARED = (
+    *("tokens", "attention_heads", "hidden", "delta", "radius"),
+    *("correction", "weights", "weights_gradient"),
+)
+"""Options that are arguments of the head, too."""
+
+CHOICES = {
+    "anchor_start": ("clustered", "spread"),
+    "anchor_pairs": PAIRS,
+    "correction": CORRECTIONS,
+    "weights": WEIGHTS,
+    "trust": ("full", "ramp"),
+}
+"""Allowed values of each option that is a word."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityOptions(MethodOptions):
     """Options of the head that the paper leaves open.
 
     Attributes:
-        tokens: Number of tokens that the embedding is cut into for the attentive correction.
+        tokens: Number of tokens that the embedding is cut into for the attentive correction (3.4.2).
         attention_heads: Number of heads of that attention; it must divide the width of a token.
+        hidden: Width of the two hidden layers of the primary classifier (3.3).
         delta: Scale of the distances to anchors (3.4.1): the larger, the flatter the correction.
         radius: Initial length of anchors, in the unit of the distances.
+        anchor_start: Where anchors start: ``clustered`` around one direction per class, or each ``spread`` on its own.
+        anchor_pairs: Which anchors the anchor loss pushes apart: those of different ``classes``, or ``all`` of them, as
+            3.5 prints it.
+        correction: Which corrections there are: ``both`` (3.4.3), ``anchors``, ``attention`` or ``none``. With none,
+            the corrected distribution is the primary one; that is the paper's K = 0.
+        weights: How the distributions are mixed: by ``confidence`` (3.4.3), or with ``equal`` weights.
+        weights_gradient: Whether the weights by confidence have a gradient, of which the paper says nothing.
+        trust: How much the correction counts while training: ``full``, or a ``ramp`` from none to full trust over the
+            epochs, as the authors' code has it.
     """
 
     tokens: int = 8
     attention_heads: int = 4
+    hidden: int = 64
     delta: float = 1.0
     radius: float = RADIUS
+    anchor_start: str = "clustered"
+    anchor_pairs: str = "classes"
+    correction: str = "both"
+    weights: str = "confidence"
+    weights_gradient: bool = False
+    trust: str = "full"
 
     def __post_init__(self) -> None:
         """Checks every value."""
         check_range("tokens", self.tokens, 1, EMBEDDING)
         check_range("attention_heads", self.attention_heads, 1, EMBEDDING)
+        check_range("hidden", self.hidden, 1, 10**4)
         check_range("delta", self.delta, 1e-3, 1e3)
         check_range("radius", self.radius, 1e-3, 1e3)
+        for name, allowed in CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
         check_tokens(EMBEDDING, self.tokens, self.attention_heads)
 
 
@@ -83,9 +129,25 @@ class Reliability(Method[ReliabilityOptions]):
     anchored = True
     options_type = ReliabilityOptions
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
-        """Returns a reliability head with ``anchors`` anchors per class; without anchors, attention alone corrects."""
-        return ReliabilityHead(in_features, num_classes, anchors, **asdict(self.options))
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
+        """Returns a reliability head with ``anchors`` anchors per class; without anchors, attention alone corrects.
+
+        Raises:
+            InputError: If there are no anchors, and they alone are to correct.
+        """
+        options = self.options
+        if options.correction == "anchors" and not anchors:
+            raise InputError(
+                "anchors is 0, and correction is 'anchors': nothing would correct.",
+                remedy="Give --anchors 1 or more, or choose correction=none.",
+            )
+        return ReliabilityHead(
+            in_features,
+            num_classes,
+            anchors,
+            **{name: getattr(options, name) for name in SHARED},
+            clustered=options.anchor_start == "clustered",
+        )
 
     def set_up(self, head: nn.Module, settings: TrainSettings) -> None:
         """Applies the dropout, and chooses which parts of the head train the encoder."""
@@ -93,9 +155,14 @@ class Reliability(Method[ReliabilityOptions]):
         assert isinstance(head, ReliabilityHead)
         head.only_anchors_train_encoder = settings.encoder_gradient == "anchors" and head.num_anchors > 0
 
+    def start_epoch(self, head: nn.Module, epoch: int, settings: TrainSettings) -> None:
+        """Sets how much the correction counts; with a ramp, it is from the last epoch on that it counts in full."""
+        assert isinstance(head, ReliabilityHead)
+        head.trust = epoch / settings.epochs if self.options.trust == "ramp" else 1.0
+
     def student_outputs(self, balance: Balance, settings: TrainSettings) -> tuple[StudentOutput, ...]:
         """Returns the corrected distribution and, if its parts have losses of their own, the parts."""
-        parts = parts_of(balance) if settings.lambda_parts else ()
+        parts = balance.parts if settings.lambda_parts else ()
         outputs = (StudentOutput(part, settings.lambda_parts) for part in parts)
         return (*super().student_outputs(balance, settings), *outputs)
 
@@ -107,16 +174,11 @@ class Reliability(Method[ReliabilityOptions]):
         losses = {"class": settings.lambda_class * cross_entropy(balance.corrected, targets, smoothing)}
         if head.num_anchors:
             dim = head.anchors.shape[-1]
-            apart = anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss)
+            pairs = self.options.anchor_pairs
+            apart = anchor_loss(head.anchors, bounded=settings.bounded_anchor_loss, pairs=pairs)
             near = center_loss(head.distances(balance.embedding), targets) / dim
             losses |= {"anchor": settings.lambda_anchor * apart, "center": settings.lambda_center * near}
         if settings.lambda_parts:
-            each = torch.stack([cross_entropy(part, targets, smoothing) for part in parts_of(balance)])
+            each = torch.stack([cross_entropy(part, targets, smoothing) for part in balance.parts])
             losses["parts"] = settings.lambda_parts * each.sum()
         return losses
-
-
-def parts_of(balance: Balance) -> tuple[Tensor, ...]:
-    """Returns the log-distributions [B, N] that are mixed: three, or two without anchors."""
-    parts = (balance.primary, balance.geometric, balance.attentive)
-    return (parts[0], parts[2]) if balance.geometric is balance.attentive else parts

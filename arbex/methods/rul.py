@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, cross_entropy
-from arbex.models.head import Balance, log_softmax, uncorrected
+from arbex.models.head import Evidence, Head, log_softmax
 
 WIDTH = 64
 """Width of the vectors that are mixed."""
 
 
-class UncertaintyHead(nn.Module):
+class UncertaintyHead(Head):
     """A linear classifier on a mean vector; training uses an uncertainty vector as well."""
 
     def __init__(self, in_features: int, num_classes: int, width: int = WIDTH) -> None:
@@ -27,10 +27,9 @@ class UncertaintyHead(nn.Module):
         """Returns positive uncertainties ``[B, width]`` of vectors ``[B, in_features]``."""
         return F.softplus(self.deviation(features))
 
-    def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance without correction, with the vectors as embedding."""
-        features = features.float()
-        return uncorrected(self.classify(self.mean(features)), features)
+    def evidence(self, features: Tensor) -> Evidence:
+        """Returns the logits, and the vectors as embedding."""
+        return Evidence(self.classify(self.mean(features)), features)
 
 
 def mix(mean: Tensor, uncertainty: Tensor, partner: Tensor) -> Tensor:
@@ -53,7 +52,7 @@ class RelativeUncertainty(Method[MethodOptions]):
 
     name = "rul"
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a head with uncertainties."""
         return UncertaintyHead(in_features, num_classes)
 

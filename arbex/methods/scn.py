@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from arbex.checks import check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
-from arbex.models.head import Balance, uncorrected
+from arbex.models.head import Evidence, Head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class ScnOptions(MethodOptions):
         check_range("relabel_epoch", self.relabel_epoch, 1, 10**9)
 
 
-class ImportanceHead(nn.Module):
+class ImportanceHead(Head):
     """A linear classifier whose logits are scaled by the importance of the sample."""
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -55,10 +55,9 @@ class ImportanceHead(nn.Module):
         """Returns the importance in [0, 1] of vectors ``[B, in_features]``, as ``[B, 1]``."""
         return torch.sigmoid(self.weigh(features))
 
-    def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance without correction."""
-        features = features.float()
-        return uncorrected(self.importance(features) * self.classify(features), features)
+    def evidence(self, features: Tensor) -> Evidence:
+        """Returns the logits, and the vectors as embedding."""
+        return Evidence(self.importance(features) * self.classify(features), features)
 
 
 def split_by_importance(importance: Tensor, high_share: float) -> tuple[Tensor, Tensor]:
@@ -85,7 +84,7 @@ class SelfCure(Method[ScnOptions]):
         super().__init__(options)
         self.relabeled: dict[int, int] = {}
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a head with importance weights."""
         return ImportanceHead(in_features, num_classes)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from arbex.checks import check_choice, check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss, strongest_other
-from arbex.models.head import Balance, uncorrected
+from arbex.models.head import Evidence, Head
 
 NEGATIVES = ("predicted", "semi-synthesized", "synthesized")
 
@@ -46,7 +46,7 @@ class TclOptions(MethodOptions):
         check_range("triplet_weight", self.triplet_weight, 0.0, 1e6)
 
 
-class CenterHead(nn.Module):
+class CenterHead(Head):
     """A linear classifier; training uses a center for each class and attention over dimensions as well."""
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -74,10 +74,9 @@ class CenterHead(nn.Module):
         places = torch.sigmoid(self.gate_places(maps))  # [B, T, 1]
         return gate * (places * maps.softmax(dim=1)).sum(1)
 
-    def forward(self, features: Tensor) -> Balance:
-        """Maps vectors ``[B, in_features]`` to a balance without correction."""
-        features = features.float()
-        return uncorrected(self.classify(features), features)
+    def evidence(self, features: Tensor) -> Evidence:
+        """Returns the logits, and the vectors as embedding."""
+        return Evidence(self.classify(features), features)
 
 
 def nearest_coordinates(features: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
@@ -116,7 +115,7 @@ class TripletCenter(Method[TclOptions]):
     name = "tcl"
     options_type = TclOptions
 
-    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> nn.Module:
+    def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a head with centers."""
         return CenterHead(in_features, num_classes)
 

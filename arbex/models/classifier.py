@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from arbex.models.head import Balance, confidence
+from arbex.models.head import Balance, Head, confidence
 from arbex.spec import Preprocessing
 
 
@@ -33,7 +33,7 @@ class ExpressionClassifier(nn.Module):
 
     Args:
         encoder: Maps normalized images ``[B, 3, S, S]`` to vectors.
-        head: Maps those vectors to a :class:`~arbex.models.head.Balance`.
+        head: Maps those vectors to distributions.
         labels: Class names in the order of the outputs.
         preprocessing: How images become the input of the encoder.
         regions: Module that cuts images into regions ``[B, R, 3, S, S]``, each of which the encoder sees; None for a
@@ -43,7 +43,7 @@ class ExpressionClassifier(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        head: nn.Module,
+        head: Head,
         labels: tuple[str, ...],
         preprocessing: Preprocessing,
         regions: nn.Module | None = None,

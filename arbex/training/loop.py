@@ -32,6 +32,7 @@ from arbex.images import split_folders
 from arbex.models.custom import BackboneConfig
 from arbex.progress import SILENT, Reporter
 from arbex.spec import digest_file
+from arbex.training.calibrating import calibrate_run
 from arbex.training.configuration import TrainRequest, adapted, make_config, with_precision
 from arbex.training.devices import make_fabric
 from arbex.training.distillation import Teacher
@@ -286,10 +287,13 @@ def train_on(fabric: Fabric, request: TrainRequest, report: Reporter) -> TrainSt
     if request.resume and state.epoch == request.settings.epochs:
         report.line(f"{request.out} has trained for all of its {state.epoch} epochs; --epochs gives it more")
     try:
-        return run_epochs(request, trainer, state, report)
+        state = run_epochs(request, trainer, state, report)
     except KeyboardInterrupt:
         report.line(f"{request.out} keeps the epochs that were trained; the same with --resume goes on")
         raise
+    if fabric.is_global_zero and state.best_epoch:
+        calibrate_run(request, validation, fabric.device, report)
+    return state
 
 
 def run_epochs(request: TrainRequest, trainer: Trainer, state: TrainState, report: Reporter) -> TrainState:

@@ -1,4 +1,4 @@
-"""Checks before a run goes on: nothing but its length may have changed."""
+"""Checks before a run goes on: nothing but its length, and what follows training, may have changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from arbex.checkpoint import RESUME, RunConfig, read_config
 from arbex.errors import InputError, RunError
 from arbex.training.state import TrainState
 
-FREE = ("epochs", "patience")
-"""Settings that say how long to train, which may change."""
+FREE = ("epochs", "patience", "calibrate", "coverage")
+"""Settings that say how long to train and what to do then, which may change."""
 
 DIGESTS = {
     "train_digest": "other training images or classes",

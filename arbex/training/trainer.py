@@ -152,6 +152,7 @@ class Trainer:
         """
         torch.manual_seed(self.settings.seed * 1_000_003 + number + 7_919 * self.fabric.global_rank)
         self.sampler.choose_epoch(number)
+        self.method.start_epoch(self.raw.head, number, self.settings)
         self.model.train()
         sums: dict[str, Tensor] = {}  # on the device: reading a loss would wait for it
         steps = len(self.loader)

@@ -52,8 +52,10 @@ def test_the_json_has_the_keys_of_the_interface_and_reads_back() -> None:
     corrected, primary = scores(p, torch.tensor([0, 1]), ("a", "b")), scores(p, torch.tensor([1, 1]), ("a", "b"))
     found = Evaluation(corrected=corrected, primary=primary, std_primary=0.25, std_corrected=0.5, n=2)
     value = json.loads(json.dumps(found.to_json()))
-    each = ["accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "confusion", "per_class"]
-    assert list(value) == [*each, "primary", "std_primary", "std_corrected", "n"]
+    each = ["accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "ece_equal_mass", "brier", "auroc", "aurc"]
+    each += ["accuracy_at_90", "accuracy_at_70", "confusion", "per_class", "ci95"]
+    rest = ["primary", "std_primary", "std_corrected", "n", "threshold", "coverage", "accuracy_of_sure"]
+    assert list(value) == [*each, *rest]
     assert list(value["primary"]) == each
     assert value["per_class"]["a"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "n": 1}
     assert (value["accuracy"], value["primary"]["accuracy"]) == (1.0, 0.5)

@@ -15,7 +15,6 @@ from runtimes import comparison as comparing
 from runtimes.base import Prediction
 from runtimes.comparison import Comparison, compare
 from runtimes.parity import (
-    calibration_error,
     flipped,
     jensen_shannon_divergence,
     kl_divergence,
@@ -53,32 +52,6 @@ def test_rank_correlation_agrees_with_scipy_and_knows_constants() -> None:
     assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
     assert rank_correlation(np.ones(50), a) is None
     assert rank_correlation(a, np.ones(50)) == 0.0
-
-
-def test_calibration_error_agrees_with_torchmetrics() -> None:
-    import torch  # here, since all other tests do without it
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet(np.ones(5), 400)
-    labels = rng.integers(0, 5, 400)
-    expected = multiclass_calibration_error(torch.from_numpy(p), torch.from_numpy(labels), 5, n_bins=15)
-    assert calibration_error(p.max(-1), p.argmax(-1) == labels) == pytest.approx(float(expected), abs=1e-6)
-
-
-def test_a_probability_of_one_belongs_to_the_last_bin() -> None:
-    # Confidences 1 and .95 share a bin: a gap of 1 for the mistake and of -.05 for the other, .95 over two images.
-    assert calibration_error(np.array([1.0, 0.95]), np.array([False, True])) == pytest.approx(0.95 / 2)
-
-
-def test_neighboring_bins_are_apart_up_to_the_last() -> None:
-    # Confidence 1 for a mistake and .9 for a right answer: gaps of 1 and -.1 that do not cancel.
-    assert calibration_error(np.array([1.0, 0.9]), np.array([False, True])) == pytest.approx((1 + 0.1) / 2)
-
-
-def test_an_image_that_weighs_twice_counts_twice() -> None:
-    top, right = np.array([1.0, 0.9]), np.array([False, True])
-    assert calibration_error(top, right, np.array([2.0, 1.0])) == pytest.approx((2 + 0.1) / 3)
 
 
 def test_compare_by_hand() -> None:

@@ -21,10 +21,12 @@ def test_cross_entropy_with_smoothing() -> None:
     assert cross_entropy(log_p, torch.tensor([[1.0, 0.0]]), 0.1).item() == pytest.approx(0.29246, abs=1e-4)
 
 
-def test_anchor_loss_as_printed() -> None:
+def test_anchor_loss_without_bound_and_as_printed() -> None:
     # classes 0: (0,0), (1,0); 1: (0,2), (1,2). Squared distances across: 4, 5, 5, 4; mean 4.5; by D = 2: -2.25
     anchors = torch.tensor([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 2.0]]])
     assert anchor_loss(anchors, bounded=False).item() == pytest.approx(-2.25)
+    # all 16 ordered pairs, as the sums over i, j, k, l have them: across 2 * 18, within 2 * 1 + 2 * 1, selves 0
+    assert anchor_loss(anchors, bounded=False, pairs="all").item() == pytest.approx(-40 / 16 / 2)
 
 
 def test_bounded_anchor_loss_lies_between_zero_and_one() -> None:
@@ -135,9 +137,30 @@ def test_what_the_paper_leaves_open_are_options() -> None:
     assert head.query_key_value.in_features == 128 // 16
 
 
+def test_trust_grows_with_the_epochs_where_it_is_asked_for() -> None:
+    settings = TrainSettings(epochs=4)
+    for trust, expected in (("full", [1.0, 1.0]), ("ramp", [0.25, 1.0])):
+        method = load_method("arbex", read_options("arbex", {"trust": trust}))
+        head = method.build_head(8, 3, anchors=2)
+        assert isinstance(head, ReliabilityHead)
+        found = []
+        for epoch in (1, 4):
+            method.start_epoch(head, epoch, settings)
+            found.append(head.trust)
+        assert found == expected
+
+
+def test_anchors_alone_cannot_correct_without_anchors() -> None:
+    method = load_method("arbex", read_options("arbex", {"correction": "anchors"}))
+    with pytest.raises(InputError, match="anchors is 0, and correction is 'anchors': nothing would correct"):
+        method.build_head(8, 3, anchors=0)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"correction": "some"}, "correction is 'some'. Allowed: both, anchors, attention, none."),
+        ({"weights": "votes"}, "weights is 'votes'. Allowed: confidence, equal."),
         ({"tokens": 7}, "tokens is 7 and attention_heads is 4; their product does not divide"),
         ({"tokens": 64, "attention_heads": 4}, "tokens is 64 and attention_heads is 4; their product does not divide"),
         ({"delta": 0.0}, "delta is 0.0. Allowed: 0.001 to 1000."),

@@ -171,7 +171,7 @@ def test_training_ends_when_nothing_gets_better(faces: Path, tmp_path: Path) -> 
     said = Lines()
     state = train(replace(request(faces, tmp_path / "run"), settings=settings), report=said)
     assert state.epoch == state.best_epoch + 2 < 40
-    assert said.lines[-1] == f"no epoch since {state.best_epoch} was better on validation (patience)"
+    assert f"no epoch since {state.best_epoch} was better on validation (patience)" in said.lines
     again = train(replace(request(faces, tmp_path / "run"), settings=settings, resume=True))
     assert again.epoch == state.epoch
 
