@@ -46,6 +46,7 @@ def train(
     anchors: int | None = None,
     image_size: int | None = None,
     seed: int | None = None,
+    coverage: float | None = None,
     windows: tuple[int, ...] | None = None,
     init: Sequence[AnyPath] = (),
     new_head: bool = False,
@@ -59,7 +60,8 @@ def train(
 ) -> Path:
     """Trains a model and writes its run, as ``arbex train`` does.
 
-    With ``resume``, everything that is not given is as in the run; only ``epochs`` and ``patience`` may change.
+    With ``resume``, everything that is not given is as in the run; only ``epochs``, ``patience``, ``calibrate`` and
+    ``coverage`` may change.
 
     Args:
         data: ``PATH`` or ``LAYOUT:PATH``.
@@ -70,6 +72,8 @@ def train(
         anchors: Anchors per class; 10 by default.
         image_size: Side of the input in pixels; the preset's by default.
         seed: Seed of the initial weights, the choice of images and the augmentation; 0 by default.
+        coverage: Share of the validation images whose confidence shall suffice, in [0.01, 1]; answers that are less
+            confident count as unsure. 1 by default: every answer counts.
         windows: Side of the attention window at each level; the preset's by default.
         init: Runs, or files of published weights, to start from. The head is taken over from a run with the same
             classes in the same order only.
@@ -100,6 +104,7 @@ def train(
         anchors=anchors,
         image_size=image_size,
         seed=seed,
+        coverage=coverage,
         windows=windows,
         init=tuple(map(Path, init)),
         new_head=new_head,
@@ -132,6 +137,7 @@ def evaluate(
     max_unreadable: float = 0.01,
     mapping: Sequence[str] | Mapping[str, str] = (),
     mirrored: bool = False,
+    plots: AnyPath | None = None,
     backbone: Backbone | str | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
@@ -146,6 +152,7 @@ def evaluate(
             the class leaves its images out. A class that is not named keeps its name.
         mirrored: Whether to average the answers for each image and its mirror image, which costs twice the time and
             which no exported artifact does by itself.
+        plots: Folder in which to draw the reliability diagram and the risk-coverage curve; None for no plots.
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
 
@@ -154,6 +161,7 @@ def evaluate(
 
     Raises:
         RunError, DataError: If run or data cannot be used or do not belong together.
+        MissingPackageError: If plots are asked for and matplotlib is not installed.
     """
     from arbex.data.class_map import parse_map
     from arbex.evaluation import evaluate as measure
@@ -166,6 +174,7 @@ def evaluate(
         most_unreadable=max_unreadable,
         mapping=mapping if isinstance(mapping, Mapping) else parse_map(mapping),
         mirrored=mirrored,
+        plots=Path(plots) if plots else None,
         report=report,
     )
 

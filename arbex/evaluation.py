@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -16,12 +17,13 @@ from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.samples import FaceSet
 from arbex.data.splits import ALL, has_splits, read_split, read_training_part
+from arbex.errors import MissingPackageError
+from arbex.files import refuse_file
 from arbex.metrics import COVERAGES, Answers, judge
 from arbex.metrics import measure as figures_of
-from arbex.models import ExpressionClassifier
 from arbex.models.custom import Backbone
 from arbex.models.head import certainty
-from arbex.prediction import BATCH, predict
+from arbex.prediction import BATCH, Predictions, predict
 from arbex.progress import SILENT, Reporter
 from arbex.resampling import ENDS, resamples_of_groups
 from arbex.settings import MOST_UNREADABLE
@@ -180,15 +182,16 @@ def scores(
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    if confidence is None:
-        confidence = certainty(probabilities.clamp_min(PROBABILITY_FLOOR).log()).squeeze(-1)
-    answers = judge(probabilities.numpy(), confidence.numpy(), labels.numpy())
+    answers = judged(probabilities, labels, confidence)
     classes = list(range(len(names)))
     precision, recall, f1, count = precision_recall_fscore_support(
         answers.labels, answers.guesses, labels=classes, zero_division=0
     )
+    figures: dict[str, Any] = {
+        name: None if math.isnan(value) else value for name, value in figures_of(answers).items()
+    }
     return Scores(
-        **{name: None if math.isnan(value) else value for name, value in figures_of(answers).items()},
+        **figures,
         confusion=tuple(
             tuple(row) for row in confusion_matrix(answers.labels, answers.guesses, labels=classes).tolist()
         ),
@@ -198,6 +201,13 @@ def scores(
         },
         ci95={} if groups is None else intervals(answers, groups),
     )
+
+
+def judged(probabilities: Tensor, labels: Tensor, confidence: Tensor | None = None) -> Answers:
+    """Returns distributions ``[n, N]`` compared with labels ``[n]``; the confidence is by default their own."""
+    if confidence is None:
+        confidence = certainty(probabilities.clamp_min(PROBABILITY_FLOOR).log()).squeeze(-1)
+    return judge(probabilities.numpy(), confidence.numpy(), labels.numpy())
 
 
 def intervals(answers: Answers, groups: Sequence[str]) -> dict[str, Interval]:
@@ -213,39 +223,38 @@ def intervals(answers: Answers, groups: Sequence[str]) -> dict[str, Interval]:
     return {name: (low, high) for name, (low, high) in ends.items()}
 
 
-def measure(
-    model: ExpressionClassifier,
+def measure_predictions(
+    found: Predictions,
     images: FaceDataset,
+    names: tuple[str, ...],
     *,
-    mirrored: bool = False,
     threshold: float | None = None,
     with_intervals: bool = False,
 ) -> Evaluation:
-    """Measures both distributions of a model on labeled images, or their means over each image and its mirror image.
+    """Measures both distributions of a model's answers.
 
     Args:
-        model: The model.
-        images: The images.
-        mirrored: Whether to average over mirror images.
+        found: The answers.
+        images: The images, with labels.
+        names: Names of the classes.
         threshold: Confidence below which an answer counts as unsure.
         with_intervals: Whether to resample for intervals, which takes seconds.
     """
-    corrected, primary, confidence, _ = predict(model, images.batches(BATCH), mirrored=mirrored)
     groups = [sample.group for sample in images.faces.samples] if with_intervals else None
     return Evaluation(
-        corrected=scores(corrected, images.labels, model.labels, confidence=confidence, groups=groups),
-        primary=scores(primary, images.labels, model.labels, groups=groups),
-        std_primary=float(primary.std(-1).mean()),
-        std_corrected=float(corrected.std(-1).mean()),
+        corrected=scores(found.corrected, images.labels, names, confidence=found.confidence, groups=groups),
+        primary=scores(found.primary, images.labels, names, groups=groups),
+        std_primary=float(found.primary.std(-1).mean()),
+        std_corrected=float(found.corrected.std(-1).mean()),
         n=len(images),
-        **({} if threshold is None else sure_answers(corrected, confidence, images.labels, threshold)),
+        **({} if threshold is None else sure_answers(found, images.labels, threshold)),
     )
 
 
-def sure_answers(corrected: Tensor, confidence: Tensor, labels: Tensor, threshold: float) -> dict[str, float | None]:
+def sure_answers(found: Predictions, labels: Tensor, threshold: float) -> dict[str, Any]:
     """Returns the threshold, the share of answers that reach it, and their accuracy, by the names of an evaluation."""
-    sure = confidence >= threshold
-    right = (corrected.argmax(-1) == labels)[sure]
+    sure = found.confidence >= threshold
+    right = (found.corrected.argmax(-1) == labels)[sure]
     return {
         "threshold": threshold,
         "coverage": float(sure.double().mean()),
@@ -262,6 +271,7 @@ def evaluate(
     most_unreadable: float = MOST_UNREADABLE,
     mapping: Mapping[str, str] | None = None,
     mirrored: bool = False,
+    plots: Path | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
     """Measures a run on one split of a data set, which may lack classes of the model.
@@ -275,12 +285,14 @@ def evaluate(
         mapping: Class of the model, or ``-`` to leave it out, by class of the data set; a class that is missing keeps
             its name.
         mirrored: Whether to average the distributions over each image and its mirror image.
+        plots: Folder in which to draw the reliability diagram and the risk-coverage curve; None for no plots.
         report: Takes progress.
 
     Raises:
         RunError: If the run cannot be used.
         DataError: If the data cannot be used, or has classes that the run does not have and that are not mapped.
     """
+    check_plots(plots)
     model, opened = load_run(run, backbone=backbone), open_run(run)
     faces = read_images(opened, data, split, mapping or {}, report)
     there = {sample.label for sample in faces.samples}
@@ -290,8 +302,41 @@ def evaluate(
     with report.bar(f"reading {split}", len(faces.samples)) as step:
         images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most_unreadable, progress=step)
     log_unreadable(images, Path(run) / UNREADABLE.format(split), report)
+    found = predict(model, images.batches(BATCH), mirrored=mirrored)
+    if plots is not None:
+        answers = {
+            "corrected": judged(found.corrected, images.labels, found.confidence),
+            "primary": judged(found.primary, images.labels),
+        }
+        for file in draw(plots, answers):
+            report.line(f"plot: {file}")
     threshold = opened.calibration.threshold
-    return measure(model, images, mirrored=mirrored, threshold=threshold, with_intervals=True)
+    return measure_predictions(found, images, model.labels, threshold=threshold, with_intervals=True)
+
+
+def draw(folder: Path, answers: Mapping[str, Answers]) -> list[Path]:
+    """Draws the reliability diagram and the risk-coverage curve, and returns the files.
+
+    Raises:
+        InputError: If the folder cannot be written.
+    """
+    from arbex.evaluation_plots import write_plots  # late: it needs matplotlib
+
+    return write_plots(folder, answers)
+
+
+def check_plots(folder: Path | None) -> None:
+    """Checks, before images are read, that plots can be written.
+
+    Raises:
+        InputError: If the folder is a file.
+        MissingPackageError: If matplotlib is not installed.
+    """
+    if folder is None:
+        return
+    refuse_file(folder)
+    if find_spec("matplotlib") is None:
+        raise MissingPackageError("matplotlib", "drawing plots (--plots)", extra="experiments")
 
 
 def read_images(run: Run, data: str, split: str, mapping: Mapping[str, str], report: Reporter) -> FaceSet:

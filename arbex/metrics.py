@@ -109,7 +109,8 @@ def by_class(answers: Answers, weights: Floats) -> tuple[Floats, Floats]:
 
 def by_confidence(answers: Answers, weights: Floats) -> tuple[Floats, Floats]:
     """Returns the weight of all answers and of the right ones by distinct confidence, the highest first."""
-    kept, right = (np.bincount(answers.ranks, w)[::-1] for w in (weights, weights * answers.right))
+    each = (weights, weights * answers.right)
+    kept, right = (np.bincount(answers.ranks, w).astype(np.float64)[::-1] for w in each)
     there = kept > 0
     return kept[there], right[there]
 

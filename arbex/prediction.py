@@ -11,7 +11,7 @@ from torch import Tensor
 
 from arbex.data.augmentation import Normalize
 from arbex.models import ExpressionClassifier, Output
-from arbex.models.head import Evidence, confidence
+from arbex.models.head import Evidence, Head, confidence
 from arbex.spec import PROBABILITY_FLOOR
 
 BATCH = 32
@@ -61,8 +61,20 @@ def gather_evidence(model: ExpressionClassifier, batches: Iterable[Tensor]) -> E
     """
     with answering(model) as normalized:
         found = [model.head.evidence(model.encode(normalized(batch)).float()) for batch in batches]
-    joined = (torch.cat(field).cpu() if field[0] is not None else None for field in zip(*found, strict=True))
-    return Evidence(*joined)
+    logits, embedding, closeness, attentive = (
+        None if field[0] is None else torch.cat(field).cpu() for field in zip(*found, strict=True)
+    )
+    assert logits is not None
+    assert embedding is not None
+    return Evidence(logits, embedding, closeness, attentive)
+
+
+def answers_of(head: Head, evidence: Evidence) -> Predictions:
+    """Returns the answers that follow from what a head computed of n images."""
+    with torch.inference_mode():
+        found = head.balance(evidence, head.temperatures)
+        certain = confidence(found.corrected).squeeze(-1)
+        return Predictions(found.corrected.exp(), found.primary.exp(), certain, evidence.embedding)
 
 
 def predict(model: ExpressionClassifier, batches: Iterable[Tensor], *, mirrored: bool = False) -> Predictions:

@@ -42,6 +42,7 @@ class Bundler:
         golden: Golden vectors.
         provenance: Where all bundles came from.
         run: Folder of the run.
+        confidence_threshold: Confidence below which answers count as unsure; None if every answer counts.
         extra: Images to check on, in addition to the golden vectors.
         cache: Reports of files that bundles share.
     """
@@ -51,6 +52,7 @@ class Bundler:
     golden: Golden
     provenance: Provenance
     run: Path
+    confidence_threshold: float | None
     extra: Sequence[ComparisonImages]
     cache: ReportCache = field(default_factory=dict)
 
@@ -70,6 +72,7 @@ class Bundler:
                 artifacts=tuple(self.artifacts(bundle, folder, recorder)),
                 provenance=self.provenance_for(bundle),
                 compute_capability=bundle.target.compute_capability,
+                confidence_threshold=self.confidence_threshold,
             )
             if "int8" in bundle.precisions:
                 write_ranges(folder, self.lowering.programs.ranges)

@@ -47,6 +47,7 @@ def export(request: ExportRequest, *, report: Reporter = SILENT) -> list[BundleR
             golden=prepared.golden,
             provenance=prepared.provenance,
             run=plan.run.path,
+            confidence_threshold=plan.run.calibration.threshold,
             extra=(prepared.gate.images,) if prepared.gate else (),
         )
         return write_all(bundler, plan, report)

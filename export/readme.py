@@ -16,6 +16,8 @@ def render_readme(manifest: Manifest, target: Target) -> str:
     identifier = main.name.rpartition(".")[0].replace(".", "_")  # as Xcode names the class
     how = target.usage.format(side=side, artifact=main.file, identifier=identifier)
     labels = ", ".join(f"{i} {name}" for i, name in enumerate(manifest.labels))
+    threshold = manifest.confidence_threshold
+    unsure = "" if threshold is None else f" Below {threshold:.4g}, take the answer as unsure."
     warning = "" if origin.epoch else "\n**These weights are untrained; the answers are random.**\n"
     return f"""# Facial expressions on: {target.device}
 {warning}
@@ -33,7 +35,7 @@ def render_readme(manifest: Manifest, target: Target) -> str:
   normalization is inside the graph.
 - `corrected` [{len(manifest.labels)}]: probabilities after reliability balancing. The largest one is the answer.
 - `primary` [{len(manifest.labels)}]: probabilities before it.
-- `confidence`: from 0, all classes equally likely, to 1, certain.
+- `confidence`: from 0, all classes equally likely, to 1, certain.{unsure}
 
 Classes in order: {labels}.
 

@@ -27,6 +27,7 @@ class FaceAnswer:
         corrected: Probability of each class after reliability balancing.
         primary: Probability of each class before it.
         box: x, y, width and height in the image, in pixels; None for the whole image.
+        unsure: Whether the confidence is below the threshold that was chosen in training; without one, never.
     """
 
     file: str
@@ -35,22 +36,25 @@ class FaceAnswer:
     corrected: Mapping[str, float]
     primary: Mapping[str, float]
     box: Box | None
+    unsure: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Returns the answer as the command prints it."""
         return asdict(self)
 
 
-def answer_of(face: FaceCrop, labels: tuple[str, ...], prediction: Prediction, row: int) -> FaceAnswer:
+def answer_of(face: FaceCrop, bundle: Bundle, prediction: Prediction, row: int) -> FaceAnswer:
     """Returns the answer for one face of a batch."""
-    corrected, primary = prediction.corrected[row], prediction.primary[row]
+    corrected, primary, labels = prediction.corrected[row], prediction.primary[row], bundle.labels
+    confidence, threshold = float(prediction.confidence[row]), bundle.manifest.confidence_threshold
     return FaceAnswer(
         file=face.file,
         label=labels[int(corrected.argmax())],
-        confidence=float(prediction.confidence[row]),
+        confidence=confidence,
         corrected={name: float(p) for name, p in zip(labels, corrected, strict=True)},
         primary={name: float(p) for name, p in zip(labels, primary, strict=True)},
         box=face.box,
+        unsure=threshold is not None and confidence < threshold,
     )
 
 
@@ -81,4 +85,4 @@ def classify(
             while batch := list(islice(stream, BATCH)):
                 prediction = runtime.run(np.stack([face.pixels for face in batch]))
                 for row, face in enumerate(batch):
-                    yield answer_of(face, bundle.labels, prediction, row)
+                    yield answer_of(face, bundle, prediction, row)

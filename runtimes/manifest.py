@@ -155,6 +155,8 @@ class Manifest:
         artifacts: What can be run.
         provenance: Where they came from.
         compute_capability: Compute capability of the NVIDIA GPU that compiles the ONNX files; empty for other devices.
+        confidence_threshold: Value of ``confidence`` below which an answer counts as unsure, in [0, 1]; None if every
+            answer counts. It was chosen in training, on validation images.
         files: All files of the bundle except the manifest, by path.
     """
 
@@ -164,6 +166,7 @@ class Manifest:
     artifacts: tuple[Artifact, ...]
     provenance: Provenance
     compute_capability: str = ""
+    confidence_threshold: float | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="Share of unreadable images that may be left out.",
 )
 @click.option("--mirrored", is_flag=True, help="Average the answers for each image and its mirror image.")
+@click.option("--plots", type=PATH, metavar="DIR", help="Draw the reliability diagram and the risk-coverage curve.")
 @backbone_option
 @json_option
 @debug_option
@@ -49,6 +50,7 @@ def evaluate(
     mapping: tuple[str, ...],
     max_unreadable: float,
     mirrored: bool,
+    plots: Path | None,
     backbone: str | None,
     as_json: bool,
 ) -> None:
@@ -62,6 +64,7 @@ def evaluate(
         max_unreadable=max_unreadable,
         mapping=mapping,
         mirrored=mirrored,
+        plots=plots,
         backbone=backbone,
         report=Console(),
     )

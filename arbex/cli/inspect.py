@@ -58,6 +58,8 @@ def inspect_bundle(bundle: Path, as_json: bool) -> None:
     side = manifest.preprocessing.image_size
     click.echo(f"input:       image, uint8 RGB [batch, {side}, {side}, 3], normalized inside the graph")
     click.echo(f"classes:     {', '.join(manifest.labels)}")
+    if manifest.confidence_threshold is not None:
+        click.echo(f"unsure:      answers with a confidence below {manifest.confidence_threshold:.3f}")
     click.echo(f"tools:       {', '.join(f'{name} {version}' for name, version in origin.tools.items())}")
     click.echo()
     shares = {a.name: f"{a.work.int8_share:.1%}" if a.work else "-" for a in manifest.artifacts}
@@ -112,6 +114,7 @@ def inspect_run(path: Path, backbone: str | None, as_json: bool) -> None:
 
     from arbex.checkpoint import load_run, open_run
     from arbex.models.cost import measure_cost
+    from arbex.models.head import Temperatures
 
     run = open_run(path)
     config = run.config
@@ -123,6 +126,8 @@ def inspect_run(path: Path, backbone: str | None, as_json: bool) -> None:
                 "run": str(path),
                 "checkpoint": run.digest,
                 "epoch": run.epoch,
+                "temperatures": run.calibration.temperatures._asdict(),
+                "threshold": run.calibration.threshold,
                 **config.to_json(),
                 **total,
                 "cost": asdict(cost),
@@ -134,6 +139,12 @@ def inspect_run(path: Path, backbone: str | None, as_json: bool) -> None:
     click.echo(f"checkpoint: {run.digest}")
     click.echo(f"input:      {config.preprocessing.image_size} x {config.preprocessing.image_size} RGB")
     click.echo(f"classes:    {', '.join(config.labels)}")
+    temperatures, threshold = run.calibration.temperatures, run.calibration.threshold
+    if temperatures != Temperatures():
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in temperatures._asdict().items())
+        click.echo(f"calibrated: temperatures {shown}")
+    if threshold is not None:
+        click.echo(f"unsure:     answers with a confidence below {threshold:.3f}")
     click.echo()
     rows = [[part.part, f"{part.parameters / 1e6:.3f}", f"{part.macs / 1e6:.1f}"] for part in cost.parts]
     rows.append(["all", f"{cost.parameters / 1e6:.3f}", f"{cost.macs / 1e6:.1f}"])

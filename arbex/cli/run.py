@@ -37,7 +37,8 @@ def run(
     for face in faces:
         best = sorted(face.corrected.items(), key=lambda item: -item[1])[:3]
         top = ", ".join(f"{name} {p:.2f}" for name, p in best)
-        rows.append([face.file, face.label, f"{face.confidence:.2f}", top])
+        label = f"{face.label} (unsure)" if face.unsure else face.label
+        rows.append([face.file, label, f"{face.confidence:.2f}", top])
     print_table(("image", "expression", "confidence", "corrected"), rows)
     if not faces:
         click.echo("No face was found.")

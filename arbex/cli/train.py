@@ -31,6 +31,11 @@ from arbex.methods import METHODS
     type=click.IntRange(min=0),
     help="Seed of weights, choice of images and augmentation.  [default: 0]",
 )
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0.01, 1),
+    help="Share of validation images whose answers shall count as sure.  [default: 1]",
+)
 @click.option("--windows", metavar="A,…", help="Side of the attention window per level.  [default: the preset's]")
 @click.option("--init", multiple=True, type=PATH, help="RUN or FILE of weights to start from; repeatable.")
 @click.option("--new-head", is_flag=True, help="Take only the encoder from --init.")
@@ -52,6 +57,7 @@ def train(
     anchors: int | None,
     image_size: int | None,
     seed: int | None,
+    coverage: float | None,
     windows: str | None,
     init: tuple[Path, ...],
     new_head: bool,
@@ -81,6 +87,7 @@ def train(
         anchors=anchors,
         image_size=image_size,
         seed=seed,
+        coverage=coverage,
         windows=parse_windows(windows),
         init=init,
         new_head=new_head,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from arbex.models.head import Balance, Head, LinearHead
+from arbex.models.head import Balance, Evidence, Head, LinearHead
 from arbex.settings import TrainSettings
 
 
@@ -151,6 +151,16 @@ class Method(ABC, Generic[Options]):
     @abstractmethod
     def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Returns weighted scalar losses by name; training minimizes their sum."""
+
+    def describe(self, head: Head, evidence: Evidence, labels: Tensor) -> dict[str, float]:
+        """Returns what a training logs of the head after each epoch, by name.
+
+        Args:
+            head: The head that is validated.
+            evidence: What it computed of n validation images.
+            labels: Position of each image's class ``[n]``.
+        """
+        return {}
 
     def state(self) -> dict[str, Tensor]:
         """Returns the state that a resumed training restores."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,18 @@ from torch import Tensor, nn
 from arbex.checks import check_choice, check_range
 from arbex.errors import InputError
 from arbex.methods.base import Method, MethodOptions, StudentOutput, TrainingBatch, cross_entropy
-from arbex.models.head import CORRECTIONS, EMBEDDING, RADIUS, WEIGHTS, Balance, Head, ReliabilityHead, check_tokens
+from arbex.methods.head_statistics import anchor_movement, describe_parts
+from arbex.models.head import (
+    CORRECTIONS,
+    EMBEDDING,
+    RADIUS,
+    WEIGHTS,
+    Balance,
+    Evidence,
+    Head,
+    ReliabilityHead,
+    check_tokens,
+)
 from arbex.settings import TrainSettings
 
 PAIRS = ("classes", "all")
@@ -129,6 +141,11 @@ class Reliability(Method[ReliabilityOptions]):
     anchored = True
     options_type = ReliabilityOptions
 
+    def __init__(self, options: ReliabilityOptions | None = None) -> None:
+        """Starts without knowing where anchors start, which initial weights decide."""
+        super().__init__(options)
+        self.anchors_at_start: Tensor | None = None
+
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a reliability head with ``anchors`` anchors per class; without anchors, attention alone corrects.
 
@@ -159,6 +176,26 @@ class Reliability(Method[ReliabilityOptions]):
         """Sets how much the correction counts; with a ramp, it is from the last epoch on that it counts in full."""
         assert isinstance(head, ReliabilityHead)
         head.trust = epoch / settings.epochs if self.options.trust == "ramp" else 1.0
+        if self.anchors_at_start is None:
+            self.anchors_at_start = head.anchors.detach().cpu().clone()
+
+    def describe(self, head: Head, evidence: Evidence, labels: Tensor) -> dict[str, float]:
+        """Returns what each part of the head does, and how far anchors have moved."""
+        assert isinstance(head, ReliabilityHead)
+        found: dict[str, float] = {}
+        if len(head.tempered) > 1:
+            found |= describe_parts(head.balance(evidence, head.temperatures), evidence, labels)
+        if head.num_anchors and self.anchors_at_start is not None:
+            found |= anchor_movement(self.anchors_at_start, head.anchors.detach().cpu())
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns where anchors started."""
+        return {} if self.anchors_at_start is None else {"anchors_at_start": self.anchors_at_start}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restores where anchors started; runs of earlier versions do not know it."""
+        self.anchors_at_start = state.get("anchors_at_start")
 
     def student_outputs(self, balance: Balance, settings: TrainSettings) -> tuple[StudentOutput, ...]:
         """Returns the corrected distribution and, if its parts have losses of their own, the parts."""

@@ -28,6 +28,9 @@ ONLY_WITH = {
 }
 """Settings that have an effect only with one value of another setting."""
 
+ALSO_SETTINGS = ("epochs", "seed", "coverage")
+"""Settings that have an argument of their own."""
+
 TEACHING = "distil_"
 """Beginning of the names of settings that have an effect only with a teacher."""
 
@@ -44,6 +47,7 @@ class TrainArguments:
     anchors: int | None = None
     image_size: int | None = None
     seed: int | None = None
+    coverage: float | None = None
     windows: tuple[int, ...] | None = None
     init: tuple[Path, ...] = ()
     new_head: bool = False
@@ -105,7 +109,7 @@ def check_twice(given: TrainArguments, texts: Iterable[str]) -> None:
         InputError: If there is one.
     """
     for name in (split(text)[0] for text in texts):
-        if name in ("epochs", "seed") and getattr(given, name) is not None:
+        if name in ALSO_SETTINGS and getattr(given, name) is not None:
             raise InputError(
                 f"{name} was given twice: as --{name} {getattr(given, name)}, and as a setting.",
                 remedy="Leave one of them out.",
@@ -212,11 +216,8 @@ def chosen_settings(
     """
     settings = override(settings, texts, also=options.to_json())
     check_twice(given, texts)
-    if given.seed is not None:
-        settings = replace(settings, seed=given.seed)
-    if given.epochs is not None:
-        settings = replace(settings, epochs=given.epochs)
-    return settings
+    also = {name: getattr(given, name) for name in ALSO_SETTINGS}
+    return replace(settings, **{name: value for name, value in also.items() if value is not None})
 
 
 def chosen_preset(given: TrainArguments, run: RunConfig | None) -> str:

@@ -40,7 +40,6 @@ def calibrate_run(
     """
     model, file = load_run(request.out, backbone=request.backbone), request.out / BEST
     evidence = gather_evidence(model.to(device), validation.batches(BATCH))
-    model.cpu()
     before, after = Temperatures(), Temperatures()
     if request.settings.calibrate:
         after = fit_temperatures(model.head, evidence, validation.labels)

@@ -317,7 +317,7 @@ def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number
     with report.bar(f"epoch {number}/{request.settings.epochs}", len(trainer.loader)) as step:
         losses = trainer.epoch(number, step)
     if trainer.fabric.is_global_zero:
-        validation = trainer.validate()
+        validation, head = trainer.validate()
         metrics = EpochMetrics(
             epoch=number,
             losses=losses,
@@ -327,6 +327,7 @@ def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number
             primary_accuracy=validation.primary.accuracy,
             seconds=time.monotonic() - started,
             learning_rate=trainer.optimizer.param_groups[0]["lr"],
+            head=head,
         )
         state = write_epoch(request.out, trainer, state, metrics)
         report.line(

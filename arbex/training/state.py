@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -41,6 +41,7 @@ class EpochMetrics:
         primary_accuracy: Accuracy of the primary distribution on validation, in [0, 1].
         seconds: Duration of training and validation.
         learning_rate: Learning rate of the last step.
+        head: What the method says of its head, by name.
     """
 
     epoch: int
@@ -51,6 +52,7 @@ class EpochMetrics:
     primary_accuracy: float
     seconds: float
     learning_rate: float
+    head: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> tuple[float, float]:
@@ -68,6 +70,7 @@ class EpochMetrics:
             "val_primary_accuracy": self.primary_accuracy,
             "seconds": self.seconds,
             "learning_rate": self.learning_rate,
+            **{f"head_{name}": value for name, value in self.head.items()},
         }
 
 

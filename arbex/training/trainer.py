@@ -19,10 +19,11 @@ from arbex.data.augmentation import Normalize, augment
 from arbex.data.loading import FaceDataset, whole_batch
 from arbex.data.sampler import RefinementSampler
 from arbex.errors import RunError
-from arbex.evaluation import Evaluation, measure
+from arbex.evaluation import Evaluation, measure_predictions
 from arbex.methods import load_method
 from arbex.methods.base import StudentOutput, TrainingBatch, cross_entropy
 from arbex.models import ExpressionClassifier
+from arbex.prediction import BATCH, answers_of, gather_evidence
 from arbex.progress import Step
 from arbex.training.devices import average, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
@@ -175,9 +176,13 @@ class Trainer:
         """The model that is validated and stored: the one that is trained, or the one with averaged weights."""
         return cast("ExpressionClassifier", self.average.model) if self.average else self.raw
 
-    def validate(self) -> Evaluation:
-        """Measures the model on the validation split."""
-        return measure(self.result, self.validation)
+    def validate(self) -> tuple[Evaluation, dict[str, float]]:
+        """Measures the model on the validation split, and describes its head by what the method logs."""
+        model, labels = self.result, self.validation.labels
+        evidence = gather_evidence(model, self.validation.batches(BATCH))
+        found = measure_predictions(answers_of(model.head, evidence), self.validation, model.labels)
+        with torch.inference_mode():
+            return found, self.method.describe(model.head, evidence, labels)
 
     def state(self) -> dict[str, Tensor]:
         """Returns what a resumed training needs besides the optimizer and the method: weights and their averages."""

@@ -35,6 +35,7 @@ VALUE: dict[str, Any] = {
     ],
     "target": "cpu",
     "compute_capability": "",
+    "confidence_threshold": 0.25,
     "labels": ["anger", "fear"],
     "preprocessing": {"image_size": 64, "mean": [0.5, 0.25, 0.125], "std": [1.0, 0.5, 0.25], "resize": "bilinear"},
     "artifacts": [
@@ -99,6 +100,7 @@ VALUE: dict[str, Any] = {
 
 MANIFEST = Manifest(
     target="cpu",
+    confidence_threshold=0.25,
     labels=("anger", "fear"),
     preprocessing=Preprocessing(64, mean=(0.5, 0.25, 0.125), std=(1.0, 0.5, 0.25)),
     artifacts=(
@@ -174,6 +176,9 @@ def test_reading_gives_the_values_and_writing_gives_the_json() -> None:
 def test_what_is_optional_may_be_null() -> None:
     for path in (("provenance", "calibration"), ("provenance", "recipe"), ("provenance", "sensitivity")):
         assert getattr(Manifest.from_json(changed(*path, to=None)).provenance, path[1]) is None
+    assert Manifest.from_json(changed("confidence_threshold", to=None)).confidence_threshold is None
+    before = {name: value for name, value in VALUE.items() if name != "confidence_threshold"}
+    assert Manifest.from_json(before).confidence_threshold is None  # a bundle of an earlier version
     (artifact,) = Manifest.from_json(changed("artifacts", 0, "work", to=None)).artifacts
     assert artifact.work is None
 

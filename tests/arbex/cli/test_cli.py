@@ -60,8 +60,9 @@ def test_run_prints_json_alone(bundles: Path, face: Path, capfd: pytest.CaptureF
     answers = json.loads(capfd.readouterr().out)
     assert [a["file"] for a in answers] == [str(face), str(face)]
     for answer in answers:
-        assert set(answer) == {"file", "label", "confidence", "corrected", "primary", "box"}
+        assert set(answer) == {"file", "label", "confidence", "corrected", "primary", "box", "unsure"}
         assert answer["box"] is None
+        assert answer["unsure"] is False
         assert sum(answer["corrected"].values()) == pytest.approx(1, abs=1e-5)
         assert answer["label"] == max(answer["corrected"], key=answer["corrected"].__getitem__)
 
