@@ -17,6 +17,7 @@ RANGES = (
     ("images_per_group", 1, 10**9),
     ("images_per_class", 1, 10**9),
     ("learning_rate", 1e-12, 10.0),
+    ("head_rate", 1e-3, 1e3),
     ("decay", 1e-6, 1.0),
     ("weight_decay", 0.0, 1.0),
     ("gradient_clip", 1e-6, 1e6),
@@ -72,6 +73,7 @@ class TrainSettings:
         batch_size: Number of images per step, over all processes.
         optimizer: ``adamw``; or ``muon`` for the kernels and matrices of the encoder, and AdamW for the rest.
         learning_rate: Learning rate of the optimizer at its highest.
+        head_rate: Factor of the learning rate of the head.
         schedule: ``exponential`` multiplies the learning rate by ``decay`` after each epoch; ``cosine`` lowers it to a
             hundredth over all steps, after a warm-up of a twentieth of them; ``one-cycle`` raises it over a quarter of
             the steps and then lowers it to a thousandth; ``restarts`` lowers it to a hundredth again and again.
@@ -127,6 +129,7 @@ class TrainSettings:
     batch_size: int = 64
     optimizer: str = "adamw"
     learning_rate: float = 3e-4
+    head_rate: float = 1.0
     schedule: str = "exponential"
     decay: float = 0.995
     restart_epochs: int = 10

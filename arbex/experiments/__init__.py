@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "fig-5": ("arbex.experiments.figures:Figure5", "distributions before and after correction"),
     "fig-6": ("arbex.experiments.figures:Figure6", "embeddings, with scores of their clusters"),
     "fig-7": ("arbex.experiments.tables:Figure7", "accuracy over epochs by setup of the loss"),
+    "head": ("arbex.experiments.head:Head", "readings of the reliability head, and controls"),
     "gain": ("arbex.experiments.gain:Gain", "correction against a linear classifier"),
 }
 """``module:class`` and subject of each experiment by its name on the command line."""

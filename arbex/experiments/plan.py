@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -94,6 +95,7 @@ class Outcome:
         scores: Evaluation on the test split, at the epoch that was best on validation.
         best_epoch: Number of that epoch.
         curve: Accuracy on validation after each epoch.
+        head: What the method logged of its head after each epoch.
         seconds: Duration of training and evaluation.
         commands: Commands that train and evaluate the same run.
         run: Folder of the run.
@@ -104,6 +106,7 @@ class Outcome:
     scores: Evaluation
     best_epoch: int
     curve: tuple[float, ...]
+    head: tuple[Mapping[str, float], ...]
     seconds: float
     commands: tuple[str, ...]
     run: str
@@ -116,6 +119,7 @@ class Outcome:
             "scores": self.scores.to_json(),
             "best_epoch": self.best_epoch,
             "curve": list(self.curve),
+            "head": [dict(each) for each in self.head],
             "seconds": self.seconds,
             "commands": list(self.commands),
             "run": self.run,
@@ -130,6 +134,7 @@ class Outcome:
             scores=Evaluation.from_json(value["scores"]),
             best_epoch=value["best_epoch"],
             curve=tuple(value["curve"]),
+            head=tuple(value["head"]),
             seconds=value["seconds"],
             commands=tuple(value["commands"]),
             run=value["run"],
@@ -165,9 +170,10 @@ class Results:
         return [outcome for outcome in self.outcomes if outcome.setting == setting]
 
     def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
-        """Returns one score of each run of a setting, of its corrected or primary distribution."""
+        """Returns one score of each run of a setting, of its corrected or primary distribution; NaN if not defined."""
         found = [outcome.scores.primary if primary else outcome.scores.corrected for outcome in self.of(setting)]
-        return [float(getattr(scores, name)) for scores in found]
+        values = [getattr(scores, name) for scores in found]
+        return [math.nan if value is None else float(value) for value in values]
 
 
 class Experiment(ABC):

@@ -45,10 +45,28 @@ def means(values: Sequence[Estimate]) -> list[float]:
     return [PERCENT * value.mean for value in values]
 
 
-def bars(path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, y: str) -> str:
-    """Draws shares in percent as points with their intervals; returns the file's name."""
+def bars(
+    path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, y: str, *, sideways: bool = False
+) -> str:
+    """Draws shares in percent as points with their intervals; returns the file's name.
+
+    Args:
+        path: The file to write.
+        labels: What the shares are of.
+        values: The shares.
+        x: What the labels are.
+        y: What the shares are.
+        sideways: Whether labels stand one below the other, for long ones.
+    """
     with plot(path) as axes:
         places = np.arange(len(labels))
+        if sideways:
+            axes.errorbar(means(values), -places, xerr=margins(values), fmt="o", capsize=4)
+            axes.axvline(0, color="gray", linewidth=1)
+            axes.set_yticks(-places, labels)
+            axes.set_xlabel(f"{y} %, 95 % interval")
+            axes.grid(axis="x", alpha=0.3)
+            return path.name
         axes.errorbar(places, means(values), margins(values), fmt="o", capsize=4)
         axes.set_xticks(places, labels)
         axes.tick_params(axis="x", labelsize="small")
@@ -85,20 +103,40 @@ def heat_map(
     return path.name
 
 
-def lines(path: Path, curves: Mapping[str, Sequence[Estimate]], x: str, y: str) -> str:
+def lines(path: Path, each: Mapping[str, Sequence[Estimate]], x: str, y: str) -> str:
     """Draws curves of shares in percent over 1, 2, …, with their intervals; returns the file's name."""
     with plot(path) as axes:
-        for name, values in curves.items():
-            places = np.arange(1, len(values) + 1)
-            middle, apart = np.array(means(values)), np.array(margins(values))
-            axes.plot(places, middle, label=name)
-            axes.fill_between(places, middle - apart, middle + apart, alpha=0.12)
+        draw_curves(axes, each)
         axes.set_xlabel(x)
-        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(f"{y} %, 95 % interval")
         axes.legend()
-        axes.grid(alpha=0.3)
     return path.name
+
+
+def curves(path: Path, plots: Mapping[str, Mapping[str, Sequence[Estimate]]]) -> str:
+    """Draws several plots of curves in percent over epochs, with their intervals; returns the file's name."""
+    columns = 2
+    rows = -(-len(plots) // columns)
+    with grid(path, rows, columns, (INCH * 1.2 * columns, INCH * 0.7 * rows)) as axes:
+        for place, (title, each) in zip(axes.flat, plots.items(), strict=False):
+            draw_curves(place, each)
+            place.set_title(title, fontsize="medium")
+            place.set_xlabel("epoch")
+            place.set_ylabel("%")
+            place.set_ylim(bottom=0)
+            place.legend(fontsize="small")
+    return path.name
+
+
+def draw_curves(axes: Any, each: Mapping[str, Sequence[Estimate]]) -> None:
+    """Draws curves of shares in percent over 1, 2, …, with their intervals."""
+    for name, values in each.items():
+        places = np.arange(1, len(values) + 1)
+        middle, apart = np.array(means(values)), np.array(margins(values))
+        axes.plot(places, middle, label=name)
+        axes.fill_between(places, middle - apart, middle + apart, alpha=0.12)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
 
 
 def scatter(

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -22,6 +22,7 @@ from arbex.methods import method_class
 from arbex.methods.base import MethodOptions
 from arbex.progress import Reporter
 from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
+from arbex.training.state import HEAD_VALUES
 
 RESULT = "result.json"
 """File with the outcome of a run, in its folder."""
@@ -177,13 +178,14 @@ def perform(job: Job) -> Outcome:
         method_options=job.options,
     )
     state = train(request)
-    lines = (job.run / METRICS).read_text(encoding="utf-8").splitlines()
+    epochs = [json.loads(line) for line in (job.run / METRICS).read_text(encoding="utf-8").splitlines()]
     outcome = Outcome(
         setting=job.setting.name,
         seed=job.seed,
         scores=evaluate(str(job.run), job.data, "test"),
         best_epoch=state.best_epoch,
-        curve=tuple(float(json.loads(line)["val_accuracy"]) for line in lines),
+        curve=tuple(float(epoch["val_accuracy"]) for epoch in epochs),
+        head=tuple(head_values(epoch) for epoch in epochs),
         seconds=time.monotonic() - started,
         commands=job.commands,
         run=str(job.run),
@@ -192,6 +194,11 @@ def perform(job: Job) -> Outcome:
     for name in (RESUME, LAST):  # only the best weights were evaluated
         (job.run / name).unlink(missing_ok=True)
     return outcome
+
+
+def head_values(epoch: Mapping[str, float]) -> dict[str, float]:
+    """Returns what a line of ``metrics.jsonl`` says of the head."""
+    return {name.removeprefix(HEAD_VALUES): value for name, value in epoch.items() if name.startswith(HEAD_VALUES)}
 
 
 def run_all(

@@ -163,7 +163,10 @@ class Table4(Experiment):
 
     name = "table-4"
     factors = {"ideal (x1)": 1.0, "high (x100)": 100.0, "low (x0.01)": 0.01, "none (x0)": 0.0}
-    forms = {"bounded": "true", "as printed": "false"}
+    forms = {
+        "bounded": ("bounded_anchor_loss=true",),
+        "as printed": ("bounded_anchor_loss=false", "anchor_pairs=all"),
+    }
 
     def settings(self, budget: Budget) -> list[Setting]:
         """Returns a setting for each weight and form."""
@@ -173,7 +176,7 @@ class Table4(Experiment):
         return [
             Setting(
                 f"{factor}, {form}",
-                assignments=(f"lambda_anchor={usual * times:g}", f"bounded_anchor_loss={value}"),
+                assignments=(f"lambda_anchor={usual * times:g}", *value),
             )
             for form, value in self.forms.items()
             for factor, times in self.factors.items()
@@ -254,7 +257,7 @@ class Figure7(Experiment):
     setups = {
         "ideal": Setting("ideal"),
         "anchor loss dominant": Setting(
-            "anchor loss dominant", assignments=("lambda_anchor=10", "bounded_anchor_loss=false")
+            "anchor loss dominant", assignments=("lambda_anchor=10", "bounded_anchor_loss=false", "anchor_pairs=all")
         ),
         "no correction by anchors": Setting("no correction by anchors", anchors=0),
         "cross-entropy only": Setting("cross-entropy only", assignments=("lambda_anchor=0", "lambda_center=0")),

@@ -133,6 +133,10 @@ class Method(ABC, Generic[Options]):
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
 
+    def rates(self, head: Head, settings: TrainSettings) -> dict[nn.Parameter, float]:
+        """Returns the factor of the learning rate of each parameter of the head."""
+        return dict.fromkeys(head.parameters(), settings.head_rate)
+
     def start_epoch(self, head: nn.Module, epoch: int, settings: TrainSettings) -> None:
         """Sets what changes from epoch to epoch; ``epoch`` counts from 1."""
 

@@ -1,4 +1,9 @@
-"""RAN: attention among regions of a face (Wang et al., Region Attention Networks, TIP 2020)."""
+"""RAN: attention among regions of a face (Wang et al., Region Attention Networks, TIP 2020).
+
+In the publication, the weight of a region is a sigmoid, relative to the sum over regions. Its authors' code takes the
+softmax of the sigmoids over regions instead, which hardly lets them differ, and holds the margin against that. Both
+forms are here; the code's crops for FER+ are cut before training and not published.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arbex.checks import check_range
+from arbex.checks import check_choice, check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss
 from arbex.models.head import Evidence, Head
 
@@ -23,20 +28,27 @@ CROPS = (
 """Fixed positions of the publication: both upper corners, the middle of the lower edge, and two around the center."""
 
 
+FORMS = ("paper", "code")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RanOptions(MethodOptions):
     """Options of RAN; the defaults are the publication's.
 
     Attributes:
-        region_margin: Margin by which the best crop must outweigh the whole face (its ``alpha``).
+        form: Form of the attention: ``paper`` or ``code``.
+        region_margin: Margin by which the best crop must outweigh the whole face (its ``alpha``). The code has .1 for
+            FER+, and .02 or .03 for AffectNet.
         region_weight: Weight of the region loss.
     """
 
+    form: str = "paper"
     region_margin: float = 0.02
     region_weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks every value."""
+        check_choice("form", self.form, FORMS)
         check_range("region_margin", self.region_margin, 0.0, 1.0)
         check_range("region_weight", self.region_weight, 0.0, 1e6)
 
@@ -65,27 +77,30 @@ def log_sigmoid(z: Tensor) -> Tensor:
 class RegionHead(Head):
     """Self-attention and relation-attention over the vectors of regions, and a linear classifier."""
 
-    def __init__(self, in_features: int, num_classes: int) -> None:
+    def __init__(self, in_features: int, num_classes: int, form: str = "paper") -> None:
         """Builds the head with fresh weights."""
         super().__init__()
+        self.form = form
         self.attend = nn.Linear(in_features, 1)
         self.relate = nn.Linear(2 * in_features, 1)
         self.classify = nn.Linear(2 * in_features, num_classes)
 
     def weights(self, features: Tensor) -> Tensor:
         """Returns the self-attention of regions ``[B, R, in_features]``, as ``[B, R, 1]`` in [0, 1]."""
-        return torch.sigmoid(self.attend(features))
+        weights = torch.sigmoid(self.attend(features))
+        return weights.softmax(1) if self.form == "code" else weights
 
     def summary(self, features: Tensor) -> Tensor:
         """Returns one vector per image ``[B, 2 in_features]`` for regions ``[B, R, in_features]``.
 
         Weights count relative to each other, and all of them may be small. A softmax of their logarithms keeps the
-        precision that runtimes' sigmoids lack near zero.
+        precision that runtimes' sigmoids lack near zero. In the form of the code, sigmoids are logarithms of weights.
         """
-        own = log_sigmoid(self.attend(features))  # [B, R, 1]
+        logarithm = torch.sigmoid if self.form == "code" else log_sigmoid
+        own = logarithm(self.attend(features))  # [B, R, 1]
         whole = (own.softmax(1) * features).sum(1, keepdim=True)  # [B, 1, F]
         joined = torch.cat([features, whole.expand_as(features)], dim=-1)  # [B, R, 2F]
-        both = own + log_sigmoid(self.relate(joined))
+        both = own + logarithm(self.relate(joined))
         return (both.softmax(1) * joined).sum(1)
 
     def evidence(self, features: Tensor) -> Evidence:
@@ -112,7 +127,7 @@ class RegionAttention(Method[RanOptions]):
 
     def build_head(self, in_features: int, num_classes: int, *, anchors: int) -> Head:
         """Returns a head with attention among regions."""
-        return RegionHead(in_features, num_classes)
+        return RegionHead(in_features, num_classes, self.options.form)
 
     def build_regions(self) -> nn.Module:
         """Returns the module that cuts images into regions."""

@@ -105,6 +105,7 @@ class ReliabilityOptions(MethodOptions):
             the corrected distribution is the primary one; that is the paper's K = 0.
         weights: How the distributions are mixed: by ``confidence`` (3.4.3), or with ``equal`` weights.
         weights_gradient: Whether the weights by confidence have a gradient, of which the paper says nothing.
+        anchor_rate: Factor of the learning rate of anchors.
         trust: How much the correction counts while training: ``full``, or a ``ramp`` from none to full trust over the
             epochs, as the authors' code has it.
     """
@@ -119,6 +120,7 @@ class ReliabilityOptions(MethodOptions):
     correction: str = "both"
     weights: str = "confidence"
     weights_gradient: bool = False
+    anchor_rate: float = 1.0
     trust: str = "full"
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class ReliabilityOptions(MethodOptions):
         check_range("hidden", self.hidden, 1, 10**4)
         check_range("delta", self.delta, 1e-3, 1e3)
         check_range("radius", self.radius, 1e-3, 1e3)
+        check_range("anchor_rate", self.anchor_rate, 1e-3, 1e3)
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         check_tokens(EMBEDDING, self.tokens, self.attention_heads)
@@ -171,6 +174,11 @@ class Reliability(Method[ReliabilityOptions]):
         super().set_up(head, settings)
         assert isinstance(head, ReliabilityHead)
         head.only_anchors_train_encoder = settings.encoder_gradient == "anchors" and head.num_anchors > 0
+
+    def rates(self, head: Head, settings: TrainSettings) -> dict[nn.Parameter, float]:
+        """Returns the factor of the learning rate of each parameter of the head."""
+        assert isinstance(head, ReliabilityHead)
+        return super().rates(head, settings) | {head.anchors: self.options.anchor_rate}
 
     def start_epoch(self, head: nn.Module, epoch: int, settings: TrainSettings) -> None:
         """Sets how much the correction counts; with a ramp, it is from the last epoch on that it counts in full."""

@@ -15,7 +15,10 @@ from arbex.checks import check_choice, check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, primary_loss, strongest_other
 from arbex.models.head import Evidence, Head
 
-NEGATIVES = ("predicted", "semi-synthesized", "synthesized")
+NEGATIVES = ("predicted", "semi-synthesized", "synthesized", "nearest")
+
+
+SMALLEST_GATE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,9 @@ class TclOptions(MethodOptions):
     Attributes:
         negatives: Choice of negatives: ``predicted`` takes the center of the strongest wrong class; ``synthesized``
             takes, in each dimension, the nearest coordinate of the centers of wrong classes; ``semi-synthesized`` takes
-            some dimensions from the first and the others from the second.
-        predicted_share: Share of the dimensions that ``semi-synthesized`` takes from ``predicted``.
+            some dimensions from the first and the others from the second. ``nearest`` is the original triplet-center
+            loss (He et al., CVPR 2018): the wrong class whose center is nearest.
+        predicted_share: Share of the dimensions, from the first on, that ``semi-synthesized`` takes from ``predicted``.
         margin: Margin by which the negative must be farther away, in the unit of the squared distance.
         triplet_weight: Weight of the triplet-center loss.
         attention: Whether selective attention weights the distances.
@@ -58,7 +62,7 @@ class CenterHead(Head):
         self.gate_places = nn.Linear(in_features, 1)
 
     def attention(self, features: Tensor, maps: Tensor | None) -> Tensor:
-        """Returns the weight of each dimension ``[B, D]``, in [0, 1].
+        """Returns the weight of each dimension ``[B, D]``, whose mean is 1 so that margins keep their meaning.
 
         The element-wise gate is predicted from the vector, the spatial gate from each place of the last feature map;
         a dimension has the gates of the places where it is active. Without a map of width D, the first gate is used
@@ -69,10 +73,10 @@ class CenterHead(Head):
             maps: ``[B, T, F]``, or None for a backbone without such a map.
         """
         gate = torch.sigmoid(self.gate_dimensions(features))  # [B, D]
-        if maps is None or maps.shape[-1] != features.shape[-1]:
-            return gate
-        places = torch.sigmoid(self.gate_places(maps))  # [B, T, 1]
-        return gate * (places * maps.softmax(dim=1)).sum(1)
+        if maps is not None and maps.shape[-1] == features.shape[-1]:
+            places = torch.sigmoid(self.gate_places(maps))  # [B, T, 1]
+            gate = gate * (places * maps.softmax(dim=1)).sum(1)
+        return gate / gate.mean(-1, keepdim=True).clamp_min(SMALLEST_GATE)
 
     def evidence(self, features: Tensor) -> Evidence:
         """Returns the logits, and the vectors as embedding."""
@@ -97,6 +101,9 @@ def choose_negatives(features: Tensor, centers: Tensor, log_p: Tensor, labels: T
     predicted = centers[strongest_other(log_p, labels)]
     if options.negatives == "predicted":
         return predicted
+    if options.negatives == "nearest":
+        away = (features[:, None] - centers).square().sum(-1)  # [B, N]
+        return centers[strongest_other(-away, labels)]
     synthesized = nearest_coordinates(features, centers, labels)
     if options.negatives == "synthesized":
         return synthesized

@@ -128,6 +128,8 @@ def synchronize_norms(module: nn.Module, device: torch.device) -> None:
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             synced = kind(child.num_features, eps=child.eps, momentum=child.momentum)
             synced.load_state_dict(child.state_dict())
+            for new, old in zip(synced.parameters(), child.parameters(), strict=True):
+                new.requires_grad_(old.requires_grad)
             setattr(module, name, synced)
         else:
             synchronize_norms(child, device)

@@ -37,6 +37,7 @@ from arbex.training.configuration import TrainRequest, adapted, make_config, wit
 from arbex.training.devices import make_fabric
 from arbex.training.distillation import Teacher
 from arbex.training.initial_weights import InitialWeights, load_into, read_initial_weights
+from arbex.training.optimization import current_learning_rate
 from arbex.training.resuming import check_epochs, resumed_config
 from arbex.training.state import EpochMetrics, TrainState, read_state, write_state
 from arbex.training.trainer import Trainer
@@ -326,7 +327,7 @@ def run_epoch(request: TrainRequest, trainer: Trainer, state: TrainState, number
             ece=validation.corrected.ece,
             primary_accuracy=validation.primary.accuracy,
             seconds=time.monotonic() - started,
-            learning_rate=trainer.optimizer.param_groups[0]["lr"],
+            learning_rate=current_learning_rate(trainer.optimizer),
             head=head,
         )
         state = write_epoch(request.out, trainer, state, metrics)

@@ -19,6 +19,9 @@ WARM_UP: Final = 0.05
 RISE: Final = 0.25
 """Share of all steps in which the learning rate of ``one-cycle`` rises."""
 
+FACTOR: Final = "factor"
+"""Entry of a group of parameters: factor of the learning rate."""
+
 AVERAGES: Final = "average."
 """Prefix of averaged weights in the state of a training."""
 
@@ -44,20 +47,46 @@ def parameter_groups(
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def make_optimizer(model: nn.Module, encoder: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, encoder: nn.Module, settings: TrainSettings, rates: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.Optimizer:
     """Returns the optimizer that the settings name.
 
     Args:
         model: Everything that is trained.
         encoder: The part whose kernels and matrices Muon changes.
         settings: The settings.
+        rates: Factor of the learning rate by parameter, for parameters outside the encoder; others have 1.
     """
     rate, decay, fused = settings.learning_rate, settings.weight_decay, can_fuse(settings.precision)
+    weights = [] if settings.optimizer == "adamw" else dense_weights(encoder)
+    groups = split_by_rate(parameter_groups(model, decay, without=weights), rates or {})
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameter_groups(model, decay), lr=rate, fused=fused)
-    weights = dense_weights(encoder)
-    groups = parameter_groups(model, decay, without=weights)
+        return torch.optim.AdamW(groups, lr=rate, fused=fused)
     return MuonWithAdamW(weights, groups, lr=rate, weight_decay=decay, fused=fused)
+
+
+def split_by_rate(groups: Iterable[dict[str, Any]], rates: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
+    """Returns groups in each of which all parameters have one factor of the learning rate, under ``FACTOR``."""
+    found = []
+    for group in groups:
+        factors = [rates.get(parameter, 1.0) for parameter in group["params"]]
+        for factor in dict.fromkeys((1.0, *factors)):
+            own = [parameter for parameter, each in zip(group["params"], factors, strict=True) if each == factor]
+            found.append({**group, "params": own, FACTOR: factor})
+    return [group for group in found if group["params"]]
+
+
+def current_learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Returns the learning rate of what has no factor of its own."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"] / group.get(FACTOR, 1.0))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of every group, times the factor of the group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def can_fuse(precision: str) -> bool:

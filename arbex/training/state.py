@@ -12,6 +12,9 @@ from torch import Tensor
 
 from arbex.checkpoint import RESUME, damaged, read_metadata, read_weights, write_weights
 
+HEAD_VALUES = "head_"
+"""Beginning of the names in ``metrics.jsonl`` of what a method says of its head."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
@@ -70,7 +73,7 @@ class EpochMetrics:
             "val_primary_accuracy": self.primary_accuracy,
             "seconds": self.seconds,
             "learning_rate": self.learning_rate,
-            **{f"head_{name}": value for name, value in self.head.items()},
+            **{f"{HEAD_VALUES}{name}": value for name, value in self.head.items()},
         }
 
 

@@ -28,7 +28,7 @@ from arbex.progress import Step
 from arbex.training.devices import average, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
 from arbex.training.mixing import mix
-from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, make_optimizer
+from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, make_optimizer, set_learning_rate
 from arbex.training.supervision import DeepSupervision
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ class Trainer:
                 module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         if settings.compile:
             self.supervised.compile()
-        optimizer = make_optimizer(self.supervised, self.raw.encoder, settings)
-        self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
-        self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
         self.method = load_method(config.method, config.method_options)
         self.method.set_up(self.raw.head, settings)
+        rates = self.method.rates(self.raw.head, settings)
+        optimizer = make_optimizer(self.supervised, self.raw.encoder, settings, rates)
+        self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
+        self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
         self.normalize = Normalize(config.preprocessing).to(self.fabric.device)
         samples = images.faces.samples
         self.sampler = RefinementSampler(
@@ -158,8 +159,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}  # on the device: reading a loss would wait for it
         steps = len(self.loader)
         for i, (pixels, targets, positions) in enumerate(self.loader):
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.settings, number - 1 + i / steps)
+            set_learning_rate(self.optimizer, learning_rate(self.settings, number - 1 + i / steps))
             for name, value in self.step(pixels, targets, positions, number).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
             done(i + 1)

@@ -112,6 +112,34 @@ def test_experiments_share_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_head_experiment_shows_answers_parts_and_curves(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arbex.experiments import head
+
+    monkeypatch.setattr(head, "READINGS", {head.OURS: (), "anchors start apart": ("anchor_start=spread",)})
+    names = ("attention alone corrects", "no correction, as many parameters")
+    monkeypatch.setattr(head, "CONTROLS", {name: head.CONTROLS[name] for name in names})
+    document = run_experiment("head", str(faces), tmp_path, replace(TINY, epochs=2)).read_text()
+    first, second = ([line for line in part.splitlines() if line.startswith("| ")]
+                     for part in (document.split("| head | repaired %")[0], document.split("---|\n")[-1]))  # fmt: skip
+    readings = [*head.READINGS, "losses of the mixture alone"]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in first[1:]] == [head.LINEAR, *readings, *names]
+    # Heads without correction have no parts.
+    assert [row.split(" | ")[0].removeprefix("| ") for row in second] == [*readings, names[0]]
+    weights = [float(each) for each in second[0].split(" | ")[5].split(", ")]
+    assert sum(weights) == pytest.approx(1, abs=0.02)
+    assert second[3].split(" | ")[5].split(", ")[1] == "-"  # no anchors
+    stored = json.loads((tmp_path / "head.json").read_text())
+    ours = stored["figures"][head.OURS]
+    assert ours["gain"]["mean"] == pytest.approx(
+        ours["accuracy"]["mean"] - stored["figures"][head.LINEAR]["accuracy"]["mean"]
+    )
+    assert len(stored["runs"][1]["head"]) == 2
+    assert all((tmp_path / name).stat().st_size > 5000 for name in ("head.png", "head-epochs.png"))
+
+
+@pytest.mark.slow
 def test_an_interrupted_experiment_goes_on(faces: Path, tmp_path: Path) -> None:
     experiment = load_experiment("table-5")
     settings = experiment.settings(TINY)[:2]

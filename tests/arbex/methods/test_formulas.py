@@ -10,10 +10,16 @@ from torch import Tensor
 
 from arbex.errors import InputError, UnsupportedError
 from arbex.methods import load_method, read_options
-from arbex.methods.base import TrainingBatch, cross_entropies, strongest_other
-from arbex.methods.nla import NlaOptions, covariance_right, jensen_shannon, noise_aware_weight
+from arbex.methods.base import TrainingBatch, strongest_other
+from arbex.methods.nla import (
+    NlaOptions,
+    covariance_right,
+    distance_from_mean_logits,
+    jensen_shannon,
+    noise_aware_weight,
+)
 from arbex.methods.ran import RegionHead, Regions, region_loss
-from arbex.methods.rul import UncertaintyHead, mix
+from arbex.methods.rul import RulOptions, UncertaintyHead, mix
 from arbex.methods.scn import ImportanceHead, ScnOptions, rank_loss, split_by_importance
 from arbex.methods.tcl import CenterHead, TclOptions, choose_negatives, half_squared
 from arbex.models.head import Balance
@@ -53,10 +59,10 @@ def test_the_weight_of_a_right_prediction() -> None:
 
 
 def test_the_weight_of_a_wrong_prediction() -> None:
-    # x = (.3, .6), mu = (.30, .15): only .45 in the second; det = .8511^2 - .8051^2 = .076185;
-    # exp(-.5 * .2025 * .8511 / .076185) = .32267
+    # x = (.3, .6), mu = (.30, .15): only .45 in the second; the variances are .91^2 +- (.91 / 6)^2, .851103 and
+    # .805097, det = .0761944; exp(-.5 * .2025 * .851103 / .0761944) = .32272
     p = torch.tensor([[0.6, 0.3, 0.1]], dtype=torch.float64)
-    assert noise_aware_weight(p, torch.tensor([1]), 0.0, density=False).item() == pytest.approx(0.32267, abs=1e-5)
+    assert noise_aware_weight(p, torch.tensor([1]), 0.0, density=False).item() == pytest.approx(0.32272, abs=1e-5)
 
 
 def test_the_covariance_of_right_predictions_follows_training() -> None:
@@ -90,7 +96,50 @@ def test_both_forms_of_nla() -> None:
     assert paper["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
     code = losses_of("nla", views, [0], form="code")
     assert code["class"].item() == pytest.approx(0.5 * ce + 0.5 * density * ce, abs=1e-4)
-    assert code["consistency"].item() == pytest.approx(0.5 * jsd, abs=1e-6)
+    # -ln(2 sqrt(.18) + .1) = .052844
+    assert code["consistency"].item() == pytest.approx(0.5 * 0.052844, abs=1e-6)
+
+
+def test_the_consistency_of_the_code_is_taken_from_the_mean_of_the_logits() -> None:
+    p, q = torch.tensor([[0.9, 0.1]]).log().requires_grad_(), torch.tensor([[0.5, 0.5]]).log().requires_grad_()
+    # -ln(sqrt(.45) + sqrt(.05)) = .111572, where Jensen and Shannon have .101749
+    distance = distance_from_mean_logits(p, q)
+    assert distance.item() == pytest.approx(0.111572, abs=1e-6)
+    middle = ((p + q) / 2).softmax(-1)  # (.75, .25)
+    by_definition = 0.5 * sum((middle * (middle.log() - each)).sum() for each in (p, q))
+    assert distance.item() == pytest.approx(by_definition.item(), abs=1e-6)
+
+
+def test_the_form_of_the_code_as_a_whole() -> None:
+    """Two images with their mirror images: losses, and gradients of the logits."""
+    z = torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.3, 0.6, 0.1], [0.6, 0.3, 0.1]]).log().requires_grad_()
+    log_p = z.log_softmax(-1)
+    views = Balance(log_p, log_p, log_p, log_p, z, torch.zeros(4, 2))
+    found = losses_of("nla", views, [0, 1], form="code")
+    assert found["class"].item() == pytest.approx(0.509331, abs=1e-5)
+    assert found["consistency"].item() == pytest.approx(0.026422, abs=1e-6)
+    (gradient,) = torch.autograd.grad(found["class"], z, retain_graph=True)
+    expected = [[-0.121129, 0.091309, 0.029821], [0.062411, -0.100965, 0.038554]]  # through the weight, too
+    assert torch.allclose(gradient[:2], torch.tensor(expected), atol=2e-5)
+    assert gradient[2:].abs().max() == 0
+    (gradient,) = torch.autograd.grad(found["consistency"], z)
+    expected = [[0.038178, -0.036822, -0.001357], [0, 0, 0], [-0.036822, 0.038178, -0.001357], [0, 0, 0]]
+    assert torch.allclose(gradient, torch.tensor(expected), atol=2e-5)
+
+
+def test_the_consistency_of_the_code_is_a_sum_over_the_batch() -> None:
+    # twice the same pair: 2 * .143841, of which the loss takes half
+    views = balance_of([[0.75, 0.25]] * 2 + [[0.25, 0.75]] * 2)
+    assert losses_of("nla", views, [0, 0], form="code")["consistency"].item() == pytest.approx(0.143841, abs=1e-5)
+
+
+def test_the_weight_of_the_paper_has_no_gradient() -> None:
+    z = torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]]).log().requires_grad_()
+    log_p = z.log_softmax(-1)
+    views = Balance(log_p, log_p, log_p, log_p, z, torch.zeros(2, 2))
+    (gradient,) = torch.autograd.grad(losses_of("nla", views, [0])["class"], z)
+    # (1 + .96923) / 2 of p - (1, 0, 0)
+    assert torch.allclose(gradient[0], 0.984615 * torch.tensor([-0.4, 0.3, 0.1]), atol=1e-5)
 
 
 def test_nla_shows_the_mirror_image() -> None:
@@ -108,7 +157,8 @@ def test_rank_loss() -> None:
     assert [part.tolist() for part in split_by_importance(importance, 0.5)] == [[1, 3], [2, 0]]
     assert rank_loss(importance, 0.5, 0.15).item() == 0  # .85 - .45 is more than .15
     assert rank_loss(importance, 0.5, 0.5).item() == pytest.approx(0.1)
-    assert rank_loss(importance, 0.7, 0.7).item() == pytest.approx(0.1)  # .8 - .2; 2.8 of 4 are 3
+    assert rank_loss(importance, 0.7, 0.7).item() == pytest.approx(0.3)  # .85 - .45; 2.8 of 4 are 2
+    assert [len(split_by_importance(torch.rand(n), 0.7)[0]) for n in (14, 32, 64, 128)] == [9, 22, 44, 89]
     assert [len(part) for part in split_by_importance(importance[:2], 0.99)] == [1, 1]
 
 
@@ -137,10 +187,51 @@ def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class(
         assert method.state() == {}
     method.losses(TrainingBatch(head, balance, targets, PLAIN, positions, epoch=3))
     assert method.state()["relabeled"].tolist() == [[42, 1]]
+    assert method.corrected_targets(targets, positions).argmax(1).tolist() == [0, 0, 0, 0]  # still the same epoch
+    method.start_epoch(head, 4, PLAIN)
+    assert method.corrected_targets(targets, positions).argmax(1).tolist() == [0, 0, 1, 0]
     again = load_method("scn")
     again.restore(method.state())
     assert again.corrected_targets(targets, positions).argmax(1).tolist() == [0, 0, 1, 0]
     assert targets.argmax(1).tolist() == [0, 0, 0, 0]
+
+
+def test_the_code_of_scn_relabels_certain_samples_too() -> None:
+    method = load_method("scn", ScnOptions(high_share=0.5, relabel_epoch=3, relabel_all=True))
+    head = method.build_head(2, 3, anchors=0)
+    balance = balance_of([[0.2, 0.6, 0.2], [0.35, 0.5, 0.15], [0.2, 0.6, 0.2], [0.35, 0.5, 0.15]])
+    targets, positions = torch.eye(3)[[0, 0, 0, 0]], torch.tensor([40, 41, 42, 43])
+    method.losses(TrainingBatch(head, balance, targets, PLAIN, positions, epoch=3))
+    assert method.state()["relabeled"].tolist() == [[40, 1], [42, 1]]
+
+
+def test_the_losses_of_scn_are_added() -> None:
+    # importance .5 for all: rank loss .15; cross-entropy -ln .6
+    head = ImportanceHead(2, 3)
+    torch.nn.init.zeros_(head.weigh.weight)
+    torch.nn.init.zeros_(head.weigh.bias)
+    batch = TrainingBatch(head, balance_of([[0.6, 0.3, 0.1]] * 4), torch.eye(3)[[0] * 4], PLAIN, torch.arange(4))
+    losses = load_method("scn").losses(batch)
+    assert losses["class"].item() == pytest.approx(-math.log(0.6))
+    assert losses["rank"].item() == pytest.approx(0.15)
+
+
+def test_labels_must_be_replaced_within_the_training() -> None:
+    for epoch, epochs in ((10, 10), (12, 10)):
+        with pytest.raises(InputError, match=f"relabel_epoch is {epoch}, and the training has {epochs} epochs"):
+            load_method("scn", ScnOptions(relabel_epoch=epoch)).adapt(TrainSettings(epochs=epochs))
+    assert load_method("scn", ScnOptions(relabel_epoch=9)).adapt(PLAIN) == PLAIN
+    # By default it is the 10th of 70 epochs, and as early in others.
+    for epochs, first in ((70, 10), (14, 2), (2, 1)):
+        method = load_method("scn")
+        head = method.build_head(2, 3, anchors=0)
+        batch = (head, balance_of([[0.2, 0.6, 0.2]] * 4), torch.eye(3)[[0] * 4])
+        for epoch in range(1, epochs + 1):
+            settings = TrainSettings(label_smoothing=0.0, epochs=epochs)
+            method.losses(TrainingBatch(*batch, settings, torch.arange(4), epoch=epoch))
+            if method.state():
+                break
+        assert epoch == first
 
 
 # RUL
@@ -148,20 +239,50 @@ def test_labels_are_replaced_where_an_uncertain_sample_is_sure_of_another_class(
 
 def test_the_less_certain_of_two_has_the_larger_share() -> None:
     mean = torch.tensor([[0.0, 4.0], [8.0, 0.0]])
-    uncertainty = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
+    uncertainty = torch.tensor([[1.0], [3.0]])
     mixed = mix(mean, uncertainty, torch.tensor([1, 0]))
-    assert mixed.tolist() == [[6.0, 2.0], [6.0, 2.0]]  # 1/4 of 0 and 3/4 of 8; halves of 4 and 0
+    assert mixed.tolist() == [[6.0, 1.0], [6.0, 1.0]]  # 1/4 of 0 and 3/4 of 8; 1/4 of 4
     assert torch.equal(mix(mean, uncertainty, torch.tensor([0, 1])), mean)
 
 
-def test_mixing_equal_samples_is_plain_cross_entropy_twice() -> None:
-    method = load_method("rul")
+def test_the_uncertainty_is_one_number_per_sample() -> None:
+    head = UncertaintyHead(2, 3, width=2)
+    head.log_uncertainty = torch.nn.Identity()  # type: ignore[assignment]
+    # (e^0 + e^ln 3) / 2 = 2, (4 + 8) / 2 = 6
+    found = head.uncertainty(torch.tensor([[1.0, 3.0], [4.0, 8.0]]).log())
+    assert found.flatten().tolist() == pytest.approx([2.0, 6.0])
+
+
+def test_rul_as_a_whole_by_hand() -> None:
+    """Features 0 and 2 become -1 and 1 in every norm; the logarithms of uncertainty are -1 and 1, too."""
+    head = UncertaintyHead(1, 2, width=1)
+    for branch, weight, bias in ((head.mean, 3.0, 5.0), (head.log_uncertainty, 1.0, 0.0)):
+        torch.nn.init.constant_(branch[2].weight, weight)
+        torch.nn.init.constant_(branch[2].bias, bias)
+    head.classify.weight.data.copy_(torch.tensor([[1.0], [0.0]]))
+    torch.nn.init.zeros_(head.classify.bias)
+    method = load_method("rul", RulOptions(branch_dropout=0.0))
+    method.set_up(head, PLAIN)
+    features, targets = torch.tensor([[0.0], [2.0]]), torch.eye(2)
+    found = set()
+    for seed in range(8):
+        torch.manual_seed(seed)  # the partner is the other sample, or the sample itself
+        head.mean[0].reset_running_stats()
+        batch = TrainingBatch(head, head(features), targets, PLAIN, torch.arange(2), features=features)
+        found.add(round(method.losses(batch)["class"].item(), 4))
+        assert head.mean[0].running_mean.item() == pytest.approx(0.1)  # the branch runs once per step
+    # mixtures tanh(1) = .76159 in both rows: (.38317 + 1.14476) / 2; by themselves ln(1 + e) = 1.31326
+    assert found == {0.7640, 1.3133}
+    assert head(features).embedding.flatten().tolist() == pytest.approx([-1, 1], abs=1e-4)
+
+
+def test_the_classifier_of_rul_may_learn_faster() -> None:
+    method = load_method("rul", RulOptions(classifier_rate=10.0))
     head = method.build_head(4, 3, anchors=0)
     assert isinstance(head, UncertaintyHead)
-    features = torch.randn(1, 4).repeat(6, 1)
-    balance, targets = head(features), torch.eye(3)[[2] * 6]
-    loss = method.losses(TrainingBatch(head, balance, targets, PLAIN, torch.arange(6)))["class"]
-    assert loss.item() == pytest.approx(2 * cross_entropies(balance.primary, targets).mean().item(), rel=1e-5)
+    rates = method.rates(head, TrainSettings(head_rate=0.5))
+    assert rates[head.classify.weight] == 5.0
+    assert rates[head.mean[2].weight] == 0.5
 
 
 # TCL
@@ -178,6 +299,7 @@ ORIGIN = torch.zeros(1, 2)
         ("synthesized", 2, [0.0, 2.0]),  # by dimension the nearest of (0, 2) and of (3, 2)
         ("semi-synthesized", 2, [2.0, 2.0]),
         ("semi-synthesized", 1, [0.0, 2.0]),
+        ("nearest", 1, [2.0, 2.0]),  # 8 away, where (0, 3) is 9 away
     ],
 )
 def test_the_three_choices_of_negatives(negatives: str, surest: int, expected: list[float]) -> None:
@@ -207,14 +329,17 @@ def test_selective_attention_weights_the_distance() -> None:
     for layer in (head.gate_dimensions, head.gate_places):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-    assert head.attention(ORIGIN, None).tolist() == [[0.5, 0.5]]
+    assert head.attention(ORIGIN, None).tolist() == [[1.0, 1.0]]
     maps = torch.randn(1, 9, 2)
-    assert torch.allclose(head.attention(ORIGIN, maps), torch.full((1, 2), 0.25))  # half of a half
-    assert head.attention(ORIGIN, torch.randn(1, 9, 5)).tolist() == [[0.5, 0.5]]  # a map of another width
+    assert torch.allclose(head.attention(ORIGIN, maps), torch.ones(1, 2))  # nothing is selected
+    assert head.attention(ORIGIN, torch.randn(1, 9, 5)).tolist() == [[1.0, 1.0]]  # a map of another width
+    head.gate_dimensions.bias.data.copy_(torch.tensor([math.log(3), -math.log(3)]))  # gates of 3/4 and 1/4
+    assert head.attention(ORIGIN, None).tolist() == [pytest.approx([1.5, 0.5])]
+    torch.nn.init.zeros_(head.gate_dimensions.bias)
     head.gate_places.weight.data[0, 0] = 50.0  # places that are active in the first dimension count alone
     gates = head.attention(ORIGIN, torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]]))
-    assert gates[0, 0] > 0.49
-    assert gates[0, 1] < 0.01
+    assert gates[0, 0] > 1.95
+    assert gates[0, 1] < 0.05
     assert half_squared(CENTERS[:1], CENTERS[2:], torch.tensor([[1.0, 0.5]])).item() == pytest.approx(0.5 * (1 + 2))
 
 
@@ -259,6 +384,19 @@ def test_regions_are_weighed_even_if_all_weights_are_next_to_zero() -> None:
     assert head.summary(features).flatten().tolist() == pytest.approx([0.75, 0.75], abs=1e-4)
 
 
+def test_attention_in_the_form_of_the_code_by_hand() -> None:
+    # crops 2 and 0 beside the whole face 1: sigmoids .8808, .5, .7311, whose softmax is .3930, .2686, .3384
+    head = RegionHead(1, 3, "code")
+    for layer in (head.attend, head.relate):
+        torch.nn.init.ones_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    features = torch.tensor([[[2.0], [0.0], [1.0]]])
+    assert head.weights(features).flatten().tolist() == pytest.approx([0.3930, 0.2686, 0.3384], abs=1e-4)
+    assert head.summary(features).flatten().tolist() == pytest.approx([1.1870, 1.1245], abs=1e-4)
+    head.form = "paper"
+    assert head.summary(features).flatten().tolist() == pytest.approx([1.2457, 1.1803], abs=1e-4)
+
+
 def test_region_loss() -> None:
     weights = torch.tensor([[0.5, 0.4, 0.51], [0.5, 0.9, 0.1]])  # .02 - .01 = .01, and 0
     assert region_loss(weights, 0.02).item() == pytest.approx(0.005)
@@ -277,3 +415,23 @@ def test_options_are_split_from_settings_and_checked() -> None:
         assign(NlaOptions(), ["class_share=2"])
     with pytest.raises(UnsupportedError, match="option 'form' of the method 'poster' is not known. Allowed: none."):
         read_options("poster", {"form": "code"})
+
+
+def test_the_negatives_of_tcl_are_ordered_by_their_distance() -> None:
+    """Coordinates chosen one by one are nearest, then the nearest center, then the one that is predicted."""
+    torch.manual_seed(0)
+    features, centers, labels = torch.randn(50, 6), torch.randn(4, 6), torch.randint(0, 4, (50,))
+    log_p = torch.randn(50, 4).log_softmax(-1)
+    away = [
+        half_squared(features, choose_negatives(features, centers, log_p, labels, TclOptions(negatives=each)), 1.0)
+        for each in ("synthesized", "nearest", "predicted")
+    ]
+    assert (away[0] <= away[1] + 1e-6).all()
+    assert (away[1] <= away[2] + 1e-6).all()
+    # f = (1, 2, 0) with centers (0, 2, 0), (2, 0, 1), (-1, 3, 3) and p = (.5, .2, .3): 1.5, 3 and 7
+    one, three = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0], [2.0, 0.0, 1.0], [-1.0, 3.0, 3.0]])
+    p = torch.tensor([[0.5, 0.2, 0.3]]).log()
+    for negatives, expected in (("synthesized", 1.5), ("nearest", 3.0), ("predicted", 7.0), ("semi-synthesized", 3.0)):
+        options = TclOptions(negatives=negatives)
+        chosen = choose_negatives(one, three, p, torch.tensor([0]), options)
+        assert half_squared(one, chosen, 1.0).item() == pytest.approx(expected)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from arbex.settings import TrainSettings
-from arbex.training.optimization import WeightAverage, learning_rate
+from arbex.checkpoint import LAST, read_weights
+from arbex.methods import read_options
+from arbex.settings import TrainSettings, override
+from arbex.training.loop import train
+from arbex.training.optimization import (
+    WeightAverage,
+    current_learning_rate,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from tests.arbex.training.test_loop import QUICK, request
 
 
 def test_schedules() -> None:
@@ -75,3 +88,37 @@ def test_the_decay_of_an_average_grows_to_its_final_value() -> None:
         model.weight.fill_(1.0)
         average.update(model)
     assert float(average.model.state_dict()["weight"]) == pytest.approx(0.1)
+
+
+def test_head_and_anchors_can_learn_at_rates_of_their_own(faces: Path, tmp_path: Path) -> None:
+    """At a thousandth of the rate the head hardly moves; the encoder moves as before."""
+    moved = {}
+    for name, options, rate in (("all", {}, 1.0), ("slow", {"anchor_rate": 5.0}, 0.001)):
+        settings = override(QUICK, ["epochs=1", f"head_rate={rate}"])
+        asked = replace(
+            request(faces, tmp_path / name), settings=settings, method_options=read_options("arbex", options)
+        )
+        start = tmp_path / f"{name}-start"
+        train(replace(asked, out=start, settings=override(settings, ["epochs=0"])))
+        train(asked)
+        before, after = (read_weights(run / LAST) for run in (start, tmp_path / name))
+        moved[name] = {key: float((after[key] - before[key]).abs().mean()) for key in after if "num_batches" not in key}
+    assert moved["slow"]["head.reduce.weight"] < 0.01 * moved["all"]["head.reduce.weight"]
+    assert moved["slow"]["head.anchors"] > 2 * moved["all"]["head.anchors"]
+    assert moved["slow"]["encoder.image.0.0.0.weight"] > 0.3 * moved["all"]["encoder.image.0.0.0.weight"]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_learning_rate_follows_the_factor_of_a_group(optimizer: str) -> None:
+    encoder, head = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
+    model = torch.nn.Sequential(encoder, head)
+    settings = override(TrainSettings(), [f"optimizer={optimizer}", "learning_rate=0.5"])
+    found = make_optimizer(model, encoder, settings, dict.fromkeys(head.parameters(), 0.1))
+    set_learning_rate(found, 0.2)
+    rates = {id(p): group["lr"] for group in found.param_groups for p in group["params"]}
+    assert {rates[id(p)] for p in encoder.parameters()} == {0.2}
+    assert [rates[id(p)] for p in head.parameters()] == pytest.approx([0.02] * 2)
+    assert current_learning_rate(found) == pytest.approx(0.2)
+    plain = make_optimizer(model, encoder, settings)
+    ordered = [[id(p) for group in one.param_groups for p in group["params"]] for one in (plain, found)]
+    assert sorted(ordered[0]) == sorted(ordered[1])

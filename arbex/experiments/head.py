@@ -1,0 +1,146 @@
+"""The reliability head under the microscope: every reading of the paper beside the present one, and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+from arbex.experiments.plan import Budget, Experiment, Outcome, Report, Results, Setting
+from arbex.experiments.plots import bars, curves
+from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
+from arbex.experiments.tables import markdown_table, percent
+from arbex.settings import PRESET_SETTINGS
+
+OURS: Final = "arbex"
+LINEAR: Final = "linear classifier"
+
+READINGS: Final = {
+    OURS: (),
+    "weights with gradient (3.4.3)": ("weights_gradient=true",),
+    "trust grows with training": ("trust=ramp",),
+    "anchor loss over all pairs (3.5)": ("anchor_pairs=all",),
+    "anchor loss as printed (3.5)": ("anchor_pairs=all", "bounded_anchor_loss=false"),
+    "anchors learn ten times as fast": ("anchor_rate=10",),
+    "head learns three times as fast": ("head_rate=3", "anchor_rate=3"),
+    "anchors start apart": ("anchor_start=spread",),
+    "no label smoothing": ("label_smoothing=0",),
+    "anchors alone train the encoder": ("encoder_gradient=anchors",),
+}
+"""Settings of each reading by its name."""
+
+CONTROLS: Final = {
+    "equal weights": ("weights=equal",),
+    "anchors alone correct": ("correction=anchors",),
+    "attention alone corrects": ("correction=attention",),
+    "no correction (K = 0 of the paper)": ("correction=none",),
+    "no correction, as many parameters": ("correction=none", "hidden=100"),
+}
+"""Settings of each control by its name; with 100 hidden units, a classifier has as many weights as all parts."""
+
+TABLE: Final = (
+    *("head", "accuracy %", f"over {LINEAR}", "before correction %", "ECE %", "NLL", "AUROC", "risk over coverage %"),
+)
+PARTS: Final = (
+    *("head", "repaired %", "spoiled %", "agreement %", "as with equal weights %"),
+    *("weight of primary, anchors, attention", "anchors in use", "anchors moved, of distance of classes"),
+)
+NOTE: Final = (
+    "Figures are means over seeds with their 95 % intervals; differences are those of runs of the same seed. "
+    "All models are calibrated. *Repaired* and *spoiled* are shares of the validation images that only the corrected "
+    "distribution recognizes, or only the primary one; *anchors in use* is the effective number per class; the last "
+    "column says how far anchors have moved from where they started, and how far the centers of two classes are apart. "
+    "These are figures of the best epoch, before calibration."
+)
+
+
+class Head(Experiment):
+    """Readings and controls of the head on one encoder."""
+
+    name = "head"
+
+    def settings(self, budget: Budget) -> list[Setting]:
+        """Returns a setting for each reading and control, and the linear classifier."""
+        parts = PRESET_SETTINGS[budget.preset].lambda_parts
+        other = {
+            "losses of the mixture alone" if parts else "losses of the parts, too": (
+                f"lambda_parts={0 if parts else 0.5}",
+            )
+        }
+        each = {**READINGS, **other, **CONTROLS}
+        return [Setting(LINEAR, method="poster"), *(Setting(name, assignments=own) for name, own in each.items())]
+
+    def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
+        """Returns two tables, what the heads answer and what their parts do, and plots of both."""
+        names = [setting.name for setting in self.settings(budget)]
+        figures = {name: measured(results, name) for name in names}
+        parts = {name: best_parts(results.of(name)) for name in names}
+        first = markdown_table(TABLE, [scores_row(name, figures[name]) for name in names])
+        second = markdown_table(PARTS, [parts_row(name, parts[name]) for name in names if parts[name]])
+        gains = [figures[name]["gain"] for name in names if name != LINEAR]
+        plots = (
+            bars(out / "head.png", names[1:], gains, "", f"accuracy over that of a {LINEAR}", sideways=True),
+            curves(out / "head-epochs.png", over_epochs(results.of(OURS))),
+        )
+        return Report(
+            title="The head under the microscope",
+            body=f"{first}\n\n{second}\n\n{NOTE}",
+            figures={
+                name: {**{key: value.to_json() for key, value in figures[name].items()}, "parts": parts[name]}
+                for name in names
+            },
+            plots=plots,
+        )
+
+
+def measured(results: Results, name: str) -> dict[str, Estimate]:
+    """Returns the figures of a setting by their names, and its gain in accuracy over the linear classifier."""
+    shown = ("accuracy", "ece", "nll", "auroc", "aurc")
+    found = {each: estimate(results.values(name, each)) for each in shown}
+    found["primary"] = estimate(results.values(name, "accuracy", primary=True))
+    found["gain"] = paired(results.values(name, "accuracy"), results.values(LINEAR, "accuracy"))
+    return found
+
+
+def scores_row(name: str, found: Mapping[str, Estimate]) -> list[str]:
+    """Returns a row of the first table."""
+    gain = "" if name == LINEAR else percent(found["gain"], sign=True)
+    return [
+        *(name, percent(found["accuracy"]), gain, percent(found["primary"]), percent(found["ece"])),
+        *(found["nll"].text(digits=3), found["auroc"].text(digits=3), percent(found["aurc"])),
+    ]
+
+
+def best_parts(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Returns means over runs of what their heads logged in their best epochs; empty without corrections."""
+    logged = [outcome.head[outcome.best_epoch - 1] for outcome in outcomes]
+    return {name: fmean(each[name] for each in logged) for name in logged[0]} if all(logged) else {}
+
+
+def parts_row(name: str, found: Mapping[str, float]) -> list[str]:
+    """Returns a row of the second table."""
+    shares = [f"{PERCENT * found[each]:.2f}" for each in ("repaired", "spoiled", "agreement", "like_equal_weights")]
+    weights = [found.get(f"weight_{part}") for part in ("primary", "geometric", "attentive")]
+    moved = ""
+    if "anchor_displacement" in found:
+        moved = f"{found['anchor_displacement']:.2f} of {found['class_distance']:.2f}"
+    used = f"{found['effective_anchors']:.1f}" if "effective_anchors" in found else ""
+    return [name, *shares, ", ".join("-" if w is None else f"{w:.2f}" for w in weights), used, moved]
+
+
+def over_epochs(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Estimate]]]:
+    """Returns what heads log, by plot and curve: estimates over seeds for each epoch."""
+    epochs = min(len(outcome.head) for outcome in outcomes)
+
+    def curve(name: str, over: str = "") -> list[Estimate]:
+        each = [[outcome.head[i] for outcome in outcomes] for i in range(epochs)]
+        return [estimate([one[name] / (one[over] if over else 1.0) for one in logged]) for logged in each]
+
+    parts = ("primary", "geometric", "attentive")
+    return {
+        "accuracy of the parts": {part: curve(f"accuracy_{part}") for part in parts},
+        "weight in the mixture": {part: curve(f"weight_{part}") for part in parts},
+        "share of images": {name: curve(name) for name in ("repaired", "spoiled")},
+        "anchors": {"moved, of the distance of classes": curve("anchor_displacement", "class_distance")},
+    }
