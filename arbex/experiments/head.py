@@ -24,6 +24,7 @@ READINGS: Final = {
     "anchor loss as printed (3.5)": ("anchor_pairs=all", "bounded_anchor_loss=false"),
     "anchors learn ten times as fast": ("anchor_rate=10",),
     "head learns three times as fast": ("head_rate=3", "anchor_rate=3"),
+    "head learns a third as fast": ("head_rate=0.3", "anchor_rate=0.3"),
     "anchors start apart": ("anchor_start=spread",),
     "no label smoothing": ("label_smoothing=0",),
     "anchors alone train the encoder": ("encoder_gradient=anchors",),
