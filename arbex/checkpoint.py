@@ -28,7 +28,7 @@ from arbex.errors import RunError
 from arbex.files import write_atomically
 from arbex.methods import load_method, read_options
 from arbex.methods.base import MethodOptions
-from arbex.models import CompactConfig, EncoderConfig, ExpressionClassifier, make_encoder
+from arbex.models import AnyEncoderConfig, ExpressionClassifier, make_encoder
 from arbex.models.custom import PRESET, Backbone, BackboneConfig, import_backbone, measure
 from arbex.models.head import Temperatures
 from arbex.models.presets import read_encoder_config
@@ -61,7 +61,7 @@ class RunConfig:
     preset: str
     method: str
     labels: tuple[str, ...]
-    encoder: EncoderConfig | CompactConfig | BackboneConfig
+    encoder: AnyEncoderConfig | BackboneConfig
     anchors: int
     preprocessing: Preprocessing
     settings: TrainSettings
@@ -163,7 +163,7 @@ def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> Ex
     return ExpressionClassifier(encoder, head, config.labels, config.preprocessing, method.build_regions())
 
 
-def build_encoder(config: EncoderConfig | CompactConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
+def build_encoder(config: AnyEncoderConfig | BackboneConfig, backbone: Backbone | str | None) -> nn.Module:
     """Returns the encoder of a run, or the custom backbone in its place.
 
     Raises:

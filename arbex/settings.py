@@ -212,6 +212,7 @@ PRESET_SETTINGS = {
     "small": FROM_SCRATCH,
     "mobile": FROM_SCRATCH,
     "base": TrainSettings(),
+    "poster-v1": TrainSettings(),
     # For the user's own backbone, which is usually pretrained.
     "custom": TrainSettings(epochs=60, batch_size=32, schedule="cosine", weight_decay=0.01),
 }

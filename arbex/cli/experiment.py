@@ -29,7 +29,7 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 )
 @click.option(
     "--preset",
-    type=click.Choice(["tiny", "small", "mobile", "base"]),
+    type=click.Choice(["tiny", "small", "mobile", "base", "poster-v1"]),
     help="Preset of the encoder.  [default: the budget's]",
 )
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the budget's]")

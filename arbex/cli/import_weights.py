@@ -22,10 +22,11 @@ SHOWN = 2
 @click.argument("file", type=PATH)
 @click.option("--out", required=True, type=PATH, help="Folder of the run.")
 @click.option("--labels", metavar="A,B,…", help="Class names in the order of the checkpoint's outputs.")
+@click.option("--bgr", is_flag=True, help="FILE was trained on images with blue first, as POSTER's code on RAF-DB.")
 @json_option
 @debug_option
-def import_weights(file: Path, out: Path, labels: str | None, as_json: bool) -> None:
-    """Turn the published weights in FILE into a run: POSTER++, IR50 or MobileFaceNet.
+def import_weights(file: Path, out: Path, labels: str | None, bgr: bool, as_json: bool) -> None:
+    """Turn the published weights in FILE into a run: POSTER++, POSTER, IR50 or MobileFaceNet.
 
     Nothing in FILE is executed. A backbone alone gives an untrained run; arbex train --init also reads such a FILE
     directly.
@@ -34,18 +35,18 @@ def import_weights(file: Path, out: Path, labels: str | None, as_json: bool) -> 
 
     names = None if labels is None else tuple(name.strip() for name in labels.split(","))
     try:
-        imported = importing.import_weights(file, out, labels=names)
+        imported = importing.import_weights(file, out, labels=names, bgr=bgr)
     except importing.LabelsWantedError as wanted:
         if not sys.stdin.isatty() or as_json:
             raise
         likely = ",".join(importing.RAF_DB) if wanted.classes == len(importing.RAF_DB) else None
         answer = click.prompt(f"The {wanted.classes} classes in order", default=likely, err=True)
         names = tuple(name.strip() for name in answer.split(","))
-        imported = importing.import_weights(file, out, labels=names)
+        imported = importing.import_weights(file, out, labels=names, bgr=bgr)
     if as_json:
         print_json(to_json(imported))
         return
-    show(imported)
+    show(imported, bgr=bgr)
 
 
 def to_json(imported: Imported) -> dict[str, object]:
@@ -65,8 +66,10 @@ def to_json(imported: Imported) -> dict[str, object]:
     }
 
 
-def show(imported: Imported) -> None:
+def show(imported: Imported, *, bgr: bool) -> None:
     """Prints counts, examples and the next command."""
+    from arbex.weights.matching import PYRAMID
+
     matching = imported.matching
     values = sum(tensor.numel() for tensor in matching.tensors.values())
     click.echo(f"{imported.run}: {matching.source.name}, {values / 1e6:.2f} M values, {matching.coverage:.1%} covered")
@@ -80,6 +83,11 @@ def show(imported: Imported) -> None:
     print_table(("tensors", "number", "examples"), [[name, str(n), example] for name, n, example in rows])
     click.echo(f"classes: {', '.join(imported.labels)}")
     run = imported.run
+    if matching.source.name == PYRAMID and not bgr:
+        Console().line(
+            "POSTER's public code trains on RAF-DB with blue as the first channel, and on AffectNet with red. If FILE "
+            "is for RAF-DB, import it with --bgr."
+        )
     if imported.trained:
         following = f"arbex evaluate {run} --data DATA, then: arbex export {run} --target all --calibration DATA"
     else:

@@ -16,7 +16,9 @@ from arbex.methods import METHODS
 @click.option("--data", type=SOURCE, required=True, help=DATA_HELP)
 @click.option("--out", type=PATH, help="Folder of the run.  [default: a new one under runs/]")
 @click.option(
-    "--preset", type=click.Choice(["tiny", "small", "mobile", "base"]), help="Preset of the encoder.  [default: tiny]"
+    "--preset",
+    type=click.Choice(["tiny", "small", "mobile", "base", "poster-v1"]),
+    help="Preset of the encoder.  [default: tiny]",
 )
 @click.option("--method", type=click.Choice(METHODS), help="Training method.  [default: arbex]")
 @click.option(

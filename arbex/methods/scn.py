@@ -103,11 +103,11 @@ class SelfCure(Method[ScnOptions]):
             InputError: If labels would be replaced only after the last epoch began.
         """
         chosen = self.options.relabel_epoch
-        if chosen and chosen >= settings.epochs:
+        if chosen and 0 < settings.epochs <= chosen:
             raise InputError(
                 f"relabel_epoch is {chosen}, and the training has {settings.epochs} epochs: no label would be replaced "
                 "in time.",
-                allowed=f"Allowed: 1 to {settings.epochs - 1}, or 0 for a seventh of all epochs.",
+                allowed=f"Allowed: numbers below {settings.epochs}; 0 stands for a seventh of all epochs.",
             )
         return settings
 

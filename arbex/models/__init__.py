@@ -5,11 +5,12 @@ from arbex.models.compact import CompactEncoder
 from arbex.models.encoder import Encoder
 from arbex.models.factory import make_encoder
 from arbex.models.head import LinearHead, ReliabilityHead
-from arbex.models.presets import BASE, PRESETS, CompactConfig, EncoderConfig
+from arbex.models.presets import BASE, PRESETS, AnyEncoderConfig, CompactConfig, EncoderConfig, PyramidConfig
 
 __all__ = [
     "BASE",
     "PRESETS",
+    "AnyEncoderConfig",
     "CompactConfig",
     "CompactEncoder",
     "Encoder",
@@ -17,6 +18,7 @@ __all__ = [
     "ExpressionClassifier",
     "LinearHead",
     "Output",
+    "PyramidConfig",
     "ReliabilityHead",
     "make_encoder",
 ]

@@ -1,10 +1,10 @@
-"""The configuration of an encoder, and the presets: POSTER++ as published, and a compact encoder in three widths."""
+"""The configuration of an encoder, and the presets: POSTER++ and POSTER as published, and a compact encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 
 def known_fields(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +171,77 @@ class CompactConfig:
         return cls(**known_fields(cls, value))
 
 
+@dataclass(frozen=True, kw_only=True)
+class PyramidConfig:
+    """Depth and widths of a :class:`~arbex.models.pyramid.PyramidEncoder`, whose backbones are those of POSTER++.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        subsample: Stride at which the backbones read the input.
+        depth: Number of blocks; the published networks have 4, 6 or 8.
+        embed_dim: Width of the widest level, and of the vector that the encoder returns.
+        heads: Number of attention heads of every level.
+        mlp_ratio: Width of a feed-forward layer relative to its input.
+        token_mixing: Whether each block ends with a linear layer over the tokens, as for RAF-DB; not for AffectNet.
+        drop_path: Probability in the last block that a sample skips a residual branch in training; it grows from 0.
+        freeze_landmarks: Whether the landmark backbone stays in eval mode and has no gradient.
+    """
+
+    image_size: int = 224
+    subsample: int = 2
+    depth: int = 8
+    embed_dim: int = 512
+    heads: int = 8
+    mlp_ratio: int = 2
+    token_mixing: bool = True
+    drop_path: float = 0.1
+    freeze_landmarks: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of a stream."""
+        return (self.image_size // (16 * self.subsample)) ** 2
+
+    @property
+    def all_tokens(self) -> int:
+        """Number of tokens of both streams, with a class token each."""
+        return 2 * self.tokens + 2
+
+    @property
+    def all_windows(self) -> tuple[int, ...]:
+        """Attention is global."""
+        return ()
+
+    @property
+    def window_maps(self) -> tuple[int, ...]:
+        """Attention is global."""
+        return ()
+
+    @property
+    def size_step(self) -> int:
+        """Number of pixels that the side of the input is a multiple of."""
+        return 16 * self.subsample
+
+    @property
+    def out_features(self) -> int:
+        """Width of the vector that the encoder returns."""
+        return self.embed_dim
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PyramidConfig:
+        """Builds the value from what ``to_json`` returned."""
+        return cls(**known_fields(cls, value))
+
+
+AnyEncoderConfig: TypeAlias = EncoderConfig | CompactConfig | PyramidConfig
+
 BASE = EncoderConfig()
+
+POSTER = PyramidConfig()
 
 TINY = CompactConfig(
     image_size=64,
@@ -203,10 +273,18 @@ MOBILE = CompactConfig(
     window=14,
 )
 
-PRESETS: dict[str, EncoderConfig | CompactConfig] = {"tiny": TINY, "small": SMALL, "mobile": MOBILE, "base": BASE}
+PRESETS: dict[str, AnyEncoderConfig] = {
+    "tiny": TINY,
+    "small": SMALL,
+    "mobile": MOBILE,
+    "base": BASE,
+    "poster-v1": POSTER,
+}
 """Configuration of each preset by its name."""
 
 
-def read_encoder_config(value: Mapping[str, Any]) -> EncoderConfig | CompactConfig:
-    """Builds the configuration of an encoder, of either kind, from what its ``to_json`` returned."""
+def read_encoder_config(value: Mapping[str, Any]) -> AnyEncoderConfig:
+    """Builds the configuration of an encoder, of any kind, from what its ``to_json`` returned."""
+    if "token_mixing" in value:
+        return PyramidConfig.from_json(value)
     return CompactConfig.from_json(value) if "pools" in value else EncoderConfig.from_json(value)

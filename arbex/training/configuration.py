@@ -14,7 +14,7 @@ from arbex.data.samples import FaceSet
 from arbex.errors import InputError
 from arbex.methods import METHODS, load_method, method_class
 from arbex.methods.base import MethodOptions
-from arbex.models import PRESETS, CompactConfig, EncoderConfig
+from arbex.models import PRESETS, AnyEncoderConfig, CompactConfig, PyramidConfig
 from arbex.models.custom import PRESET, BackboneConfig, import_backbone, measure
 from arbex.models.head import ANCHORS
 from arbex.settings import TrainSettings
@@ -155,7 +155,7 @@ def backbone_config(request: TrainRequest) -> BackboneConfig:
         return measure(name, import_backbone(name), request.side)[1]
 
 
-def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig | CompactConfig:
+def encoder_config(request: TrainRequest, *, landmarks: bool) -> AnyEncoderConfig:
     """Returns the encoder of the preset, adapted to the requested image size and windows.
 
     Raises:
@@ -165,9 +165,11 @@ def encoder_config(request: TrainRequest, *, landmarks: bool) -> EncoderConfig |
     windows = chosen_windows(request, preset)
     if isinstance(preset, CompactConfig):
         return replace(preset, image_size=size, window=windows[0])
-    one, two, three = windows
     # A landmark backbone without trained weights must learn with the rest: frozen, it would stay random.
     frozen = preset.freeze_landmarks and landmarks
+    if isinstance(preset, PyramidConfig):
+        return replace(preset, image_size=size, freeze_landmarks=frozen)
+    one, two, three = windows
     return replace(preset, image_size=size, windows=(one, two, three), freeze_landmarks=frozen)
 
 
@@ -176,7 +178,7 @@ def listed(numbers: tuple[int, ...]) -> str:
     return ",".join(map(str, numbers))
 
 
-def chosen_windows(request: TrainRequest, preset: EncoderConfig | CompactConfig) -> tuple[int, ...]:
+def chosen_windows(request: TrainRequest, preset: AnyEncoderConfig) -> tuple[int, ...]:
     """Returns the requested windows, or those of the preset, which grow with the image.
 
     Raises:

@@ -9,11 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from arbex.errors import RunError
-from arbex.weights.public_names import ENCODER, IMAGE, LANDMARKS, UNUSED, below, image_name, landmark_name, poster_name
+from arbex.weights.public_names import (
+    ENCODER,
+    IMAGE,
+    LANDMARKS,
+    UNUSED,
+    below,
+    image_name,
+    landmark_name,
+    poster_name,
+    pyramid_name,
+    pyramid_tensor,
+)
 from arbex.weights.torch_file import WeightsFile
 
 LEAST_COVERAGE = 0.9
 """Smallest share of a part of the model, by tensors and by values, that a checkpoint must fill."""
+
+
+def as_it_is(name: str, tensor: Tensor) -> Tensor:
+    """Returns the tensor."""
+    return tensor
 
 
 @dataclass(frozen=True)
@@ -25,12 +41,14 @@ class Source:
         marks: Prefixes of tensor names that identify it; all of them must occur.
         covers: Prefix of the model's names that it fills.
         rename: Function from a name in the checkpoint to the name in the model, ``UNUSED``, or None if it is unknown.
+        convert: Function from a name in the model and the checkpoint's tensor to the tensor in the model's form.
     """
 
     name: str
     marks: tuple[str, ...]
     covers: str
     rename: Callable[[str], str | None]
+    convert: Callable[[str, Tensor], Tensor] = as_it_is
 
     @property
     def brings_landmarks(self) -> bool:
@@ -38,7 +56,11 @@ class Source:
         return LANDMARKS.startswith(self.covers)
 
 
+PYRAMID = "POSTER"
+"""Name of the checkpoints of POSTER's first version."""
+
 SOURCES = (
+    Source(PYRAMID, ("pyramid_fuse.",), ENCODER, pyramid_name, pyramid_tensor),
     Source("POSTER++", ("ir_back.", "face_landback."), ENCODER, poster_name),
     Source("IR50", ("input_layer.", "body"), IMAGE, below(IMAGE, image_name)),
     Source("MobileFaceNet", ("conv2_dw.", "conv_6_sep."), LANDMARKS, below(LANDMARKS, landmark_name)),
@@ -126,11 +148,11 @@ def match(file: WeightsFile, model: nn.Module) -> Matching:
             unused.append(name)
         elif ours is None or ours not in wanted:
             (unused if source.name == "arbex" or (ours or "").startswith("head.") else unknown).append(name)
-        elif tensor.shape != wanted[ours].shape:
-            conflicts.append(Conflict(name=name, found=tuple(tensor.shape), expected=tuple(wanted[ours].shape)))
+        elif (ready := source.convert(ours, tensor)).shape != wanted[ours].shape:
+            conflicts.append(Conflict(name=name, found=tuple(ready.shape), expected=tuple(wanted[ours].shape)))
         else:
             renamed[name] = ours
-            tensors[ours] = converted(file, name, tensor, wanted[ours])
+            tensors[ours] = converted(file, name, ready, wanted[ours])
     expected = {name: t for name, t in wanted.items() if name.startswith(source.covers)}
     counters = {name for name in expected if name.endswith("num_batches_tracked")}  # not needed outside of training
     missing = tuple(name for name in expected if name not in tensors and name not in counters)
@@ -188,7 +210,7 @@ def fill(model: nn.Module, file: WeightsFile, *, head: bool = True) -> Matching:
             allowed=f"Allowed: {LEAST_COVERAGE:.0%} or more.",
             remedy="Give the preset or the backbone that it was trained with."
             if matching.source.name == "arbex"
-            else "The published checkpoints fit preset base only.",
+            else "The published checkpoints fit preset base, and those of POSTER preset poster-v1 only.",
         )
     model.load_state_dict({**model.state_dict(), **matching.tensors})
     return matching

@@ -1,13 +1,15 @@
 """Names of the tensors of published checkpoints in an :class:`~arbex.models.ExpressionClassifier`.
 
-The checkpoints are those of POSTER++ (``Talented-Q/POSTER_V2``), IR50 of face.evoLVe in two forms (one body per stage,
-or one flat body) and MobileFaceNet of ``cunjian/pytorch_face_landmark``.
+The checkpoints are those of POSTER++ (``Talented-Q/POSTER_V2``), POSTER (``zczcwh/POSTER``), IR50 of face.evoLVe in two
+forms (one body per stage, or one flat body) and MobileFaceNet of ``cunjian/pytorch_face_landmark``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+
+from torch import Tensor
 
 ENCODER, IMAGE, LANDMARKS = "encoder.", "encoder.image.", "encoder.landmarks."
 """Prefixes of the model's names: the encoder, and its two backbones."""
@@ -52,6 +54,29 @@ SINGLE = {
     "VIT.norm": "norm",
     "VIT.se_block.linear1": "gate.squeeze",
     "VIT.se_block.linear2": "gate.excite",
+}
+PYRAMID_SINGLE = {
+    "ir_layer": "project",
+    "pyramid_fuse.downsample_m": "narrow.0",
+    "pyramid_fuse.downsample_s": "narrow.1",
+    "pyramid_fuse.norm": "norm",
+    "se_block.linear1": "gate.squeeze",
+    "se_block.linear2": "gate.excite",
+}
+PYRAMID_LAYERS = {
+    "norm1": "norm.image",
+    "norm2": "norm_mlp.image",
+    "norm3": "norm.landmarks",
+    "norm4": "norm_mlp.landmarks",
+    "attn_img.kv": "attention.image.key_value",
+    "attn_img.proj": "attention.image.project",
+    "attn_lm.kv": "attention.landmarks.key_value",
+    "attn_lm.proj": "attention.landmarks.project",
+    "mlp1.fc1": "mlp.image.0",
+    "mlp1.fc2": "mlp.image.2",
+    "mlp2.fc1": "mlp.landmarks.0",
+    "mlp2.fc2": "mlp.landmarks.2",
+    "conv": "mix",
 }
 DEAD = re.compile(r"VIT\.(patch_embed|CON1|IRLinear\d|eca_block|blocks\.\d+\.conv)\.|attn\d\.relative_position_index$")
 """Tensors of every POSTER++ checkpoint that its forward pass does not use; the index is computed from the window."""
@@ -111,6 +136,51 @@ def poster_name(name: str) -> str | None:
     if found := re.fullmatch(r"VIT\.head\.linear\.(weight|bias)", name):
         return f"head.classify.{found[1]}"
     return below(ENCODER, fusion_name)(name)
+
+
+def pyramid_name(name: str) -> str | None:
+    """Returns the name of a tensor of a whole POSTER checkpoint, ``UNUSED``, or None if it is unknown."""
+    for prefix, ours, inner in (
+        ("ir_back.", IMAGE, image_name),
+        ("face_landback.", LANDMARKS, landmark_name),
+    ):
+        if name.startswith(prefix):
+            return below(ours, inner)(name.removeprefix(prefix))
+    if name == "pyramid_fuse.cls_token":
+        return UNUSED
+    if found := re.fullmatch(r"head\.linear\.(weight|bias)", name):
+        return f"head.classify.{found[1]}"
+    return below(ENCODER, pyramid_part_name)(name)
+
+
+def pyramid_part_name(name: str) -> str | None:
+    """Returns the name below ``encoder`` of a tensor of POSTER outside of its backbones, or None if it is unknown."""
+    stem, _, leaf = name.rpartition(".")
+    if name == "pyramid_fuse.pos_embed":
+        return "position"
+    if stem in PYRAMID_SINGLE:
+        return f"{PYRAMID_SINGLE[stem]}.{leaf}"
+    if found := re.fullmatch(r"pyramid_fuse\.blocks\.(\d+)\.upsample_([ms])", stem):
+        own = {"weight": "spread.weight", "bias": "bias"}.get(leaf, leaf)
+        return f"blocks.{found[1]}.widen.{'ms'.index(found[2])}.{own}"
+    layers = "|".join(map(re.escape, PYRAMID_LAYERS))
+    if found := re.fullmatch(rf"pyramid_fuse\.blocks\.(\d+)\.block_([lms])\.({layers})", stem):
+        return f"blocks.{found[1]}.levels.{'lms'.index(found[2])}.{PYRAMID_LAYERS[found[3]]}.{leaf}"
+    return None
+
+
+def pyramid_tensor(name: str, tensor: Tensor) -> Tensor:
+    """Returns a tensor of POSTER in the form of ours, whose convolutions along the features are linear layers.
+
+    Args:
+        name: Its name in our model.
+        tensor: The published tensor.
+    """
+    if re.search(r"\.(narrow\.\d|mix)\.weight$", name):
+        return tensor.flatten(1)  # [P, P, kernel]
+    if re.search(r"\.widen\.\d\.spread\.weight$", name):
+        return tensor.permute(1, 2, 0).flatten(0, 1)  # [P in, P out, kernel], which is transposed
+    return tensor[:, None] if re.search(r"\.widen\.\d\.bias$", name) else tensor
 
 
 def fusion_name(name: str) -> str | None:

@@ -86,7 +86,7 @@ def read_weights_file(path: Path) -> WeightsFile:
             f"{path} holds the state of an optimizer, but no weights.",
             remedy="POSTER++ saves it as model_best.pth; the weights are in the file without 'best' in its name.",
         )
-    epoch = content.get("epoch") if isinstance(content, Mapping) else None
+    epoch = content.get("epoch", content.get("iter")) if isinstance(content, Mapping) else None  # iter: POSTER
     tensors = find_tensors(path, content)
     return WeightsFile(path, tensors, epoch if isinstance(epoch, int) and epoch > 0 else None)
 

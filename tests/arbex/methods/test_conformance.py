@@ -32,7 +32,7 @@ SETTINGS = replace(
     PRESET_SETTINGS["tiny"], epochs=2, images_per_class=8, batch_size=14, schedule="exponential", lambda_tokens=1.0
 )
 OPTIONS: dict[str, MethodOptions] = {
-    "scn": ScnOptions(relabel_epoch=1, relabel_margin=0.0),
+    "scn": ScnOptions(relabel_margin=0.0),
     "nla": NlaOptions(form="code"),
 }
 

@@ -19,10 +19,12 @@ from arbex.checkpoint import load_run, open_run
 from arbex.cli import invoke
 from arbex.errors import InputError, RunError
 from arbex.models import BASE, Encoder
+from arbex.spec import IMAGENET_MEAN, IMAGENET_STD
 from arbex.weights.importing import RAF_DB, LabelsWantedError, import_weights
 from arbex.weights.matching import match
 from arbex.weights.torch_file import read_weights_file
 from benchmarks.plain_poster import PlainPoster
+from benchmarks.plain_pyramid import PlainPyramid
 
 LABELS = ",".join(RAF_DB)
 
@@ -31,7 +33,11 @@ LABELS = ",".join(RAF_DB)
 def public() -> PlainPoster:
     """POSTER++ with random weights in which no layer is left at a value that hides a mistake."""
     torch.manual_seed(0)
-    model = PlainPoster().eval()
+    return with_telling_weights(PlainPoster().eval())
+
+
+def with_telling_weights(model: Any) -> Any:
+    """Returns a model after giving values of their own to scales, offsets, slopes and statistics."""
     for name, parameter in model.named_parameters():
         if "gamma" in name:
             nn.init.normal_(parameter, 0.5, 0.2)
@@ -327,3 +333,57 @@ def test_the_command_says_what_it_did(
     assert "MobileFaceNet" in captured.out
     assert "--init" in captured.err
     assert invoke([*arguments], "arbex") == 2  # the folder holds something now
+
+
+# POSTER, the first version
+
+
+def save_pyramid(path: Path, model: PlainPyramid) -> Path:
+    """Writes a checkpoint as the public training script of POSTER does."""
+    weights = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"iter": 216, "model_state_dict": weights, "optimizer_state_dict": {}}, path)
+    return path
+
+
+@pytest.mark.parametrize(("mixing", "keys"), [(True, 981), (False, 957)])
+def test_a_poster_checkpoint_answers_as_the_public_network(mixing: bool, keys: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = with_telling_weights(PlainPyramid(depth=4, mixing=mixing).eval())
+    nn.init.normal_(model.pyramid_fuse.pos_embed, std=0.5)
+    assert len(model.state_dict()) == keys
+    imported = import_weights(save_pyramid(tmp_path / "poster.pth", model), tmp_path / "run", labels=RAF_DB)
+    assert (imported.matching.source.name, imported.matching.coverage, imported.trained) == ("POSTER", 1.0, True)
+    matching = imported.matching
+    assert (matching.unknown, matching.missing, matching.conflicts) == ((), (), ())
+    run = open_run(tmp_path / "run")
+    assert (run.config.preset, run.epoch) == ("poster-v1", 216)
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        ours, theirs = load_run(tmp_path / "run")(images).logits, model(images)
+    assert (theirs[0] - theirs[1]).abs().max() > 1e-3
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_network_for_blue_green_red_takes_red_green_blue(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = with_telling_weights(PlainPyramid(depth=1).eval())
+    checkpoint = save_pyramid(tmp_path / "poster.pth", model)
+    import_weights(checkpoint, tmp_path / "run", labels=RAF_DB, bgr=True)
+    ours = load_run(tmp_path / "run")
+    pixels = torch.rand(2, 3, 224, 224)  # red first
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    own_mean, own_std = (torch.tensor(v).view(1, 3, 1, 1) for v in (ours.preprocessing.mean, ours.preprocessing.std))
+    with torch.inference_mode():
+        theirs = model((pixels.flip(1) - mean) / std)
+        found = ours((pixels - own_mean) / own_std).logits
+        wrong = ours((pixels - mean) / std).logits
+    assert torch.allclose(found, theirs, atol=1e-5)
+    assert not torch.allclose(wrong, theirs, atol=1e-4)
+
+
+def test_the_command_says_what_order_of_channels_means(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint = save_pyramid(tmp_path / "poster.pth", PlainPyramid(depth=1).eval())
+    for flag, said in (([], True), (["--bgr"], False)):
+        out = tmp_path / f"run{len(flag)}"
+        assert invoke(["import-weights", str(checkpoint), "--out", str(out), "--labels", LABELS, *flag], "arbex") == 0
+        assert ("import it with --bgr" in capfd.readouterr().err) == said
