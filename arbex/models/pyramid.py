@@ -141,7 +141,7 @@ class PyramidEncoder(nn.Module):
         x = images[:, :, ::step, ::step]  # exactly nearest interpolation by 1/step
         landmarks = self.landmarks(x)[-1].flatten(2).transpose(1, 2)  # [B, T, D]
         # The public code cuts the map as it lies in memory, channel by channel, into tokens: no token is a place.
-        pieces = self.image(x)[-1].reshape(len(images), self.config.tokens, -1)
+        pieces = self.image(x)[-1].flatten(1).reshape(-1, self.config.tokens, self.project.in_features)
         image = with_mean(self.project(pieces)) + self.position
         return torch.cat([image, with_mean(landmarks)], dim=1)
 
