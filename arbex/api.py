@@ -138,6 +138,7 @@ def evaluate(
     mapping: Sequence[str] | Mapping[str, str] = (),
     mirrored: bool = False,
     plots: AnyPath | None = None,
+    by: str | None = None,
     backbone: Backbone | str | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
@@ -153,6 +154,7 @@ def evaluate(
         mirrored: Whether to average the answers for each image and its mirror image, which costs twice the time and
             which no exported artifact does by itself.
         plots: Folder in which to draw the reliability diagram and the risk-coverage curve; None for no plots.
+        by: Column of ``labels.csv`` in ``data``; accuracy is also measured in each group of images with one value.
         backbone: Custom backbone of the run, as for ``load_run``.
         report: Receives progress.
 
@@ -175,6 +177,7 @@ def evaluate(
         mapping=mapping if isinstance(mapping, Mapping) else parse_map(mapping),
         mirrored=mirrored,
         plots=Path(plots) if plots else None,
+        by=by,
         report=report,
     )
 

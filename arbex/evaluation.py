@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 from torch import Tensor
@@ -17,8 +17,9 @@ from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.samples import FaceSet
 from arbex.data.splits import ALL, has_splits, read_split, read_training_part
-from arbex.errors import MissingPackageError
+from arbex.errors import InputError, MissingPackageError
 from arbex.files import refuse_file
+from arbex.groups import read_groups
 from arbex.metrics import COVERAGES, Answers, judge
 from arbex.metrics import measure as figures_of
 from arbex.models.custom import Backbone
@@ -28,6 +29,7 @@ from arbex.progress import SILENT, Reporter
 from arbex.resampling import ENDS, resamples_of_groups
 from arbex.settings import MOST_UNREADABLE
 from arbex.spec import PROBABILITY_FLOOR
+from arbex.subgroups import GroupScores, Interval, WorstGroup, measure_groups
 
 UNREADABLE = "unreadable-{}-of-evaluation.log"
 """File in a run that lists the images that were left out, by split; training has a list of its own."""
@@ -40,9 +42,6 @@ FIGURES: Final = (
 
 REST: Final = ("std_primary", "std_corrected", "n", "threshold", "coverage", "accuracy_of_sure")
 """Names of what an evaluation holds besides its distributions, in the order of the JSON output."""
-
-Interval: TypeAlias = tuple[float, float]
-"""Lower and upper end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +133,8 @@ class Evaluation:
         threshold: Confidence below which the run counts an answer as unsure; None if every answer counts.
         coverage: Share of the answers that are not unsure, in [0, 1]; None without a threshold.
         accuracy_of_sure: Accuracy of the answers that are not unsure; None without a threshold, or without any.
+        groups: Scores in each group of images by its name, if groups were asked for.
+        worst_group: The group with the lowest accuracy, if groups were asked for.
     """
 
     corrected: Scores
@@ -144,6 +145,8 @@ class Evaluation:
     threshold: float | None = None
     coverage: float | None = None
     accuracy_of_sure: float | None = None
+    groups: Mapping[str, GroupScores] = field(default_factory=dict)
+    worst_group: WorstGroup | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns a dictionary that ``from_json`` reads back, with the corrected scores at the top level."""
@@ -151,6 +154,8 @@ class Evaluation:
             **self.corrected.to_json(),
             "primary": self.primary.to_json(),
             **{name: getattr(self, name) for name in REST},
+            "groups": {name: asdict(group) for name, group in self.groups.items()},
+            "worst_group": None if self.worst_group is None else asdict(self.worst_group),
         }
 
     @classmethod
@@ -160,7 +165,14 @@ class Evaluation:
             corrected=Scores.from_json(value),
             primary=Scores.from_json(value["primary"]),
             **{name: value[name] for name in REST},
+            groups={name: GroupScores(**with_interval(group)) for name, group in value["groups"].items()},
+            worst_group=None if value["worst_group"] is None else WorstGroup(**with_interval(value["worst_group"])),
         )
+
+
+def with_interval(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of a JSON object whose lists are intervals."""
+    return {name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()}
 
 
 def scores(
@@ -272,6 +284,7 @@ def evaluate(
     mapping: Mapping[str, str] | None = None,
     mirrored: bool = False,
     plots: Path | None = None,
+    by: str | None = None,
     report: Reporter = SILENT,
 ) -> Evaluation:
     """Measures a run on one split of a data set, which may lack classes of the model.
@@ -286,6 +299,7 @@ def evaluate(
             its name.
         mirrored: Whether to average the distributions over each image and its mirror image.
         plots: Folder in which to draw the reliability diagram and the risk-coverage curve; None for no plots.
+        by: Column of ``labels.csv`` in the data by which to group images; the layout must be ``folder``.
         report: Takes progress.
 
     Raises:
@@ -293,6 +307,7 @@ def evaluate(
         DataError: If the data cannot be used, or has classes that the run does not have and that are not mapped.
     """
     check_plots(plots)
+    check_groups(by, data)
     model, opened = load_run(run, backbone=backbone), open_run(run)
     faces = read_images(opened, data, split, mapping or {}, report)
     there = {sample.label for sample in faces.samples}
@@ -311,7 +326,28 @@ def evaluate(
         for file in draw(plots, answers):
             report.line(f"plot: {file}")
     threshold = opened.calibration.threshold
-    return measure_predictions(found, images, model.labels, threshold=threshold, with_intervals=True)
+    result = measure_predictions(found, images, model.labels, threshold=threshold, with_intervals=True)
+    if by is None:
+        return result
+    samples = images.faces.samples
+    names = read_groups(parse_source(data).path, by, [sample.file for sample in samples])
+    corrected = judged(found.corrected, images.labels, found.confidence)
+    groups, worst = measure_groups(corrected, names, [sample.group for sample in samples])
+    return replace(result, groups=groups, worst_group=worst)
+
+
+def check_groups(by: str | None, data: str) -> None:
+    """Checks, before images are read, that they can be grouped.
+
+    Raises:
+        InputError: If the layout has no table of groups.
+    """
+    layout = parse_source(data).layout
+    if by is not None and layout != "folder":
+        raise InputError(
+            f"--by {by} needs the layout 'folder', not {layout!r}.",
+            remedy="Leave --by out, or give the images as a folder with labels.csv.",
+        )
 
 
 def draw(folder: Path, answers: Mapping[str, Answers]) -> list[Path]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex.errors import BundleError, InputError, MissingPackageError, RunError
+from arbex.groups import read_groups
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle
 from runtimes.changes import changes_since, read_states
-from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images, read_groups
+from runtimes.comparison_images import PART, ComparisonImages, ImageFiles, Pixels, list_images
 from runtimes.compilation import BuildCache
 from runtimes.coreml_runtime import EVALUATOR_PACKAGES
 from runtimes.emulation.processors import Processor

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--mirrored", is_flag=True, help="Average the answers for each image and its mirror image.")
 @click.option("--plots", type=PATH, metavar="DIR", help="Draw the reliability diagram and the risk-coverage curve.")
+@click.option("--by", metavar="COLUMN", help="Also measure each group of images with one value in labels.csv.")
 @backbone_option
 @json_option
 @debug_option
@@ -51,6 +52,7 @@ def evaluate(
     max_unreadable: float,
     mirrored: bool,
     plots: Path | None,
+    by: str | None,
     backbone: str | None,
     as_json: bool,
 ) -> None:
@@ -65,6 +67,7 @@ def evaluate(
         mapping=mapping,
         mirrored=mirrored,
         plots=plots,
+        by=by,
         backbone=backbone,
         report=Console(),
     )
@@ -106,13 +109,40 @@ def show(result: Evaluation) -> None:
         for name, one in corrected.per_class.items()
     ]
     print_table(("class", "precision", "recall", "f1", "images"), by_class)
+    show_groups(result)
     click.echo("\nnumber of images by class (rows) and answer (columns)")
     classes = list(corrected.per_class)
     counts = [[name, *map(str, row)] for name, row in zip(classes, corrected.confusion, strict=True)]
     print_table(("", *classes), counts)
 
 
+def show_groups(result: Evaluation) -> None:
+    """Prints the figures of each group of images, the worst first."""
+    worst = result.worst_group
+    if worst is None:
+        return
+    rows = [
+        [
+            name,
+            f"{one.accuracy:.4f}",
+            interval(one.accuracy_ci95),
+            f"{one.balanced_accuracy:.4f}",
+            f"{one.ece:.4f}",
+            f"{one.n}",
+        ]
+        for name, one in sorted(result.groups.items(), key=lambda item: item[1].accuracy)
+    ]
+    click.echo()
+    print_table(("group", "accuracy", "95 % interval", "balanced", "ECE", "images"), rows)
+    click.echo(f"worst: {worst.name}; the lowest accuracy of a group is {worst.accuracy:.4f} ({interval(worst.ci95)})")
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Returns an interval as it is shown."""
+    return f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
 def with_interval(scores: Scores, name: str) -> list[str]:
     """Returns a figure and its interval as they are shown."""
     value, ends = getattr(scores, name), scores.ci95.get(name)
-    return ["-" if value is None else f"{value:.4f}", "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"]
+    return ["-" if value is None else f"{value:.4f}", "" if ends is None else interval(ends)]

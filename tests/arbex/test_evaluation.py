@@ -55,6 +55,7 @@ def test_the_json_has_the_keys_of_the_interface_and_reads_back() -> None:
     each = ["accuracy", "balanced_accuracy", "macro_f1", "ece", "nll", "ece_equal_mass", "brier", "auroc", "aurc"]
     each += ["accuracy_at_90", "accuracy_at_70", "confusion", "per_class", "ci95"]
     rest = ["primary", "std_primary", "std_corrected", "n", "threshold", "coverage", "accuracy_of_sure"]
+    rest += ["groups", "worst_group"]
     assert list(value) == [*each, *rest]
     assert list(value["primary"]) == each
     assert value["per_class"]["a"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "n": 1}

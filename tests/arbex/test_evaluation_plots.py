@@ -11,10 +11,10 @@ from PIL import Image
 
 from arbex.cli import invoke
 from arbex.evaluation_plots import RELIABILITY, RISK, reliability_diagram, risk_coverage_curve, write_plots
-from arbex.metrics import judge
+from arbex.metrics import Answers, judge
 
 
-def some_answers(n: int = 300) -> dict[str, object]:
+def some_answers(n: int = 300) -> dict[str, Answers]:
     """Answers of two distributions to the same images, the second too certain."""
     rng = np.random.default_rng(0)
     logits = 2 * rng.normal(size=(n, 4))
@@ -26,10 +26,10 @@ def some_answers(n: int = 300) -> dict[str, object]:
 
 def test_the_reliability_diagram_shows_the_accuracy_of_each_bin() -> None:
     answers = some_answers()
-    figure = reliability_diagram(answers)  # type: ignore[arg-type]
+    figure = reliability_diagram(answers)
     upper = figure.axes[0]
     each = answers["corrected"]
-    last = each.right[each.top >= 14 / 15].mean()  # type: ignore[attr-defined]
+    last = each.right[each.top >= 14 / 15].mean()
     heights = {round(bar.get_x(), 4): bar.get_height() for bar in upper.containers[0]}
     assert heights[round(14 / 15, 4)] == pytest.approx(last)
     assert upper.get_title().startswith("corrected: ECE 0.")
@@ -38,14 +38,15 @@ def test_the_reliability_diagram_shows_the_accuracy_of_each_bin() -> None:
 
 def test_the_risk_of_all_answers_is_the_error() -> None:
     answers = some_answers()
-    axes = risk_coverage_curve(answers).axes[0]  # type: ignore[arg-type]
+    axes = risk_coverage_curve(answers).axes[0]
     for line, each in zip(axes.get_lines(), answers.values(), strict=True):
-        assert line.get_ydata()[-1] == pytest.approx(100 * (1 - each.right.mean()))  # type: ignore[attr-defined]
-        assert line.get_xdata()[-1] == 100
+        coverage, risk = (np.asarray(values) for values in line.get_data())
+        assert risk[-1] == pytest.approx(100 * (1 - each.right.mean()))
+        assert coverage[-1] == 100
 
 
 def test_plots_are_pictures_in_a_folder_that_is_made(tmp_path: Path) -> None:
-    files = write_plots(tmp_path / "new" / "plots", some_answers())  # type: ignore[arg-type]
+    files = write_plots(tmp_path / "new" / "plots", some_answers())
     assert [file.name for file in files] == [RELIABILITY, RISK]
     for file in files:
         with Image.open(file) as image:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from arbex.errors import DataError
-from runtimes.comparison_images import list_images, read_groups
+from arbex.groups import read_groups
+from runtimes.comparison_images import list_images
 from tests.arbex.data.trees import image
 
 FILES = ("test/anger/a.png", "test/fear/b.png")

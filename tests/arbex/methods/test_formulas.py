@@ -101,13 +101,13 @@ def test_both_forms_of_nla() -> None:
 
 
 def test_the_consistency_of_the_code_is_taken_from_the_mean_of_the_logits() -> None:
-    p, q = torch.tensor([[0.9, 0.1]]).log().requires_grad_(), torch.tensor([[0.5, 0.5]]).log().requires_grad_()
+    p, q = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.5, 0.5]]).log()
     # -ln(sqrt(.45) + sqrt(.05)) = .111572, where Jensen and Shannon have .101749
     distance = distance_from_mean_logits(p, q)
     assert distance.item() == pytest.approx(0.111572, abs=1e-6)
     middle = ((p + q) / 2).softmax(-1)  # (.75, .25)
-    by_definition = 0.5 * sum((middle * (middle.log() - each)).sum() for each in (p, q))
-    assert distance.item() == pytest.approx(by_definition.item(), abs=1e-6)
+    by_definition = 0.5 * sum(float((middle * (middle.log() - each)).sum()) for each in (p, q))
+    assert distance.item() == pytest.approx(by_definition, abs=1e-6)
 
 
 def test_the_form_of_the_code_as_a_whole() -> None:
@@ -256,9 +256,12 @@ def test_the_uncertainty_is_one_number_per_sample() -> None:
 def test_rul_as_a_whole_by_hand() -> None:
     """Features 0 and 2 become -1 and 1 in every norm; the logarithms of uncertainty are -1 and 1, too."""
     head = UncertaintyHead(1, 2, width=1)
-    for branch, weight, bias in ((head.mean, 3.0, 5.0), (head.log_uncertainty, 1.0, 0.0)):
-        torch.nn.init.constant_(branch[2].weight, weight)
-        torch.nn.init.constant_(branch[2].bias, bias)
+    norm, linear = head.mean[0], head.mean[2]
+    assert isinstance(norm, torch.nn.BatchNorm1d)
+    for layer, weight, bias in ((linear, 3.0, 5.0), (head.log_uncertainty[2], 1.0, 0.0)):
+        assert isinstance(layer, torch.nn.Linear)
+        torch.nn.init.constant_(layer.weight, weight)
+        torch.nn.init.constant_(layer.bias, bias)
     head.classify.weight.data.copy_(torch.tensor([[1.0], [0.0]]))
     torch.nn.init.zeros_(head.classify.bias)
     method = load_method("rul", RulOptions(branch_dropout=0.0))
@@ -267,10 +270,11 @@ def test_rul_as_a_whole_by_hand() -> None:
     found = set()
     for seed in range(8):
         torch.manual_seed(seed)  # the partner is the other sample, or the sample itself
-        head.mean[0].reset_running_stats()
+        norm.reset_running_stats()
         batch = TrainingBatch(head, head(features), targets, PLAIN, torch.arange(2), features=features)
         found.add(round(method.losses(batch)["class"].item(), 4))
-        assert head.mean[0].running_mean.item() == pytest.approx(0.1)  # the branch runs once per step
+        assert norm.running_mean is not None
+        assert norm.running_mean.item() == pytest.approx(0.1)  # the branch runs once per step
     # mixtures tanh(1) = .76159 in both rows: (.38317 + 1.14476) / 2; by themselves ln(1 + e) = 1.31326
     assert found == {0.7640, 1.3133}
     assert head(features).embedding.flatten().tolist() == pytest.approx([-1, 1], abs=1e-4)
@@ -281,8 +285,9 @@ def test_the_classifier_of_rul_may_learn_faster() -> None:
     head = method.build_head(4, 3, anchors=0)
     assert isinstance(head, UncertaintyHead)
     rates = method.rates(head, TrainSettings(head_rate=0.5))
-    assert rates[head.classify.weight] == 5.0
-    assert rates[head.mean[2].weight] == 0.5
+    by_name = {name: rates[parameter] for name, parameter in head.named_parameters()}
+    assert by_name["classify.weight"] == 5.0
+    assert by_name["mean.2.weight"] == 0.5
 
 
 # TCL

@@ -50,13 +50,15 @@ def test_each_stream_asks_with_the_tokens_of_the_other() -> None:
     """Two tokens per stream, two channels, no feed-forward; norms give plus and minus (1, -1)."""
     block = StreamPair(PyramidConfig(image_size=32, heads=1), 2, 0.0).eval()
     for attention in block.attention.values():
+        assert isinstance(attention, CrossAttention)
         attention.key_value.weight.data.copy_(torch.eye(2).repeat(2, 1))
         attention.project.weight.data.copy_(torch.eye(2))
         nn.init.zeros_(attention.key_value.bias)
         nn.init.zeros_(attention.project.bias)
     for mlp in block.mlp.values():
-        nn.init.zeros_(mlp[2].weight)
-        nn.init.zeros_(mlp[2].bias)
+        for parameter in mlp.parameters():
+            nn.init.zeros_(parameter)
+    assert block.mix is not None
     block.mix.weight.data.copy_(torch.eye(4))
     nn.init.zeros_(block.mix.bias)
     tokens = torch.tensor([[[3.0, 1], [0, 2], [1, 4], [5, 1]]])
@@ -76,7 +78,7 @@ def test_image_tokens_are_pieces_of_memory() -> None:
     encoder = PyramidEncoder(PyramidConfig(image_size=64)).eval()
     channels = encoder.image(torch.zeros(1, 3, 32, 32))[-1]
     assert channels.shape == (1, 256, 4, 4)  # 4,096 values, for 4 tokens
-    encoder.image.forward = lambda x: [torch.arange(4096.0).view(1, 256, 4, 4)]  # type: ignore[assignment]
+    encoder.image.forward = lambda x: [torch.arange(4096.0).view(1, 256, 4, 4)]  # type: ignore[method-assign]
     nn.init.zeros_(encoder.project.weight)
     nn.init.zeros_(encoder.project.bias)
     encoder.project.weight.data[0, 0] = 1.0  # the first value of each token

@@ -84,6 +84,7 @@ def test_the_share_of_answers_that_suffice_is_as_asked_for() -> None:
     for coverage, threshold in ((0.9, 0.0), (0.7, 0.2), (0.5, 0.4)):
         found = confidence_threshold(confidences, coverage)
         assert found == pytest.approx(threshold)
+        assert found is not None
         assert (confidences.double() >= found).double().mean() >= coverage
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -28,6 +28,8 @@ from benchmarks.plain_pyramid import PlainPyramid
 
 LABELS = ",".join(RAF_DB)
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 @pytest.fixture(scope="module")
 def public() -> PlainPoster:
@@ -36,7 +38,7 @@ def public() -> PlainPoster:
     return with_telling_weights(PlainPoster().eval())
 
 
-def with_telling_weights(model: Any) -> Any:
+def with_telling_weights(model: Network) -> Network:
     """Returns a model after giving values of their own to scales, offsets, slopes and statistics."""
     for name, parameter in model.named_parameters():
         if "gamma" in name:
