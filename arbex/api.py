@@ -7,6 +7,7 @@ command line depends on it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -54,6 +55,7 @@ def train(
     teacher_backbone: str | None = None,
     backbone: str | None = None,
     devices: int | None = None,
+    folds: int | str | None = None,
     resume: bool = False,
     settings: Mapping[str, object] | Sequence[str] = (),
     report: Reporter = SILENT,
@@ -82,6 +84,8 @@ def train(
         teacher_backbone: Custom backbone of the teacher, ``package.module:callable``, if it has one.
         backbone: ``package.module:callable`` in place of the preset's encoder.
         devices: Number of processes on this machine; by default as many as ``torchrun`` started, or one.
+        folds: Number of folds of a cross-validation over people, or ``people`` for one fold each; ``out`` then holds a
+            run per fold, and ``folds.json`` with the figures of all. The data must be of known people without splits.
         resume: Whether to continue the run in ``out``.
         settings: Further settings and options of the method, by name or as ``name=value`` strings.
         report: Receives progress.
@@ -92,7 +96,7 @@ def train(
     Raises:
         InputError: If data, folders or settings cannot be used; nothing is written then.
     """
-    from arbex.training.arguments import TrainArguments, as_texts, make_request
+    from arbex.training.arguments import TrainArguments, as_texts, make_request, new_folder
     from arbex.training.loop import train as run_training
 
     given = TrainArguments(
@@ -115,6 +119,13 @@ def train(
         resume=resume,
         settings=as_texts(settings),
     )
+    if folds is not None:
+        from arbex.training.folds import cross_validate
+
+        given = replace(given, out=given.out or new_folder(given.preset, given.method))
+        cross_validate(given, str(folds), report)
+        assert given.out is not None
+        return given.out
     request = make_request(given)
     if out is None:
         report.line(f"writing to {request.out} (--out)")

@@ -237,29 +237,28 @@ def intervals(answers: Answers, groups: Sequence[str]) -> dict[str, Interval]:
 
 def measure_predictions(
     found: Predictions,
-    images: FaceDataset,
+    labels: Tensor,
     names: tuple[str, ...],
     *,
     threshold: float | None = None,
-    with_intervals: bool = False,
+    groups: Sequence[str] | None = None,
 ) -> Evaluation:
     """Measures both distributions of a model's answers.
 
     Args:
-        found: The answers.
-        images: The images, with labels.
+        found: The answers to n images.
+        labels: Position of each image's class ``[n]``.
         names: Names of the classes.
         threshold: Confidence below which an answer counts as unsure.
-        with_intervals: Whether to resample for intervals, which takes seconds.
+        groups: Person or video of each image, empty if unknown; None leaves the intervals out, which take seconds.
     """
-    groups = [sample.group for sample in images.faces.samples] if with_intervals else None
     return Evaluation(
-        corrected=scores(found.corrected, images.labels, names, confidence=found.confidence, groups=groups),
-        primary=scores(found.primary, images.labels, names, groups=groups),
+        corrected=scores(found.corrected, labels, names, confidence=found.confidence, groups=groups),
+        primary=scores(found.primary, labels, names, groups=groups),
         std_primary=float(found.primary.std(-1).mean()),
         std_corrected=float(found.corrected.std(-1).mean()),
-        n=len(images),
-        **({} if threshold is None else sure_answers(found, images.labels, threshold)),
+        n=len(labels),
+        **({} if threshold is None else sure_answers(found, labels, threshold)),
     )
 
 
@@ -325,14 +324,14 @@ def evaluate(
         }
         for file in draw(plots, answers):
             report.line(f"plot: {file}")
-    threshold = opened.calibration.threshold
-    result = measure_predictions(found, images, model.labels, threshold=threshold, with_intervals=True)
+    threshold, samples = opened.calibration.threshold, images.faces.samples
+    people = [sample.group for sample in samples]
+    result = measure_predictions(found, images.labels, model.labels, threshold=threshold, groups=people)
     if by is None:
         return result
-    samples = images.faces.samples
     names = read_groups(parse_source(data).path, by, [sample.file for sample in samples])
     corrected = judged(found.corrected, images.labels, found.confidence)
-    groups, worst = measure_groups(corrected, names, [sample.group for sample in samples])
+    groups, worst = measure_groups(corrected, names, people)
     return replace(result, groups=groups, worst_group=worst)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import click
 
-from arbex.cli.console import DATA_HELP, Console, debug_option
+from arbex.cli.console import DATA_HELP, Console, debug_option, print_table
 from arbex.cli.parameters import PATH, SOURCE
 from arbex.methods import METHODS
 
@@ -47,6 +48,9 @@ from arbex.methods import METHODS
     "--backbone", metavar="MODULE:CALLABLE", help="Callable that builds a custom backbone, in place of a preset."
 )
 @click.option("--devices", type=click.IntRange(min=1), help="Processes on this machine.  [default: torchrun's, else 1]")
+@click.option(
+    "--folds", metavar="N|people", help="Cross-validate over people: a run per fold in --out.  [default: one run]"
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --out; what is not given is as there.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
 @debug_option
@@ -67,6 +71,7 @@ def train(
     teacher_backbone: str | None,
     backbone: str | None,
     devices: int | None,
+    folds: str | None,
     resume: bool,
     assignments: tuple[str, ...],
 ) -> None:
@@ -97,12 +102,16 @@ def train(
         teacher_backbone=teacher_backbone,
         backbone=backbone,
         devices=devices,
+        folds=folds,
         resume=resume,
         settings=assignments,
         report=console,
     )
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
         return  # of several processes, only the first prints
+    if folds is not None:
+        show_folds(folder)
+        return
     run = open_run(folder)
     if not run.epoch:
         click.echo(f"{folder}: untrained")
@@ -111,6 +120,20 @@ def train(
     click.echo(f"{folder}: best epoch {run.epoch}, accuracy {run.accuracy:.3f} on validation")
     code = f" --backbone {backbone}" if backbone else ""
     console.line(f"Next: arbex evaluate {folder} --data {data}{code}, then: arbex export {folder} --target all{code}")
+
+
+def show_folds(folder: Path) -> None:
+    """Prints the figures of a cross-validation."""
+    found = json.loads((folder / "folds.json").read_text(encoding="utf-8"))
+    rows = [
+        [Path(fold["run"]).name, ", ".join(fold["people"]), str(fold["n"]), f"{fold['accuracy']:.4f}"]
+        for fold in found["folds"]
+    ]
+    print_table(("run", "people", "images", "accuracy"), rows)
+    low, high = found["pooled"]["ci95"]["accuracy"]
+    click.echo(
+        f"all {found['pooled']['n']} images: accuracy {found['pooled']['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+    )
 
 
 def parse_windows(text: str | None) -> tuple[int, ...] | None:

@@ -181,7 +181,7 @@ def make_request(given: TrainArguments) -> TrainRequest:
     check_effect(texts, settings, teacher=teacher is not None)
     return TrainRequest(
         data=given.data,
-        out=given.out or Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset}-{method}"),
+        out=given.out or new_folder(preset, method),
         preset=preset,
         method=method,
         settings=settings,
@@ -197,6 +197,11 @@ def make_request(given: TrainArguments) -> TrainRequest:
         devices=given.devices,
         method_options=options,
     )
+
+
+def new_folder(preset: str | None, method: str | None) -> Path:
+    """Returns a new folder under ``runs/``."""
+    return Path("runs") / time.strftime(f"%Y%m%d-%H%M%S-{preset or PRESET}-{method or METHOD}")
 
 
 def chosen_settings(

@@ -180,7 +180,7 @@ class Trainer:
         """Measures the model on the validation split, and describes its head by what the method logs."""
         model, labels = self.result, self.validation.labels
         evidence = gather_evidence(model, self.validation.batches(BATCH))
-        found = measure_predictions(answers_of(model.head, evidence), self.validation, model.labels)
+        found = measure_predictions(answers_of(model.head, evidence), labels, model.labels)
         with torch.inference_mode():
             return found, self.method.describe(model.head, evidence, labels)
 

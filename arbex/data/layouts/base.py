@@ -38,8 +38,16 @@ class Layout(ABC):
         self.root = root
         for key, value in options.items():
             check_name("option", key, self.options, of=f"the layout {self.name!r}")
-            check_choice(key, value, self.options[key])
+            self.check_option(key, value)
         self.chosen = {key: options.get(key, values[0]) for key, values in self.options.items()}
+
+    def check_option(self, key: str, value: str) -> None:
+        """Checks the value of an option.
+
+        Raises:
+            UnsupportedError: If it is not allowed.
+        """
+        check_choice(key, value, self.options[key])
 
     @abstractmethod
     def splits(self) -> Sequence[str]:

@@ -45,7 +45,7 @@ class CkPlus(PeopleLayout):
     name = "ckplus"
     example = "anger/S010_004_00000017.png"
     other_form = f"; or the folders {SEQUENCES}, {EMOTIONS} and {LANDMARKS}"
-    options = {"contempt": ("keep", "drop")}
+    options = {**PeopleLayout.options, "contempt": ("keep", "drop")}
 
     def labels(self, split: str) -> tuple[str, ...]:
         """Returns the expressions that occur; faces that were cut out are never neutral."""

@@ -1,4 +1,8 @@
-"""Data sets of few people that have no splits: each split is given people of its own."""
+"""Data sets of few people that have no splits: each split is given people of its own.
+
+By default, every 5th person is in the test split. With the option ``fold=i/n``, the people are dealt out to n folds in
+the order of their names, and fold i is the test split; with as many folds as people, one is left out at a time.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,15 @@ from typing import ClassVar, NamedTuple
 
 from arbex.data.layouts.base import Layout
 from arbex.data.samples import Sample
+from arbex.errors import InputError
 from arbex.images import Box, find_images
 from arbex.spec import EXPRESSIONS
 
 TEST_PEOPLE = 5
 """Every 5th person in the order of their names is in the test split."""
+
+FOLD = "fold"
+"""Option: which part of the people is the test split, as ``i/n``."""
 
 
 class PersonsFace(NamedTuple):
@@ -33,6 +41,8 @@ class PeopleLayout(Layout):
     example: ClassVar[str]
     """Name of an image, for errors."""
 
+    options = {FOLD: ("",)}
+
     other_form: ClassVar[str] = ""
     """What the folder may hold instead, for errors."""
 
@@ -43,6 +53,40 @@ class PeopleLayout(Layout):
         Raises:
             DataError: If labels cannot be read.
         """
+
+    def check_option(self, key: str, value: str) -> None:
+        """Checks the value of an option.
+
+        Raises:
+            InputError: If a fold is not of the form ``i/n``, or there is no such part.
+        """
+        if key != FOLD:
+            super().check_option(key, value)
+            return
+        found = re.fullmatch(r"(\d+)/(\d+)", value)
+        if not found or not 1 <= int(found[1]) <= int(found[2]) or int(found[2]) < 2:
+            raise InputError(f"{FOLD} is {value!r}.", allowed="Allowed: i/n, such as 1/10, with i from 1 to n.")
+
+    @cached_property
+    def people(self) -> list[str]:
+        """The people in the order of their names."""
+        return sorted({face.person for face in self.faces})
+
+    def testing(self) -> set[str]:
+        """Returns the people of the test split.
+
+        Raises:
+            InputError: If there are more folds than people.
+        """
+        if not self.chosen[FOLD]:
+            return set(self.people[::TEST_PEOPLE])
+        part, parts = map(int, self.chosen[FOLD].split("/"))
+        if parts > len(self.people):
+            raise InputError(
+                f"{self.root} has {len(self.people)} people, which cannot be dealt out to {parts} folds.",
+                allowed=f"Allowed: 2 to {len(self.people)} folds.",
+            )
+        return set(self.people[part - 1 :: parts])
 
     @cached_property
     def faces(self) -> list[PersonsFace]:
@@ -61,7 +105,7 @@ class PeopleLayout(Layout):
 
     def samples(self, split: str, labels: tuple[str, ...]) -> list[Sample]:
         """Returns the images of the people in a split."""
-        testing = set(sorted({face.person for face in self.faces})[::TEST_PEOPLE])
+        testing = self.testing()
         return [
             Sample(face.file, labels.index(face.expression), group=face.person, box=face.box)
             for face in self.faces

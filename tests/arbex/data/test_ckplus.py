@@ -104,3 +104,12 @@ def test_ckplus_without_landmarks(tmp_path: Path) -> None:
     (root / "Landmarks").rename(root / "points")
     with pytest.raises(DataError, match="Landmarks is missing"):
         read_split(f"ckplus:{root}", "all")
+
+
+@pytest.mark.parametrize(
+    ("options", "person", "count"),
+    [("fold=1/2", "S005", 4), ("fold=2/2", "S010", 8), ("contempt=drop,fold=2/2", "S010", 4)],
+)
+def test_the_people_of_ckplus_can_be_dealt_out(tmp_path: Path, options: str, person: str, count: int) -> None:
+    found = read_split(f"ckplus,{options}:{make_ckplus(tmp_path)}", "test", mapping={})
+    assert [sample.group for sample in found.samples] == [person] * count
