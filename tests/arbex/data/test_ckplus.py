@@ -106,9 +106,10 @@ def test_ckplus_without_landmarks(tmp_path: Path) -> None:
         read_split(f"ckplus:{root}", "all")
 
 
+# Without contempt, the neutral frame of its sequence stays.
 @pytest.mark.parametrize(
     ("options", "person", "count"),
-    [("fold=1/2", "S005", 4), ("fold=2/2", "S010", 8), ("contempt=drop,fold=2/2", "S010", 4)],
+    [("fold=1/2", "S005", 4), ("fold=2/2", "S010", 8), ("contempt=drop,fold=2/2", "S010", 5)],
 )
 def test_the_people_of_ckplus_can_be_dealt_out(tmp_path: Path, options: str, person: str, count: int) -> None:
     found = read_split(f"ckplus,{options}:{make_ckplus(tmp_path)}", "test", mapping={})
