@@ -34,7 +34,13 @@ def resamples_of_groups(groups: Sequence[str]) -> Iterator[NDArray[np.float64]]:
     Args:
         groups: Group of each image; empty if it is not known.
     """
-    names = [group or f"\0{i}" for i, group in enumerate(groups)]
-    members = np.unique(names, return_inverse=True)[1]
+    members = member_of_groups(groups)
     for counts in resamples(int(members.max()) + 1):
         yield counts[members]
+
+
+def member_of_groups(groups: Sequence[str]) -> NDArray[np.int64]:
+    """Returns the position of each image's group ``[n]``; an image of an unknown group is one of its own."""
+    names = [group or f"\0{i}" for i, group in enumerate(groups)]
+    members: NDArray[np.int64] = np.unique(names, return_inverse=True)[1]
+    return members

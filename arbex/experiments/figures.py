@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from arbex.checkpoint import load_run
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
+from arbex.experiments.comparison import TestAnswers
 from arbex.experiments.paper import FIGURE_5, FIGURE_6
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import faces, scatter
@@ -37,6 +38,7 @@ class Answers:
         corrected: Corrected distributions ``[n, N]``.
         embedding: Embeddings ``[n, D]``.
         names: Names of the N classes.
+        people: Person or video of each image; empty if unknown.
     """
 
     images: NDArray[np.uint8]
@@ -45,6 +47,13 @@ class Answers:
     corrected: NDArray[np.float32]
     embedding: NDArray[np.float32]
     names: tuple[str, ...]
+    people: tuple[str, ...]
+
+    @property
+    def summary(self) -> TestAnswers:
+        """What is kept of them in the run."""
+        right, primary = (p.argmax(-1) == self.labels for p in (self.corrected, self.primary))
+        return TestAnswers(right=right, primary_right=primary, people=np.array(self.people))
 
 
 def answers_of(run: str, data: str) -> Answers:
@@ -59,6 +68,7 @@ def answers_of(run: str, data: str) -> Answers:
         corrected=found.corrected.numpy(),
         embedding=found.embedding.numpy(),
         names=model.labels,
+        people=tuple(sample.group for sample in images.faces.samples),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from arbex.checks import check_name
 from arbex.evaluation import Evaluation
+from arbex.experiments.comparison import TestAnswers
 from arbex.models import PRESETS
 from arbex.models.head import ANCHORS
 from arbex.spec import digest_json
@@ -168,6 +169,10 @@ class Results:
     def of(self, setting: str) -> list[Outcome]:
         """Returns the outcomes of a setting."""
         return [outcome for outcome in self.outcomes if outcome.setting == setting]
+
+    def answers(self, setting: str) -> list[TestAnswers]:
+        """Returns the answers of each run of a setting to the test images."""
+        return [TestAnswers.read(Path(outcome.run)) for outcome in self.of(setting)]
 
     def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
         """Returns one score of each run of a setting, of its corrected or primary distribution; NaN if not defined."""

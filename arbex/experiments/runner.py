@@ -156,6 +156,7 @@ def perform(job: Job) -> Outcome:
 
     torch.set_num_threads(job.threads)
     from arbex.evaluation import evaluate
+    from arbex.experiments.figures import answers_of
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train
 
@@ -190,6 +191,7 @@ def perform(job: Job) -> Outcome:
         commands=job.commands,
         run=str(job.run),
     )
+    answers_of(str(job.run), job.data).summary.write(job.run)
     write_atomically(job.run / RESULT, json.dumps(outcome.to_json(), indent=1) + "\n")
     for name in (RESUME, LAST):  # only the best weights were evaluated
         (job.run / name).unlink(missing_ok=True)
