@@ -49,6 +49,7 @@ CHOICES = {
     "schedule": ("exponential", "cosine", "one-cycle", "restarts"),
     "sampling": ("quota", "natural", "square-root"),
     "encoder_gradient": ("all", "anchors"),
+    "label_noise_kind": ("uniform", "look-alike"),
     "augmentation": ("heavy", "light", "none"),
     "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
 }
@@ -83,6 +84,8 @@ class TrainSettings:
         gradient_clip: Largest norm of the gradient.
         label_smoothing: Share of each target that is spread over all classes (Table 3).
         label_noise: Share of training labels that are replaced by wrong ones, without votes (Table 2).
+        label_noise_kind: Which classes they are of: any other (``uniform``), or the one that an expression is most
+            often taken for (``look-alike``).
         soft_targets: Whether to train on the annotators' votes where the data has them.
         lambda_class: Weight of the class loss.
         lambda_parts: Weight of the class loss on each distribution before mixing. It is an addition of this project
@@ -137,6 +140,7 @@ class TrainSettings:
     gradient_clip: float = 5.0
     label_smoothing: float = 0.11
     label_noise: float = 0.0
+    label_noise_kind: str = "uniform"
     soft_targets: bool = True
     lambda_class: float = 1.0
     lambda_parts: float = 0.0

@@ -1,16 +1,33 @@
-"""Label noise (Table 2)."""
+"""Label noise (Table 2): labels that are wrong on purpose."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from arbex.data.samples import FaceSet
+from arbex.errors import InputError
+
+KINDS: Final = ("uniform", "look-alike")
+"""Which classes wrong labels are of: any other, or the one that people take the expression for."""
+
+LOOK_ALIKES: Final = {
+    "anger": "disgust",
+    "disgust": "anger",
+    "fear": "surprise",
+    "surprise": "fear",
+    "sadness": "neutral",
+    "neutral": "sadness",
+    "happiness": "surprise",
+    "contempt": "neutral",
+}
+"""The expression that each is taken for; this project's choice of what is often confused."""
 
 
-def with_noise(faces: FaceSet, share: float, seed: int) -> FaceSet:
-    """Returns a set in which a share of the labels is replaced by random other classes, without votes.
+def with_noise(faces: FaceSet, share: float, seed: int, kind: str = "uniform") -> FaceSet:
+    """Returns a set in which a share of the labels is replaced by others, without votes.
 
     Levels of noise are comparable: all images that are wrong at one share are also wrong at any larger one.
 
@@ -18,12 +35,33 @@ def with_noise(faces: FaceSet, share: float, seed: int) -> FaceSet:
         faces: The set.
         share: Share of wrong labels, 0 to 1.
         seed: Seed of the choice.
+        kind: ``uniform`` for random other classes, ``look-alike`` for the class in ``LOOK_ALIKES``.
+
+    Raises:
+        InputError: If a class has no look-alike among the others.
     """
     rng = np.random.default_rng([seed, len(faces.samples)])
     order = rng.permutation(len(faces.samples))
     steps = rng.integers(1, len(faces.labels), len(faces.samples))
+    alike = look_alikes(faces.labels) if kind == "look-alike" else ()
     samples = list(faces.samples)
     for position in order[: round(share * len(samples))]:
-        wrong = (samples[position].label + int(steps[position])) % len(faces.labels)
+        label = samples[position].label
+        wrong = alike[label] if alike else (label + int(steps[position])) % len(faces.labels)
         samples[position] = replace(samples[position], label=wrong, votes=())
     return replace(faces, samples=tuple(samples))
+
+
+def look_alikes(labels: tuple[str, ...]) -> tuple[int, ...]:
+    """Returns the position of the class that each class is most often taken for.
+
+    Raises:
+        InputError: If a class has none.
+    """
+    without = [name for name in labels if LOOK_ALIKES.get(name) not in labels]
+    if without:
+        raise InputError(
+            f"label_noise_kind is 'look-alike', and there is no look-alike of {', '.join(without)} among the classes.",
+            remedy="Use --set label_noise_kind=uniform.",
+        )
+    return tuple(labels.index(LOOK_ALIKES[name]) for name in labels)

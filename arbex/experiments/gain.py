@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from arbex.data.noise import KINDS
 from arbex.experiments.comparison import Difference, compare
 from arbex.experiments.paper import TABLE_2, TABLE_2_NOISE
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
@@ -27,15 +27,45 @@ NOTE = (
 )
 
 
-def setting_name(method: str, noise: int) -> str:
+@dataclass(frozen=True)
+class Noise:
+    """Wrong labels in training.
+
+    Attributes:
+        percent: Share of the labels in percent.
+        kind: Which classes they are of, as in ``label_noise_kind``.
+    """
+
+    percent: int
+    kind: str = "uniform"
+
+    def __str__(self) -> str:
+        """Returns the name in tables."""
+        return f"{self.percent} %" if self.kind == "uniform" else f"{self.percent} % {self.kind}"
+
+    @property
+    def assignments(self) -> tuple[str, ...]:
+        """Settings of the training."""
+        kind = () if self.kind == "uniform" else (f"label_noise_kind={self.kind}",)
+        return (f"label_noise={self.percent / PERCENT:g}", *kind)
+
+
+FEW: Final = (Noise(0), Noise(20))
+ALL: Final = (Noise(0), *(Noise(share, kind) for kind in KINDS for share in (10, 20, 30)))
+"""The levels that the field reports."""
+
+
+def setting_name(method: str, noise: Noise) -> str:
     """Returns the name of a setting."""
-    return f"{method}, noise {noise} %"
+    return f"{method}, noise {noise}"
 
 
-def published_gain(noise: int) -> float:
-    """Returns the paper's gain of 10 anchors over none at a level of label noise, in percentage points (Table 2)."""
-    column = TABLE_2_NOISE.index(noise)
-    return TABLE_2[10][column] - TABLE_2[0][column]
+def published_gain(noise: Noise) -> str:
+    """Returns the paper's gain of 10 anchors over none in percentage points, for noise that it has (Table 2)."""
+    if noise.kind != "uniform" or noise.percent not in TABLE_2_NOISE:
+        return "-"
+    column = TABLE_2_NOISE.index(noise.percent)
+    return f"{TABLE_2[10][column] - TABLE_2[0][column]:+.2f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +88,12 @@ class Gains:
     over_primary: Difference
     on_validation: Estimate
 
-    def row(self, noise: int) -> list[str]:
+    def row(self, noise: Noise) -> list[str]:
         """Returns the row of the table."""
         return [
-            *(f"{noise} %", percent(self.corrected), percent(self.primary), percent(self.poster)),
+            *(str(noise), percent(self.corrected), percent(self.primary), percent(self.poster)),
             *(self.over_poster.text(), f"{self.over_poster.p_value:.3f}", percent(self.on_validation, sign=True)),
-            *(self.over_primary.text(), f"{published_gain(noise):+.2f}"),
+            *(self.over_primary.text(), published_gain(noise)),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -71,8 +101,8 @@ class Gains:
         return {name: value.to_json() for name, value in vars(self).items()}
 
 
-def gains(results: Results, noise: int) -> Gains:
-    """Returns accuracies and gains at a level of label noise in percent."""
+def gains(results: Results, noise: Noise) -> Gains:
+    """Returns accuracies and gains at a level of label noise."""
     ours, linear = (setting_name(method, noise) for method in ("arbex", "poster"))
     answers = results.answers(ours)
     best = [[max(outcome.curve) for outcome in results.of(name)] for name in (ours, linear)]
@@ -90,27 +120,30 @@ class Gain(Experiment):
     """The corrected distribution compared with the primary one and with a linear classifier, with and without noise."""
 
     name = "gain"
-    noises: Sequence[int] = (0, 20)
+
+    def levels(self, budget: Budget) -> tuple[Noise, ...]:
+        """Returns the levels of label noise."""
+        return ALL if budget.grid else FEW
 
     def settings(self, budget: Budget) -> list[Setting]:
         """Returns a setting for each method and level of noise."""
         return [
-            Setting(setting_name(method, noise), method=method, assignments=(f"label_noise={noise / PERCENT:g}",))
-            for noise in self.noises
+            Setting(setting_name(method, noise), method=method, assignments=noise.assignments)
+            for noise in self.levels(budget)
             for method in ("arbex", "poster")
         ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
         """Returns accuracies, and differences between runs of the same seed."""
-        found = {noise: gains(results, noise) for noise in self.noises}
+        found = {noise: gains(results, noise) for noise in self.levels(budget)}
         shown: dict[str, Estimate] = {}
         for noise, each in found.items():
-            shown |= {f"{name}\n{noise} % noise": getattr(each, name) for name in ("corrected", "primary", "poster")}
+            shown |= {f"{name}\n{noise} noise": getattr(each, name) for name in ("corrected", "primary", "poster")}
         plot = bars(out / "gain.png", list(shown), list(shown.values()), "distribution and label noise", "accuracy")
         body = f"{markdown_table(HEAD, [each.row(noise) for noise, each in found.items()])}\n\n{NOTE}"
         return Report(
             title="Does the reliability head earn its place?",
             body=body,
-            figures={f"noise {noise} %": each.to_json() for noise, each in found.items()},
+            figures={f"noise {noise}": each.to_json() for noise, each in found.items()},
             plots=(plot,),
         )

@@ -84,7 +84,8 @@ def load_images(request: TrainRequest, report: Reporter) -> TrainingImages:
     side = request.side
     settings = request.settings
     most, soft = settings.max_unreadable, settings.soft_targets
-    noisy = with_noise(train, settings.label_noise, settings.seed) if settings.label_noise else train
+    share, kind = settings.label_noise, settings.label_noise_kind
+    noisy = with_noise(train, share, settings.seed, kind) if share else train
     with report.bar("reading train", len(train.samples)) as step:
         images = FaceDataset(noisy, side, soft=soft, most_unreadable=most, progress=step)
     with report.bar("reading val", len(validation.samples)) as step:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbex.data.noise import with_noise
+from arbex.data.noise import KINDS, with_noise
 from arbex.data.samples import FaceSet, Sample
+from arbex.errors import InputError
+from arbex.settings import CHOICES
+from arbex.spec import EXPRESSIONS
 
 SET = FaceSet(
     Path("/data"),
@@ -41,3 +45,29 @@ def test_less_noise_is_a_part_of_more(one: float, other: float) -> None:
 def test_noise_depends_on_the_seed() -> None:
     assert changed(0.3) == changed(0.3)
     assert changed(0.3) != changed(0.3, seed=1)
+
+
+def test_look_alikes_are_taken_for_each_other() -> None:
+    faces = FaceSet(
+        Path("/data"), "train", EXPRESSIONS, tuple(Sample(Path(f"/data/{i}"), i % 7, votes=(1,) * 7) for i in range(70))
+    )
+    noisy = with_noise(faces, 0.4, 0, "look-alike")
+    wrong = {
+        (EXPRESSIONS[one.label], EXPRESSIONS[other.label])
+        for one, other in zip(faces.samples, noisy.samples, strict=True)
+        if one.label != other.label
+    }
+    assert len(wrong) == 7
+    assert {("fear", "surprise"), ("anger", "disgust"), ("sadness", "neutral"), ("happiness", "surprise")} <= wrong
+    # The same images are wrong as with other classes.
+    uniform = with_noise(faces, 0.4, 0)
+    assert [s.votes for s in noisy.samples] == [s.votes for s in uniform.samples]
+
+
+def test_classes_without_look_alikes_are_refused() -> None:
+    with pytest.raises(InputError, match="there is no look-alike of a, b, c among the classes"):
+        with_noise(SET, 0.2, 0, "look-alike")
+
+
+def test_the_setting_has_the_kinds_that_there_are() -> None:
+    assert CHOICES["label_noise_kind"] == KINDS
