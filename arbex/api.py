@@ -26,7 +26,7 @@ from runtimes.vendor_output import hidden_output
 __all__ = ["bench", "calibrate", "classify", "evaluate", "export", "load_run", "open_bundle", "train", "verify"]
 
 if TYPE_CHECKING:
-    from arbex.evaluation import Evaluation
+    from arbex.evaluation.scores import Evaluation
     from arbex.models import ExpressionClassifier
     from arbex.models.custom import Backbone
     from calibration import CalibrationTable
@@ -177,7 +177,7 @@ def evaluate(
         MissingPackageError: If plots are asked for and matplotlib is not installed.
     """
     from arbex.data.class_map import parse_map
-    from arbex.evaluation import evaluate as measure
+    from arbex.evaluation.runs import evaluate as measure
 
     return measure(
         str(run),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbex.errors import BundleError, InputError, MissingPackageError, RunError
-from arbex.groups import read_groups
+from arbex.evaluation.groups import read_groups
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.metrics import Floats, calibration_error
+from arbex.evaluation.metrics import Floats, calibration_error
 from runtimes.base import Prediction
 from runtimes.evidence import WORST, Evidence, WorstImage, distribution, reliability
 from runtimes.intervals import (

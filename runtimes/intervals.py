@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.resampling import ENDS, resamples
+from arbex.evaluation.resampling import ENDS, resamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable

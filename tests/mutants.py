@@ -61,9 +61,9 @@ def mutants_of(file: str, *changes: tuple[str, str]) -> tuple[Mutant, ...]:
 
 GROUPS = {
     "metrics": Group(
-        tests=("tests/arbex/test_metrics.py",),
+        tests=("tests/arbex/evaluation/test_metrics.py",),
         mutants=mutants_of(
-            "arbex/metrics.py",
+            "arbex/evaluation/metrics.py",
             ("np.abs(np.bincount(bins, gaps * weights, ECE_BINS))", "np.bincount(bins, gaps * weights, ECE_BINS)"),
             ("gaps * weights, ECE_BINS)).sum() / weights.sum()", "gaps * weights, ECE_BINS)).sum() / len(weights)"),
             (".astype(int), 0, ECE_BINS - 1)", ".astype(int), 0, ECE_BINS - 2)"),

@@ -11,7 +11,7 @@ from arbex.cli.console import DATA_HELP, Console, backbone_option, debug_option,
 from arbex.cli.parameters import PATH, SOURCE
 
 if TYPE_CHECKING:
-    from arbex.evaluation import Evaluation, Scores
+    from arbex.evaluation.scores import Evaluation, Scores
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.resampling import ENDS, REPLICATES, member_of_groups
+from arbex.evaluation.resampling import ENDS, REPLICATES, member_of_groups
 
 Bools = NDArray[np.bool_]
 

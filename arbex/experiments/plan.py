@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from arbex.checks import check_name
-from arbex.evaluation import Evaluation
+from arbex.evaluation.scores import Evaluation
 from arbex.experiments.comparison import TestAnswers
 from arbex.models import PRESETS
 from arbex.models.head import ANCHORS

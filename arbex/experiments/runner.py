@@ -155,7 +155,7 @@ def perform(job: Job) -> Outcome:
     import torch
 
     torch.set_num_threads(job.threads)
-    from arbex.evaluation import evaluate
+    from arbex.evaluation.runs import evaluate
     from arbex.experiments.figures import answers_of
     from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train

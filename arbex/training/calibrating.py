@@ -7,7 +7,7 @@ from torch import Tensor
 
 from arbex.checkpoint import BEST, Calibration, load_run, read_metadata, read_weights, write_weights
 from arbex.data.loading import FaceDataset
-from arbex.evaluation import scores
+from arbex.evaluation.scores import scores
 from arbex.models.head import Temperatures, confidence
 from arbex.prediction import BATCH, gather_evidence
 from arbex.progress import Reporter

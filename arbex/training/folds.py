@@ -16,7 +16,7 @@ from arbex.data.layouts.people import FOLD, PeopleLayout
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
 from arbex.errors import InputError
-from arbex.evaluation import Evaluation, measure_predictions
+from arbex.evaluation.scores import Evaluation, measure_predictions
 from arbex.files import write_atomically
 from arbex.prediction import BATCH, Predictions, predict
 from arbex.progress import Reporter

@@ -19,7 +19,7 @@ from arbex.data.augmentation import Normalize, augment
 from arbex.data.loading import FaceDataset, whole_batch
 from arbex.data.sampler import RefinementSampler
 from arbex.errors import RunError
-from arbex.evaluation import Evaluation, measure_predictions
+from arbex.evaluation.scores import Evaluation, measure_predictions
 from arbex.methods import load_method
 from arbex.methods.base import StudentOutput, TrainingBatch, cross_entropy
 from arbex.models import ExpressionClassifier

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from arbex.errors import DataError
-from arbex.groups import read_groups
+from arbex.evaluation.groups import read_groups
 from runtimes.comparison_images import list_images
 from tests.arbex.data.trees import image
 

@@ -1,4 +1,4 @@
-"""Figures of parity against numbers computed by hand and against SciPy and torchmetrics."""
+"""Figures of parity against numbers computed by hand and against SciPy."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from arbex.checkpoint import load_run, open_run, read_weights
 from arbex.cli import invoke
 from arbex.data.loading import read_pixels
 from arbex.errors import InputError
-from arbex.evaluation import evaluate
+from arbex.evaluation.runs import evaluate
 from arbex.methods import METHODS, load_method, method_class
 from arbex.methods.base import MethodOptions
 from arbex.methods.nla import NlaOptions

@@ -11,7 +11,7 @@ import torch
 
 from arbex.checkpoint import load_run, open_run, read_metadata, read_weights, write_weights
 from arbex.errors import DataError, InputError, RunError, UnsupportedError
-from arbex.evaluation import evaluate
+from arbex.evaluation.runs import evaluate
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.loop import train

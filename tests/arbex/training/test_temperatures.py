@@ -12,7 +12,7 @@ from torch import Tensor
 
 from arbex.checkpoint import BEST, Calibration, load_run, open_run, read_metadata, read_weights, write_weights
 from arbex.errors import RunError
-from arbex.evaluation import evaluate
+from arbex.evaluation.runs import evaluate
 from arbex.methods import load_method, read_options
 from arbex.models.head import Evidence, LinearHead, ReliabilityHead, Temperatures
 from arbex.settings import override

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from arbex.cli import invoke
-from arbex.evaluation_plots import RELIABILITY, RISK, reliability_diagram, risk_coverage_curve, write_plots
-from arbex.metrics import Answers, judge
+from arbex.evaluation.metrics import Answers, judge
+from arbex.evaluation.plots import RELIABILITY, RISK, reliability_diagram, risk_coverage_curve, write_plots
 
 
 def some_answers(n: int = 300) -> dict[str, Answers]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, recall_score, roc_auc_score
 
-from arbex.metrics import (
+from arbex.evaluation.metrics import (
     Answers,
     accuracy_at,
     area_under_risk,

@@ -12,7 +12,7 @@ import torch
 
 import arbex
 from arbex.checkpoint import open_run
-from arbex.evaluation import Evaluation, scores
+from arbex.evaluation.scores import Evaluation, scores
 from tests.reporters import Lines
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from arbex.cli import invoke
-from arbex.metrics import judge
-from arbex.subgroups import measure_groups
+from arbex.evaluation.metrics import judge
+from arbex.evaluation.subgroups import measure_groups
 
 
 def test_the_worst_group_by_hand() -> None:

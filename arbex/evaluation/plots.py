@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from arbex.evaluation.metrics import Answers, by_confidence, measure, risk_and_coverage
 from arbex.files import write_atomically
-from arbex.metrics import Answers, by_confidence, measure, risk_and_coverage
 from arbex.spec import ECE_BINS
 
 RELIABILITY, RISK = "reliability.png", "risk-coverage.png"

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.metrics import Answers, Floats, measure
-from arbex.resampling import ENDS, resamples_of_groups
+from arbex.evaluation.metrics import Answers, Floats, measure
+from arbex.evaluation.resampling import ENDS, resamples_of_groups
 
 Interval: TypeAlias = tuple[float, float]
 """Lower and upper end."""
