@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from arbex.data.groups import read_groups
 from arbex.errors import BundleError, InputError, MissingPackageError, RunError
-from arbex.evaluation.groups import read_groups
 from arbex.progress import SILENT, Reporter
 from runtimes.base import Prediction
 from runtimes.bundle import Bundle, open_bundle

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LIGHT = {
     *("arbex.errors", "arbex.spec", "arbex.images", "arbex.files", "arbex.progress"),
     *("arbex.checks", "arbex.packages", "arbex.provenance", "arbex.replacing"),
-    *("arbex.evaluation.groups", "arbex.evaluation.metrics", "arbex.evaluation.resampling"),
+    *("arbex.data.groups", "arbex.evaluation.metrics", "arbex.evaluation.resampling"),
 }
 """Modules of arbex that need the standard library, NumPy and Pillow at most; the device installs them."""
 

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from arbex.checkpoint import Run, load_run, open_run
+from arbex.data.groups import read_groups
 from arbex.data.layouts import parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.samples import FaceSet
 from arbex.data.splits import ALL, has_splits, read_split, read_training_part
 from arbex.errors import InputError, MissingPackageError
-from arbex.evaluation.groups import read_groups
 from arbex.evaluation.metrics import Answers
 from arbex.evaluation.scores import Evaluation, judged, measure_predictions
 from arbex.evaluation.subgroups import measure_groups

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from arbex.data.groups import read_groups
 from arbex.errors import DataError
-from arbex.evaluation.groups import read_groups
 from runtimes.comparison_images import list_images
 from tests.arbex.data.trees import image
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from arbex.data.groups import TABLE
 from arbex.data.layouts.base import ANY, Layout
 from arbex.data.samples import Sample
 from arbex.errors import DataError
-from arbex.evaluation.groups import TABLE
 from arbex.images import find_images, is_there, list_folder, name_in_table, split_folders
 from arbex.spec import EXPRESSIONS
 
