@@ -23,6 +23,7 @@ RANGES = (
     ("gradient_clip", 1e-6, 1e6),
     ("label_smoothing", 0.0, 0.99),
     ("label_noise", 0.0, 1.0),
+    ("imbalance", 1.0, 1e6),
     ("max_unreadable", 0.0, 1.0),
     ("dropout", 0.0, 0.99),
     ("lambda_class", 0.0, 1e6),
@@ -86,6 +87,7 @@ class TrainSettings:
         label_noise: Share of training labels that are replaced by wrong ones, without votes (Table 2).
         label_noise_kind: Which classes they are of: any other (``uniform``), or the one that an expression is most
             often taken for (``look-alike``).
+        imbalance: Ratio of the largest class to the smallest one that training keeps images of; 1 keeps all.
         soft_targets: Whether to train on the annotators' votes where the data has them.
         lambda_class: Weight of the class loss.
         lambda_parts: Weight of the class loss on each distribution before mixing. It is an addition of this project
@@ -141,6 +143,7 @@ class TrainSettings:
     label_smoothing: float = 0.11
     label_noise: float = 0.0
     label_noise_kind: str = "uniform"
+    imbalance: float = 1.0
     soft_targets: bool = True
     lambda_class: float = 1.0
     lambda_parts: float = 0.0

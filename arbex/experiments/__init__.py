@@ -25,6 +25,8 @@ EXPERIMENTS = {
     "fig-6": ("arbex.experiments.figures:Figure6", "embeddings, with scores of their clusters"),
     "fig-7": ("arbex.experiments.tables:Figure7", "accuracy over epochs by setup of the loss"),
     "head": ("arbex.experiments.head:Head", "readings of the reliability head, and controls"),
+    "tcl": ("arbex.experiments.baselines:TripletCenters", "negatives and attention of triplet-center loss"),
+    "nla": ("arbex.experiments.baselines:LabelAmbiguity", "both forms of NLA with noise and imbalance"),
     "gain": ("arbex.experiments.gain:Gain", "correction against a linear classifier"),
 }
 """``module:class`` and subject of each experiment by its name on the command line."""

@@ -21,6 +21,7 @@ from arbex.checkpoint import (
     write_config,
     write_weights,
 )
+from arbex.data.imbalance import with_imbalance
 from arbex.data.layouts import open_layout, parse_source
 from arbex.data.loading import FaceDataset, log_unreadable
 from arbex.data.noise import with_noise
@@ -85,8 +86,9 @@ def load_images(request: TrainRequest, report: Reporter) -> TrainingImages:
     settings = request.settings
     most, soft = settings.max_unreadable, settings.soft_targets
     share, kind = settings.label_noise, settings.label_noise_kind
-    noisy = with_noise(train, share, settings.seed, kind) if share else train
-    with report.bar("reading train", len(train.samples)) as step:
+    kept = with_imbalance(train, settings.imbalance, settings.seed) if settings.imbalance > 1 else train
+    noisy = with_noise(kept, share, settings.seed, kind) if share else kept
+    with report.bar("reading train", len(noisy.samples)) as step:
         images = FaceDataset(noisy, side, soft=soft, most_unreadable=most, progress=step)
     with report.bar("reading val", len(validation.samples)) as step:
         return TrainingImages(images, FaceDataset(validation, side, most_unreadable=most, progress=step), train)

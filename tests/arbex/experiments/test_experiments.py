@@ -74,7 +74,7 @@ def test_the_grids_are_the_papers() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6", "gain"])
+@pytest.mark.parametrize("name", ["table-1", "fig-5", "fig-6", "gain", "tcl", "nla"])
 def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces: Path, tmp_path: Path) -> None:
     document = run_experiment(name, str(faces), tmp_path, replace(TINY, seeds=1), command="arbex experiment …")
     text = document.read_text()
