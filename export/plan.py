@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from arbex.checkpoint import Run, open_run
 from arbex.errors import DataError, InputError, RunError
+from arbex.models.head import Temperatures
 from arbex.provenance import Recipe
 from calibration.samples import DEFAULT_SAMPLES
 from export.formats.base import Writer
 from export.int8_calibration import CalibrationRequest
 from export.registry import DEFAULT_BUILDER, choose_precisions, choose_targets, choose_writers
 from export.replacement import check_replaceable
-from export.targets import GOLDEN_KL, THRESHOLDS, Target
+from export.targets import CALIBRATED_GOLDEN_KL, GOLDEN_KL, THRESHOLDS, Target
 from runtimes.manifest import Thresholds
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     refuse_untrained(run, request.allow_untrained)
     asked = {"mean_kl": request.max_kl, "top1_agreement": request.min_agreement}
     gate = THRESHOLDS["int8"].overridden({name: value for name, value in asked.items() if value is not None})
-    gate = replace(gate, golden_kl=max(GOLDEN_KL, request.max_kl or 0.0))
+    golden = GOLDEN_KL if run.calibration.temperatures == Temperatures() else CALIBRATED_GOLDEN_KL
+    gate = replace(gate, golden_kl=max(golden, request.max_kl or 0.0))
     plan = ExportPlan(
         run=run,
         backbone=request.backbone,

@@ -39,9 +39,13 @@ class Target:
     usage: str
 
 
-GOLDEN_KL = 6e-2
-"""Limit of INT8 on golden vectors, in nats. Most of them are close calls, on which calibrated answers swing: the demo's
-programs are 2e-2 from PyTorch there, and 1e-4 on other images."""
+GOLDEN_KL = 2e-2
+"""Limit of INT8 on golden vectors, in nats. Most of them are close calls, on which a program is four times as far from
+PyTorch as on others."""
+
+CALIBRATED_GOLDEN_KL = 6e-2
+"""The same for models with temperatures, whose answers swing on close calls: the demo's programs are 2e-2 from PyTorch
+there, and 1e-4 on other images."""
 
 ON_SAMPLES: Final = {
     "confidence_rank_correlation": 0.95,

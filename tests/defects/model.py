@@ -46,8 +46,10 @@ SETTINGS: Final = TrainSettings(
     lambda_tokens=1.0,
     encoder_gradient="anchors",
     dropout=0.1,
+    calibrate=False,
 )
-"""What POSTER++ in small needs in order to learn from random weights."""
+"""What POSTER++ in small needs in order to learn from random weights. Without temperatures, it is the model that
+docs/verification.md is about."""
 
 
 def train_until_all_matters(faces: Path, out: Path) -> None:
