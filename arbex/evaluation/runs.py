@@ -7,6 +7,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from arbex.checkpoint import Run, load_run, open_run
 from arbex.data.groups import read_groups
 from arbex.data.layouts import parse_source
@@ -63,6 +65,7 @@ def evaluate(
     check_groups(by, data)
     model, opened = load_run(run, backbone=backbone), open_run(run)
     faces = read_images(opened, data, split, mapping or {}, report)
+    named = {} if by is None else groups_of(data, by, faces)
     there = {sample.label for sample in faces.samples}
     absent = [name for i, name in enumerate(model.labels) if i not in there]
     if absent:
@@ -83,10 +86,20 @@ def evaluate(
     result = measure_predictions(found, images.labels, model.labels, threshold=threshold, groups=people)
     if by is None:
         return result
-    names = read_groups(parse_source(data).path, by, [sample.file for sample in samples])
+    names = np.array([named[sample.file] for sample in samples])
     corrected = judged(found.corrected, images.labels, found.confidence)
     groups, worst = measure_groups(corrected, names, people)
     return replace(result, groups=groups, worst_group=worst)
+
+
+def groups_of(data: str, by: str, faces: FaceSet) -> dict[Path, str]:
+    """Returns the group of each image by its file.
+
+    Raises:
+        DataError: If the table lacks the column or an image.
+    """
+    files = [sample.file for sample in faces.samples]
+    return dict(zip(files, read_groups(parse_source(data).path, by, files).tolist(), strict=True))
 
 
 def check_groups(by: str | None, data: str) -> None:

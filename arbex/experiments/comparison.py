@@ -20,7 +20,7 @@ ANSWERS = "answers.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestAnswers:
+class StoredAnswers:
     """Answers of a run to the n images of the test split.
 
     Attributes:
@@ -34,7 +34,7 @@ class TestAnswers:
     people: NDArray[np.str_]
 
     @property
-    def uncorrected(self) -> TestAnswers:
+    def uncorrected(self) -> StoredAnswers:
         """The answers without correction."""
         return replace(self, right=self.primary_right)
 
@@ -43,7 +43,7 @@ class TestAnswers:
         np.savez_compressed(run / ANSWERS, **vars(self))
 
     @classmethod
-    def read(cls, run: Path) -> TestAnswers:
+    def read(cls, run: Path) -> StoredAnswers:
         """Reads what ``write`` wrote; nothing in the file can run."""
         with np.load(run / ANSWERS, allow_pickle=False) as stored:
             return cls(**{name: stored[name] for name in ("right", "primary_right", "people")})
@@ -82,7 +82,7 @@ class Difference:
         return f"{100 * self.mean:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def compare(ours: Sequence[TestAnswers], theirs: Sequence[TestAnswers]) -> Difference:
+def compare(ours: Sequence[StoredAnswers], theirs: Sequence[StoredAnswers]) -> Difference:
     """Compares runs of the same seeds in the same order, on the same images.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from arbex.checkpoint import load_run
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
-from arbex.experiments.comparison import TestAnswers
+from arbex.experiments.comparison import StoredAnswers
 from arbex.experiments.paper import FIGURE_5, FIGURE_6
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import faces, scatter
@@ -50,10 +50,10 @@ class Answers:
     people: tuple[str, ...]
 
     @property
-    def summary(self) -> TestAnswers:
+    def summary(self) -> StoredAnswers:
         """What is kept of them in the run."""
         right, primary = (p.argmax(-1) == self.labels for p in (self.corrected, self.primary))
-        return TestAnswers(right=right, primary_right=primary, people=np.array(self.people))
+        return StoredAnswers(right=right, primary_right=primary, people=np.array(self.people))
 
 
 def answers_of(run: str, data: str) -> Answers:

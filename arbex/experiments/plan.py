@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from arbex.checks import check_name
 from arbex.evaluation.scores import Evaluation
-from arbex.experiments.comparison import TestAnswers
+from arbex.experiments.comparison import StoredAnswers
 from arbex.models import PRESETS
 from arbex.models.head import ANCHORS
 from arbex.spec import digest_json
@@ -170,9 +170,9 @@ class Results:
         """Returns the outcomes of a setting."""
         return [outcome for outcome in self.outcomes if outcome.setting == setting]
 
-    def answers(self, setting: str) -> list[TestAnswers]:
+    def answers(self, setting: str) -> list[StoredAnswers]:
         """Returns the answers of each run of a setting to the test images."""
-        return [TestAnswers.read(Path(outcome.run)) for outcome in self.of(setting)]
+        return [StoredAnswers.read(Path(outcome.run)) for outcome in self.of(setting)]
 
     def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
         """Returns one score of each run of a setting, of its corrected or primary distribution; NaN if not defined."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arbex.models.head import Balance, Evidence, certainty
+from arbex.models.head import Balance, Evidence, mix, shares
 
 
 def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor) -> dict[str, float]:
@@ -53,14 +53,12 @@ def weights_of(parts: list[Tensor]) -> list[Tensor]:
     Args:
         parts: Log-probabilities ``[n, N]``: the primary ones, and one or two corrections.
     """
-    primary, *corrections = parts
-    sure = [certainty(part).clamp_min(0).squeeze(-1) for part in corrections]
-    total = torch.stack(sure).sum(0).clamp_min(1e-12)
-    inside = [each / total for each in sure]
-    mixed = torch.stack([w[:, None] * part.exp() for w, part in zip(inside, corrections, strict=True)]).sum(0)
-    own, other = (certainty(p).clamp_min(0).squeeze(-1) for p in (primary, mixed.clamp_min(1e-12).log()))
-    share = own / (own + other).clamp_min(1e-12)
-    return [share, *((1 - share) * each for each in inside)]
+    primary, correction = parts[0], parts[1]
+    inside: tuple[Tensor, ...] = (torch.ones(len(primary), 1),)
+    if len(parts) == 3:
+        inside, correction = shares(parts[1], parts[2]), mix(parts[1], parts[2])
+    own, other = shares(primary, correction)
+    return [own.squeeze(-1), *((other * each).squeeze(-1) for each in inside)]
 
 
 def effective_anchors(closeness: Tensor, labels: Tensor) -> float:

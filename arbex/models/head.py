@@ -137,13 +137,26 @@ def mix(log_p: Tensor, log_q: Tensor, *, gradient: bool = False, trust: float = 
             of everything, and training may stay at the uniform distribution (docs/decisions/0004).
         trust: Factor of the weight of the second one.
     """
-    held = (p if gradient or not p.requires_grad else p.detach() for p in (log_p, log_q))
-    # ReLU in place of a clamp to [0, 1], for which phones have no kernel: only negative weights would do harm.
-    c_p, c_q = (scaled(F.relu(certainty(p)), f) + EPSILON for p, f in zip(held, (1.0, trust), strict=True))  # [B, 1]
-    total = c_p + c_q
-    a, b = log_p + (c_p / total).log(), log_q + (c_q / total).log()  # [B, N] each
+    held = [p if gradient or not p.requires_grad else p.detach() for p in (log_p, log_q)]
+    share_p, share_q = shares(held[0], held[1], trust)
+    a, b = log_p + share_p.log(), log_q + share_q.log()  # [B, N] each
     top = torch.maximum(a, b)
     return top + ((a - top).exp() + (b - top).exp()).log()
+
+
+def shares(log_p: Tensor, log_q: Tensor, trust: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Returns the weights of two distributions in their mixture, ``[B, 1]`` each, whose sum is 1 (3.4.3).
+
+    Args:
+        log_p: Log-probabilities of one distribution ``[B, N]``.
+        log_q: Those of the other one ``[B, N]``.
+        trust: Factor of the confidence of the second one.
+    """
+    # ReLU in place of a clamp to [0, 1], for which phones have no kernel: only negative weights would do harm.
+    c_p = F.relu(certainty(log_p)) + EPSILON
+    c_q = scaled(F.relu(certainty(log_q)), trust) + EPSILON
+    total = c_p + c_q
+    return c_p / total, c_q / total
 
 
 def scaled(z: Tensor, factor: float) -> Tensor:

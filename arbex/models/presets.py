@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-
-def known_fields(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a value read from JSON holds for the fields of a dataclass; lists become tuples."""
-    names = {field.name for field in fields(kind)}
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
+Config = TypeVar("Config", bound="StoredConfig")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
+class StoredConfig:
+    """A configuration that a run stores as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a dictionary that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls: type[Config], value: Mapping[str, Any]) -> Config:
+        """Builds the value from what ``to_json`` returned; lists become tuples, other keys are ignored."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(StoredConfig):
     """Widths and depths of an :class:`~arbex.models.encoder.Encoder`.
 
     Three pyramid levels have 1/4, 1/8 and 1/16 of the side of the backbones' input; tuples have one value per level.
@@ -100,18 +111,9 @@ class EncoderConfig:
         """Width of the vector that the encoder returns."""
         return self.embed_dim
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary that ``from_json`` reads back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> EncoderConfig:
-        """Builds the value from what ``to_json`` returned; lists become tuples."""
-        return cls(**known_fields(cls, value))
-
 
 @dataclass(frozen=True, kw_only=True)
-class CompactConfig:
+class CompactConfig(StoredConfig):
     """Widths and depths of a :class:`~arbex.models.compact.CompactEncoder`.
 
     Attributes:
@@ -161,18 +163,9 @@ class CompactConfig:
         side: int = self.image_size // 2**self.pools
         return side * side
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary that ``from_json`` reads back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CompactConfig:
-        """Builds the value from what ``to_json`` returned; lists become tuples."""
-        return cls(**known_fields(cls, value))
-
 
 @dataclass(frozen=True, kw_only=True)
-class PyramidConfig:
+class PyramidConfig(StoredConfig):
     """Depth and widths of a :class:`~arbex.models.pyramid.PyramidEncoder`, whose backbones are those of POSTER++.
 
     Attributes:
@@ -226,15 +219,6 @@ class PyramidConfig:
     def out_features(self) -> int:
         """Width of the vector that the encoder returns."""
         return self.embed_dim
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary that ``from_json`` reads back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PyramidConfig:
-        """Builds the value from what ``to_json`` returned."""
-        return cls(**known_fields(cls, value))
 
 
 AnyEncoderConfig: TypeAlias = EncoderConfig | CompactConfig | PyramidConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arbex.experiments.comparison import TestAnswers as Answers
+from arbex.experiments.comparison import StoredAnswers as Answers
 from arbex.experiments.comparison import compare, mcnemar
 
 
