@@ -28,7 +28,7 @@ def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor) -> dict
     guesses = torch.stack([part.argmax(-1) for part in parts])  # [parts, n]
     before, after = guesses[0] == labels, balance.corrected.argmax(-1) == labels
     equal = torch.stack(parts).exp().mean(0).argmax(-1)
-    shares = {
+    of_images = {
         "agreement": (guesses == guesses[0]).all(0),
         "repaired": ~before & after,
         "spoiled": before & ~after,
@@ -36,7 +36,7 @@ def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor) -> dict
         **{f"accuracy_{name}": guess == labels for name, guess in zip(names, guesses, strict=True)},
         **{f"weight_{name}": weight for name, weight in zip(names, weights_of(parts), strict=True)},
     }
-    found = {name: float(values.double().mean()) for name, values in shares.items()}
+    found = {name: float(values.double().mean()) for name, values in of_images.items()}
     if evidence.closeness is not None:
         found["effective_anchors"] = effective_anchors(evidence.closeness, labels)
     return found
