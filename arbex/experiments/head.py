@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
+from arbex.experiments.comparison import Difference, compare
 from arbex.experiments.plan import Budget, Experiment, Outcome, Report, Results, Setting
 from arbex.experiments.plots import bars, curves
 from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
@@ -41,18 +43,21 @@ CONTROLS: Final = {
 """Settings of each control by its name; with 100 hidden units, a classifier has as many weights as all parts."""
 
 TABLE: Final = (
-    *("head", "accuracy %", f"over {LINEAR}", "before correction %", "ECE %", "NLL", "AUROC", "risk over coverage %"),
+    *("head", "accuracy %", f"over {LINEAR}", "McNemar's p", "on validation", "before correction %"),
+    *("ECE %", "NLL", "AUROC", "risk over coverage %"),
 )
 PARTS: Final = (
     *("head", "repaired %", "spoiled %", "agreement %", "as with equal weights %"),
     *("weight of primary, anchors, attention", "anchors in use", "anchors moved, of distance of classes"),
 )
 NOTE: Final = (
-    "Figures are means over seeds with their 95 % intervals; differences are those of runs of the same seed. "
-    "All models are calibrated. *Repaired* and *spoiled* are shares of the validation images that only the corrected "
-    "distribution recognizes, or only the primary one; *anchors in use* is the effective number per class; the last "
-    "column says how far anchors have moved from where they started, and how far the centers of two classes are apart. "
-    "These are figures of the best epoch, before calibration."
+    "Figures are means over seeds with their 95 % intervals. Differences are those of runs of the same seed, with "
+    "intervals from a bootstrap over people (images, where people are not known) and seeds together; p is the median "
+    "over seeds of McNemar's exact test. *On validation* compares the best epochs, with an interval over seeds; "
+    "settings should be chosen by it. All models are calibrated. *Repaired* and *spoiled* are shares of the validation "
+    "images that only the corrected distribution recognizes, or only the primary one; *anchors in use* is the "
+    "effective number per class; the last column says how far anchors have moved from where they started, and how far "
+    "the centers of two classes are apart. These are figures of the best epoch, before calibration."
 )
 
 
@@ -77,9 +82,9 @@ class Head(Experiment):
         names = [setting.name for setting in self.settings(budget)]
         figures = {name: measured(results, name) for name in names}
         parts = {name: best_parts(results.of(name)) for name in names}
-        first = markdown_table(TABLE, [scores_row(name, figures[name]) for name in names])
+        first = markdown_table(TABLE, [figures[name].row(name) for name in names])
         second = markdown_table(PARTS, [parts_row(name, parts[name]) for name in names if parts[name]])
-        gains = [figures[name]["gain"] for name in names if name != LINEAR]
+        gains = [figures[name].gain for name in names if name != LINEAR]
         plots = (
             bars(out / "head.png", names[1:], gains, "", f"accuracy over that of a {LINEAR}", sideways=True),
             curves(out / "head-epochs.png", over_epochs(results.of(OURS))),
@@ -87,30 +92,58 @@ class Head(Experiment):
         return Report(
             title="The head under the microscope",
             body=f"{first}\n\n{second}\n\n{NOTE}",
-            figures={
-                name: {**{key: value.to_json() for key, value in figures[name].items()}, "parts": parts[name]}
-                for name in names
-            },
+            figures={name: {**figures[name].to_json(), "parts": parts[name]} for name in names},
             plots=plots,
         )
 
 
-def measured(results: Results, name: str) -> dict[str, Estimate]:
-    """Returns the figures of a setting by their names, and its gain in accuracy over the linear classifier."""
-    shown = ("accuracy", "ece", "nll", "auroc", "aurc")
-    found = {each: estimate(results.values(name, each)) for each in shown}
-    found["primary"] = estimate(results.values(name, "accuracy", primary=True))
-    found["gain"] = paired(results.values(name, "accuracy"), results.values(LINEAR, "accuracy"))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Figures of a setting.
+
+    Attributes:
+        accuracy: Accuracy on the test split; so are all others but ``on_validation``.
+        primary: Accuracy before correction.
+        ece: Expected calibration error.
+        nll: Negative log-likelihood.
+        auroc: Area under the curve of confidence as a test of being right.
+        aurc: Area under the curve of risk over coverage.
+        gain: Difference in accuracy from the linear classifier.
+        on_validation: The same difference in the best epochs on validation.
+    """
+
+    accuracy: Estimate
+    primary: Estimate
+    ece: Estimate
+    nll: Estimate
+    auroc: Estimate
+    aurc: Estimate
+    gain: Difference
+    on_validation: Estimate
+
+    def row(self, name: str) -> list[str]:
+        """Returns a row of the first table."""
+        gain = (self.gain.text(), f"{self.gain.p_value:.3f}", percent(self.on_validation, sign=True))
+        return [
+            *(name, percent(self.accuracy), *(("", "", "") if name == LINEAR else gain), percent(self.primary)),
+            *(percent(self.ece), self.nll.text(digits=3), self.auroc.text(digits=3), percent(self.aurc)),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the figures as a dictionary."""
+        return {name: value.to_json() for name, value in vars(self).items()}
 
 
-def scores_row(name: str, found: Mapping[str, Estimate]) -> list[str]:
-    """Returns a row of the first table."""
-    gain = "" if name == LINEAR else percent(found["gain"], sign=True)
-    return [
-        *(name, percent(found["accuracy"]), gain, percent(found["primary"]), percent(found["ece"])),
-        *(found["nll"].text(digits=3), found["auroc"].text(digits=3), percent(found["aurc"])),
-    ]
+def measured(results: Results, name: str) -> Measured:
+    """Returns the figures of a setting."""
+    scores = {each: estimate(results.values(name, each)) for each in ("accuracy", "ece", "nll", "auroc", "aurc")}
+    best, linear = ([max(outcome.curve) for outcome in results.of(each)] for each in (name, LINEAR))
+    return Measured(
+        **scores,
+        primary=estimate(results.values(name, "accuracy", primary=True)),
+        gain=compare(results.answers(name), results.answers(LINEAR)),
+        on_validation=paired(best, linear),
+    )
 
 
 def best_parts(outcomes: Sequence[Outcome]) -> dict[str, float]:

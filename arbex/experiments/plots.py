@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from arbex.experiments.statistics import PERCENT, Estimate
+from arbex.experiments.statistics import PERCENT, Interval
 
 INCH = 5.0
 """Height of a plot in inches."""
@@ -35,18 +35,21 @@ def plot(path: Path) -> Iterator[Any]:
         yield axes[0, 0]
 
 
-def margins(values: Sequence[Estimate]) -> list[float]:
-    """Returns the margins of estimates in percent, 0 where there is none."""
-    return [PERCENT * (value.margin or 0.0) for value in values]
+def margins(values: Sequence[Interval]) -> NDArray[np.float64]:
+    """Returns how far intervals reach below and above their means, in percent ``[2, n]``."""
+    reach = [(value.mean - value.ci95[0], value.ci95[1] - value.mean) for value in values]
+    # A bootstrap's interval may leave out the mean by rounding.
+    either: NDArray[np.float64] = PERCENT * np.array(reach).reshape(-1, 2).clip(min=0).T
+    return either
 
 
-def means(values: Sequence[Estimate]) -> list[float]:
-    """Returns the means of estimates in percent."""
+def means(values: Sequence[Interval]) -> list[float]:
+    """Returns the means of intervals in percent."""
     return [PERCENT * value.mean for value in values]
 
 
 def bars(
-    path: Path, labels: Sequence[str], values: Sequence[Estimate], x: str, y: str, *, sideways: bool = False
+    path: Path, labels: Sequence[str], values: Sequence[Interval], x: str, y: str, *, sideways: bool = False
 ) -> str:
     """Draws shares in percent as points with their intervals; returns the file's name.
 
@@ -103,7 +106,7 @@ def heat_map(
     return path.name
 
 
-def lines(path: Path, each: Mapping[str, Sequence[Estimate]], x: str, y: str) -> str:
+def lines(path: Path, each: Mapping[str, Sequence[Interval]], x: str, y: str) -> str:
     """Draws curves of shares in percent over 1, 2, …, with their intervals; returns the file's name."""
     with plot(path) as axes:
         draw_curves(axes, each)
@@ -113,7 +116,7 @@ def lines(path: Path, each: Mapping[str, Sequence[Estimate]], x: str, y: str) ->
     return path.name
 
 
-def curves(path: Path, plots: Mapping[str, Mapping[str, Sequence[Estimate]]]) -> str:
+def curves(path: Path, plots: Mapping[str, Mapping[str, Sequence[Interval]]]) -> str:
     """Draws several plots of curves in percent over epochs, with their intervals; returns the file's name."""
     columns = 2
     rows = -(-len(plots) // columns)
@@ -128,13 +131,13 @@ def curves(path: Path, plots: Mapping[str, Mapping[str, Sequence[Estimate]]]) ->
     return path.name
 
 
-def draw_curves(axes: Any, each: Mapping[str, Sequence[Estimate]]) -> None:
+def draw_curves(axes: Any, each: Mapping[str, Sequence[Interval]]) -> None:
     """Draws curves of shares in percent over 1, 2, …, with their intervals."""
     for name, values in each.items():
         places = np.arange(1, len(values) + 1)
-        middle, apart = np.array(means(values)), np.array(margins(values))
+        middle, (below, above) = np.array(means(values)), margins(values)
         axes.plot(places, middle, label=name)
-        axes.fill_between(places, middle - apart, middle + apart, alpha=0.12)
+        axes.fill_between(places, middle - below, middle + above, alpha=0.12)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
 

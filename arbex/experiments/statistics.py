@@ -6,12 +6,24 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 LEVEL = 0.95
 """Confidence level of the intervals."""
 
 PERCENT = 100.0
+
+
+class Interval(Protocol):
+    """A mean with its 95 % interval, wherever that comes from."""
+
+    @property
+    def mean(self) -> float:
+        """Mean of the values."""
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Ends of the interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +48,12 @@ class Estimate:
         """Returns ``71.25 ± 0.40``."""
         mean = f"{self.mean * scale:{'+' if sign else ''}.{digits}f}"
         return mean if self.margin is None else f"{mean} ± {self.margin * scale:.{digits}f}"
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Ends of the interval; those of a single value are the value."""
+        margin = self.margin or 0.0
+        return self.mean - margin, self.mean + margin
 
     @property
     def excludes_zero(self) -> bool:

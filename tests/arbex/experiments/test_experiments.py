@@ -137,6 +137,10 @@ def test_the_head_experiment_shows_answers_parts_and_curves(
     assert ours["gain"]["mean"] == pytest.approx(
         ours["accuracy"]["mean"] - stored["figures"][head.LINEAR]["accuracy"]["mean"]
     )
+    low, high = ours["gain"]["ci95"]
+    assert low <= ours["gain"]["mean"] <= high
+    assert 0 < ours["gain"]["p_value"] <= 1
+    assert first[1].split(" | ")[2:5] == ["", "", ""]  # the linear classifier against itself
     assert len(stored["runs"][1]["head"]) == 2
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("head.png", "head-epochs.png"))
 
