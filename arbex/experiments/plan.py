@@ -27,6 +27,7 @@ class Setting:
         anchors: Number of anchors per class.
         assignments: Settings and options of the method, in the form ``name=value`` of ``arbex train --set``.
         teacher: Name of the setting whose runs are the teachers, if any; that setting must not have a teacher itself.
+        preset: Preset of the encoder, if it is not the budget's. The training stays that of the budget's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Setting:
     anchors: int = ANCHORS
     assignments: tuple[str, ...] = ()
     teacher: str | None = None
+    preset: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

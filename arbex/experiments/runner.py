@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -20,6 +21,7 @@ from arbex.experiments.plan import Budget, Outcome, Setting
 from arbex.files import write_atomically
 from arbex.methods import method_class
 from arbex.methods.base import MethodOptions
+from arbex.models import PRESETS
 from arbex.progress import Reporter
 from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
 from arbex.training.state import HEAD_VALUES
@@ -59,10 +61,28 @@ class Job:
         return self.split()[0]
 
     @property
+    def preset(self) -> str:
+        """Preset of the encoder."""
+        return self.setting.preset or self.budget.preset
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the input in pixels; None for that of the preset. Another encoder may need the next multiple."""
+        budget = self.budget
+        if self.setting.preset is None:
+            return budget.image_size
+        step = PRESETS[self.preset].size_step
+        return math.ceil((budget.image_size or PRESETS[budget.preset].image_size) / step) * step
+
+    @property
     def settings(self) -> TrainSettings:
         """Settings of the training."""
+        return self.settings_like(self.budget.preset, self.split()[1])
+
+    def settings_like(self, preset: str, assignments: Sequence[str]) -> TrainSettings:
+        """Returns the settings of a preset with the seed and the epochs of the run, changed by ``name=value`` texts."""
         epochs = [] if self.budget.epochs is None else [f"epochs={self.budget.epochs}"]
-        return override(PRESET_SETTINGS[self.budget.preset], [f"seed={self.seed}", *epochs, *self.split()[1]])
+        return override(PRESET_SETTINGS[preset], [f"seed={self.seed}", *epochs, *assignments])
 
     def split(self) -> tuple[MethodOptions, list[str]]:
         """Returns the options of the method, and the texts that name none of them."""
@@ -76,23 +96,30 @@ class Job:
         return differences(plain.settings, self.settings) + differences(plain.options, self.options)
 
     @property
+    def of_budget(self) -> list[str]:
+        """What the usual settings of the budget's preset have otherwise than those of the run's own preset."""
+        shared = assign(self.options, self.budget.assignments)[1]
+        return differences(*(self.settings_like(preset, shared) for preset in (self.preset, self.budget.preset)))
+
+    @property
     def run(self) -> Path:
         """Folder of the run, named after what is trained and not after the experiment."""
         anchors = [f"K={self.setting.anchors}"] if self.setting.method == "arbex" else []
-        return self.runs / "-".join([self.setting.method, *anchors, *self.own, f"seed={self.seed}"])
+        preset = [self.setting.preset] if self.setting.preset else []
+        return self.runs / "-".join([self.setting.method, *preset, *anchors, *self.own, f"seed={self.seed}"])
 
     @property
     def commands(self) -> tuple[str, ...]:
         """Commands that train and evaluate the same run."""
         run, setting, budget = str(self.run), self.setting, self.budget
-        train = ["arbex", "train", "--data", self.data, "--out", run, "--preset", budget.preset]
+        train = ["arbex", "train", "--data", self.data, "--out", run, "--preset", self.preset]
         train += ["--method", setting.method, "--seed", str(self.seed)]
         train += ["--anchors", str(setting.anchors)] if setting.method == "arbex" else []
-        train += ["--image-size", str(budget.image_size)] if budget.image_size else []
+        train += ["--image-size", str(self.image_size)] if self.image_size else []
         train += [part for path in budget.init for part in ("--init", path)] + ["--new-head"] * bool(budget.init)
         train += ["--teacher", str(self.teacher)] if self.teacher else []
         train += ["--epochs", str(budget.epochs)] if budget.epochs is not None else []
-        train += [part for text in (*budget.assignments, *self.own) for part in ("--set", text)]
+        train += [part for text in (*budget.assignments, *self.of_budget, *self.own) for part in ("--set", text)]
         return shlex.join(train), shlex.join(["arbex", "evaluate", run, "--data", self.data])
 
 
@@ -167,11 +194,11 @@ def perform(job: Job) -> Outcome:
     request = TrainRequest(
         data=job.data,
         out=job.run,
-        preset=job.budget.preset,
+        preset=job.preset,
         method=job.setting.method,
         settings=job.settings,
         anchors=job.setting.anchors,
-        image_size=job.budget.image_size,
+        image_size=job.image_size,
         resume=resume,
         init=tuple(Path(path) for path in job.budget.init),
         new_head=bool(job.budget.init),

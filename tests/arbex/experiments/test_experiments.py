@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ from arbex.cli import invoke
 from arbex.errors import RunError, UnsupportedError
 from arbex.experiments import EXPERIMENTS, load_experiment, run_experiment
 from arbex.experiments.plan import BUDGETS, Budget, Setting
-from arbex.experiments.runner import perform, plan_jobs, read_outcome
+from arbex.experiments.runner import Job, perform, plan_jobs, read_outcome
 from arbex.methods import METHODS
 from arbex.progress import Reporter, Step
+from arbex.settings import PRESET_SETTINGS, override
 
 TINY = Budget(preset="tiny", epochs=1, seeds=2, grid=False, assignments=("images_per_class=4", "batch_size=14"))
 
@@ -70,7 +72,44 @@ def test_the_grids_are_the_papers() -> None:
     assert len(load_experiment("table-1").settings(BUDGETS["full"])) == 10
     assert len(load_experiment("table-2").settings(BUDGETS["full"])) == 11 * 10
     assert len(load_experiment("table-3").settings(BUDGETS["full"])) == 11 * 12
-    assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS)
+    assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS) + 1
+
+
+def test_another_encoder_is_trained_as_the_budgets_preset_is(tmp_path: Path) -> None:
+    job = Job(
+        setting=Setting("older", method="poster", preset="poster-v1", assignments=("label_smoothing=0",)),
+        seed=3,
+        budget=replace(TINY, image_size=48),
+        data="data",
+        runs=tmp_path,
+        threads=1,
+    )
+    usual = replace(job, setting=Setting("usual", method="poster"))
+    assert (usual.preset, usual.image_size, job.image_size) == ("tiny", 48, 64)  # the next multiple of 32
+    assert job.settings == replace(usual.settings, label_smoothing=0)
+    assert job.run.name == "poster-poster-v1-label_smoothing=0.0-seed=3"
+    words = shlex.split(job.commands[0])
+    assert words[words.index("--preset") + 1] == "poster-v1"
+    given = [value for name, value in itertools.pairwise(words) if name == "--set"]
+    own = override(PRESET_SETTINGS["poster-v1"], ["seed=3", "epochs=1", *given])
+    assert own == job.settings
+    assert "optimizer=muon" in given
+    assert not {"optimizer=muon", "optimizer=adamw"} & set(shlex.split(usual.commands[0]))
+
+
+@pytest.mark.slow
+def test_the_row_of_poster_in_table_5_is_trained(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arbex.experiments import tables
+
+    monkeypatch.setattr(tables, "METHODS", {"poster": METHODS["poster"]})
+    budget = Budget(preset="base", epochs=1, seeds=1, grid=False, image_size=64, assignments=("images_per_class=2",))
+    text = run_experiment("table-5", str(faces), tmp_path, budget).read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| poster")]
+    assert [row[0] for row in rows] == ["| poster", "| poster-v1"]
+    assert rows[1][-1].startswith("68.83 / 92.05")
+    stored = json.loads((tmp_path / "runs" / budget.name / "poster-poster-v1-seed=0" / "config.json").read_text())
+    assert stored["encoder"]["image_size"] == 64
+    assert "token_mixing" in stored["encoder"]
 
 
 @pytest.mark.slow
