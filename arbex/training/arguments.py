@@ -28,6 +28,9 @@ ONLY_WITH = {
 }
 """Settings that have an effect only with one value of another setting."""
 
+ONLY_ABOVE_ZERO = {"label_noise_kind": "label_noise"}
+"""Settings that have an effect only if another setting is not 0."""
+
 ALSO_SETTINGS = ("epochs", "seed", "coverage")
 """Settings that have an argument of their own."""
 
@@ -148,6 +151,12 @@ def check_effect(texts: Iterable[str], settings: TrainSettings, *, teacher: bool
             raise InputError(
                 f"The setting {name!r} has no effect, since {other} is {getattr(settings, other)!r}.",
                 remedy=f"Add --set {other}={value}, or leave {name} out.",
+            )
+        other = ONLY_ABOVE_ZERO.get(name, "")
+        if other and not getattr(settings, other):
+            raise InputError(
+                f"The setting {name!r} has no effect, since {other} is 0.",
+                remedy=f"Add --set {other}=VALUE, or leave {name} out.",
             )
         if name.startswith(TEACHING) and not teacher:
             raise InputError(

@@ -39,6 +39,7 @@ def test_settings_come_as_a_mapping_as_texts_or_as_one_text() -> None:
         ({"settings": ["distil-mirrored=true"]}, "'distil_mirrored' has no effect without a teacher.*--teacher RUN"),
         ({"settings": ["restart_epochs=3"]}, "has no effect, since schedule is 'one-cycle'.*--set schedule=restarts"),
         ({"settings": ["decay=0.9"]}, "--set schedule=exponential"),
+        ({"settings": ["label_noise_kind=look-alike"]}, "has no effect, since label_noise is 0.*label_noise=VALUE"),
         ({"settings": ["images_per_class=9", "sampling=natural"]}, "'images_per_class' has no effect, since sampling"),
         ({"epochs": 1, "settings": "epochs=3"}, "epochs was given twice: as --epochs 1, and as a setting"),
         ({"seed": 1, "settings": {"seed": 2}}, "seed was given twice"),
