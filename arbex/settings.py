@@ -73,7 +73,8 @@ class TrainSettings:
     Attributes:
         epochs: Number of epochs; each shows as many images as ``sampling`` says.
         batch_size: Number of images per step, over all processes.
-        optimizer: ``adamw``; or ``muon`` for the kernels and matrices of the encoder, and AdamW for the rest.
+        optimizer: ``adamw``; or ``muon`` for the kernels and matrices of the encoder and those inside the head, and
+            AdamW for the rest.
         learning_rate: Learning rate of the optimizer at its highest.
         head_rate: Factor of the learning rate of the head.
         schedule: ``exponential`` multiplies the learning rate by ``decay`` after each epoch; ``cosine`` lowers it to a

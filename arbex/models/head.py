@@ -225,6 +225,11 @@ class Head(nn.Module):
         """Names of the temperatures that the head has, those of parts before that of their mixture."""
         return ("primary",)
 
+    @property
+    def inner_weights(self) -> tuple[nn.Parameter, ...]:
+        """Matrices whose outputs other layers of the head read, and that are not the answer itself."""
+        return ()
+
     def evidence(self, features: Tensor) -> Evidence:
         """Returns what the head computes of float32 vectors ``[B, in_features]``."""
         raise NotImplementedError
@@ -317,6 +322,12 @@ class ReliabilityHead(Head):
         """Names of the temperatures that the head has, those of parts before that of their mixture."""
         corrections = ("geometric",) * bool(self.num_anchors) + ("attentive",) * self.attends
         return ("primary", *corrections, "mixture") if corrections else ("primary",)
+
+    @property
+    def inner_weights(self) -> tuple[nn.Parameter, ...]:
+        """Matrices of the reduction, the hidden layers, and the projection before the attention."""
+        layers = [self.reduce, *list(self.primary)[:-1], *([self.query_key_value] if self.attends else [])]
+        return tuple(layer.weight for layer in layers if isinstance(layer, nn.Linear))  # type: ignore[misc]
 
     def distances(self, embedding: Tensor) -> Tensor:
         """Returns the Euclidean distances from ``[B, D]`` to all anchors, as ``[B, N, K]``."""

@@ -1,4 +1,4 @@
-"""Muon for the kernels and matrices of an encoder, AdamW for all other parameters, as one optimizer."""
+"""Muon for kernels and matrices inside a network, AdamW for all other parameters, as one optimizer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 ADJUSTMENT: Final = "match_rms_adamw"
 """How the steps are scaled: as long as those of AdamW, so that one learning rate fits both (arXiv 2502.16982)."""
+
+MOMENT: Final = "momentum_buffer"
+"""What Muon keeps of each matrix; AdamW keeps other moments."""
 
 
 def is_dense(module: nn.Module) -> bool:
@@ -44,29 +47,24 @@ class MuonWithAdamW(torch.optim.Optimizer):
     ``param_groups``.
 
     Args:
-        weights: Kernels and matrices for Muon.
-        groups: Groups of parameters for AdamW.
+        inner: Groups of kernels and matrices for Muon, with their weight decay.
+        groups: Groups of parameters for AdamW, with theirs.
         lr: Learning rate of both.
-        weight_decay: Weight decay of Muon; those of AdamW are in the groups.
         fused: Whether AdamW runs as one kernel.
     """
 
     def __init__(
-        self,
-        weights: Iterable[nn.Parameter],
-        groups: Iterable[dict[str, Any]],
-        *,
-        lr: float,
-        weight_decay: float,
-        fused: bool,
+        self, inner: Iterable[dict[str, Any]], groups: Iterable[dict[str, Any]], *, lr: float, fused: bool
     ) -> None:
         """Builds both parts."""
-        self.weights = list(weights)
-        groups = list(groups)
+        inner, groups = list(inner), list(groups)
+        self.weights: list[nn.Parameter] = [weight for group in inner for weight in group["params"]]
         self.matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in self.weights]
+        matrix_of = {id(weight): matrix for weight, matrix in zip(self.weights, self.matrices, strict=True)}
+        flat = [{**group, "params": [matrix_of[id(weight)] for weight in group["params"]]} for group in inner]
         self.adamw = torch.optim.AdamW(groups, lr=lr, fused=fused)
-        self.muon = torch.optim.Muon(self.matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn=ADJUSTMENT)
-        super().__init__([*groups, {"params": self.weights}], {"lr": lr})
+        self.muon = torch.optim.Muon(flat, lr=lr, adjust_lr_fn=ADJUSTMENT)
+        super().__init__([*groups, *inner], {"lr": lr})
 
     def follow_weights(self) -> None:
         """Makes the matrices views of the weights as they are: a move to a GPU or to another order replaces memory."""
@@ -98,11 +96,17 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return {"state": {**first["state"], **moved}, "param_groups": [*first["param_groups"], *groups]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores what ``state_dict`` returned."""
+        """Restores what ``state_dict`` returned.
+
+        Raises:
+            ValueError: If one part is given moments of the other one.
+        """
         self.follow_weights()
         first, second = self.adamw.state_dict(), self.muon.state_dict()
         count = sum(len(group["params"]) for group in first["param_groups"])
         state = state_dict["state"]
+        if any((MOMENT in slots) != (index >= count) for index, slots in state.items()):
+            raise ValueError("other weights than these were changed by Muon")
         first["state"] = {index: slots for index, slots in state.items() if index < count}
         second["state"] = {index - count: slots for index, slots in state.items() if index >= count}
         self.adamw.load_state_dict(first)

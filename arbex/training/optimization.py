@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from arbex.settings import TrainSettings
-from arbex.training.muon import MuonWithAdamW, dense_weights
+from arbex.training.muon import MuonWithAdamW
 
 WARM_UP: Final = 0.05
 """Share of all steps in which the learning rate of ``cosine`` rises."""
@@ -48,22 +48,27 @@ def parameter_groups(
 
 
 def make_optimizer(
-    model: nn.Module, encoder: nn.Module, settings: TrainSettings, rates: Mapping[nn.Parameter, float] | None = None
+    model: nn.Module,
+    inner: Sequence[nn.Parameter],
+    settings: TrainSettings,
+    rates: Mapping[nn.Parameter, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Returns the optimizer that the settings name.
 
     Args:
         model: Everything that is trained.
-        encoder: The part whose kernels and matrices Muon changes.
+        inner: Kernels and matrices that Muon changes, if it is the optimizer: those whose outputs are not answers.
         settings: The settings.
-        rates: Factor of the learning rate by parameter, for parameters outside the encoder; others have 1.
+        rates: Factor of the learning rate by parameter; others have 1.
     """
     rate, decay, fused = settings.learning_rate, settings.weight_decay, can_fuse(settings.precision)
-    weights = [] if settings.optimizer == "adamw" else dense_weights(encoder)
-    groups = split_by_rate(parameter_groups(model, decay, without=weights), rates or {})
+    rates = rates or {}
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=fused)
-    return MuonWithAdamW(weights, groups, lr=rate, weight_decay=decay, fused=fused)
+        return torch.optim.AdamW(split_by_rate(parameter_groups(model, decay), rates), lr=rate, fused=fused)
+    groups = split_by_rate(parameter_groups(model, decay, without=inner), rates)
+    return MuonWithAdamW(
+        split_by_rate([{"params": list(inner), "weight_decay": decay}], rates), groups, lr=rate, fused=fused
+    )
 
 
 def split_by_rate(groups: Iterable[dict[str, Any]], rates: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from arbex.checkpoint import RESUME, damaged, read_metadata, read_weights, write_weights
+from arbex.errors import RunError
 
 HEAD_VALUES = "head_"
 """Beginning of the names in ``metrics.jsonl`` of what a method says of its head."""
@@ -106,7 +107,7 @@ def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState,
     """Restores the optimizer in place, and returns the position, the model's weights and the state of the method.
 
     Raises:
-        RunError: If the file is damaged.
+        RunError: If the file is damaged, or an earlier version of arbex wrote it with moments of another kind.
     """
     try:
         fields = json.loads(read_metadata(run / RESUME)["state"])
@@ -133,5 +134,12 @@ def read_state(run: Path, optimizer: torch.optim.Optimizer) -> tuple[TrainState,
         }
     except IndexError as error:
         raise damaged(run / RESUME, error) from error
-    optimizer.load_state_dict(content)
+    try:
+        optimizer.load_state_dict(content)
+    except ValueError as error:
+        raise RunError(
+            f"The moments of the optimizer in {run / RESUME} do not fit: {error}. An earlier version of arbex wrote "
+            "them.",
+            remedy=f"Resume with that version, or train a new run that starts from this one: --init {run}.",
+        ) from error
     return state, kinds["model"], kinds["method"]

@@ -28,6 +28,7 @@ from arbex.progress import Step
 from arbex.training.devices import average, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
 from arbex.training.mixing import mix
+from arbex.training.muon import dense_weights
 from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, make_optimizer, set_learning_rate
 from arbex.training.supervision import DeepSupervision
 
@@ -71,7 +72,8 @@ class Trainer:
         self.method = load_method(config.method, config.method_options)
         self.method.set_up(self.raw.head, settings)
         rates = self.method.rates(self.raw.head, settings)
-        optimizer = make_optimizer(self.supervised, self.raw.encoder, settings, rates)
+        inner = [*dense_weights(self.raw.encoder), *self.raw.head.inner_weights]
+        optimizer = make_optimizer(self.supervised, inner, settings, rates)
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
         self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
         self.normalize = Normalize(config.preprocessing).to(self.fabric.device)

@@ -73,6 +73,16 @@ def test_a_damaged_state_is_refused(faces: Path, tmp_path: Path) -> None:
         train(request(faces, tmp_path / "run", epochs=2, resume=True))
 
 
+def test_a_run_whose_optimizer_changed_other_weights_is_refused(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:  # Muon did not change what is inside of heads once
+        earlier.setattr("arbex.models.head.ReliabilityHead.inner_weights", ())
+        train(request(faces, tmp_path / "run", epochs=1))
+    with pytest.raises(RunError, match="Muon. An earlier version of arbex wrote them.*--init"):
+        train(request(faces, tmp_path / "run", epochs=2, resume=True))
+
+
 def test_the_callers_random_numbers_go_on(faces: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -44,7 +44,7 @@ def images(number: int) -> Tensor:
 def test_it_changes_each_weight_as_the_optimizer_that_is_meant_for_it() -> None:
     net = model()
     kernel, depthwise, linear, head = (m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear))
-    optimizer = make_optimizer(net, net[0], SETTINGS)
+    optimizer = make_optimizer(net, dense_weights(net[0]), SETTINGS)
     flat = nn.Parameter(kernel.detach().flatten(1).clone())
     matrix = nn.Parameter(linear.detach().clone())
     others = [nn.Parameter(w.detach().clone()) for w in (depthwise, head)]
@@ -65,7 +65,7 @@ def test_it_changes_each_weight_as_the_optimizer_that_is_meant_for_it() -> None:
 
 def test_every_parameter_has_one_optimizer() -> None:
     net = model()
-    optimizer = make_optimizer(net, net[0], SETTINGS)
+    optimizer = make_optimizer(net, dense_weights(net[0]), SETTINGS)
     found = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(found) == sorted(id(p) for p in net.parameters())
     assert isinstance(optimizer, MuonWithAdamW)
@@ -75,7 +75,7 @@ def test_every_parameter_has_one_optimizer() -> None:
 def test_the_order_of_memory_changes_nothing_but_rounding() -> None:
     plain, channels_last = model(), model()
     channels_last.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    first, second = (make_optimizer(net, net[0], SETTINGS) for net in (plain, channels_last))
+    first, second = (make_optimizer(net, dense_weights(net[0]), SETTINGS) for net in (plain, channels_last))
     for number in range(3):
         step(plain, first, images(number))
         step(channels_last, second, images(number).contiguous(memory_format=torch.channels_last))
@@ -86,7 +86,7 @@ def test_the_order_of_memory_changes_nothing_but_rounding() -> None:
 def test_weights_that_move_after_the_optimizer_was_made_are_still_changed() -> None:
     """Fabric moves a model to its device after the optimizer was made, which gives every weight other memory."""
     net = model()
-    optimizer = make_optimizer(net, net[0], SETTINGS)
+    optimizer = make_optimizer(net, dense_weights(net[0]), SETTINGS)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for parameter in net.parameters():
         parameter.data = parameter.data.clone()
@@ -98,7 +98,7 @@ def test_weights_that_move_after_the_optimizer_was_made_are_still_changed() -> N
 def test_learning_rates_of_the_groups_reach_both_parts() -> None:
     net = model()
     before = deepcopy(net.state_dict())
-    optimizer = make_optimizer(net, net[0], SETTINGS)
+    optimizer = make_optimizer(net, dense_weights(net[0]), SETTINGS)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     step(net, optimizer, images(0))
@@ -107,10 +107,10 @@ def test_learning_rates_of_the_groups_reach_both_parts() -> None:
 
 def test_a_restored_optimizer_goes_on_exactly() -> None:
     one = model()
-    optimizer = make_optimizer(one, one[0], SETTINGS)
+    optimizer = make_optimizer(one, dense_weights(one[0]), SETTINGS)
     step(one, optimizer, images(0))
     other = deepcopy(one)
-    restored = make_optimizer(other, other[0], SETTINGS)
+    restored = make_optimizer(other, dense_weights(other[0]), SETTINGS)
     state = optimizer.state_dict()
     indices = [i for group in state["param_groups"] for i in group["params"]]
     assert indices == list(range(len(list(one.parameters()))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 
 from arbex.checkpoint import LAST, read_weights
 from arbex.methods import read_options
+from arbex.models.head import LinearHead, ReliabilityHead
 from arbex.settings import TrainSettings, override
 from arbex.training.loop import train
+from arbex.training.muon import MuonWithAdamW, dense_weights
 from arbex.training.optimization import (
     WeightAverage,
     current_learning_rate,
@@ -113,12 +116,36 @@ def test_the_learning_rate_follows_the_factor_of_a_group(optimizer: str) -> None
     encoder, head = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
     model = torch.nn.Sequential(encoder, head)
     settings = override(TrainSettings(), [f"optimizer={optimizer}", "learning_rate=0.5"])
-    found = make_optimizer(model, encoder, settings, dict.fromkeys(head.parameters(), 0.1))
+    found = make_optimizer(model, dense_weights(encoder), settings, dict.fromkeys(head.parameters(), 0.1))
     set_learning_rate(found, 0.2)
     rates = {id(p): group["lr"] for group in found.param_groups for p in group["params"]}
     assert {rates[id(p)] for p in encoder.parameters()} == {0.2}
     assert [rates[id(p)] for p in head.parameters()] == pytest.approx([0.02] * 2)
     assert current_learning_rate(found) == pytest.approx(0.2)
-    plain = make_optimizer(model, encoder, settings)
+    plain = make_optimizer(model, dense_weights(encoder), settings)
     ordered = [[id(p) for group in one.param_groups for p in group["params"]] for one in (plain, found)]
     assert sorted(ordered[0]) == sorted(ordered[1])
+
+
+def test_muon_changes_what_is_inside_a_head_and_not_what_answers() -> None:
+    head = ReliabilityHead(12, 7, 3)
+    names = {id(parameter): name for name, parameter in head.named_parameters()}
+    inner = {names[id(parameter)] for parameter in head.inner_weights}
+    assert inner == {"reduce.weight", "primary.0.weight", "primary.4.weight", "query_key_value.weight"}
+    assert len(ReliabilityHead(12, 7, 3, correction="anchors").inner_weights) == 3
+    assert LinearHead(12, 7).inner_weights == ()
+    settings = override(TrainSettings(), ["optimizer=muon", "learning_rate=0.5"])
+    rates = dict.fromkeys(head.parameters(), 0.1) | {head.anchors: 3.0}
+    found = make_optimizer(head, head.inner_weights, settings, rates)
+    assert isinstance(found, MuonWithAdamW)
+    assert {names[id(parameter)] for parameter in found.weights} == inner
+    set_learning_rate(found, 0.2)
+    for group in found.param_groups:
+        for parameter in group["params"]:
+            assert group["lr"] == pytest.approx(0.6 if parameter is head.anchors else 0.02)
+    before = {name: parameter.detach().clone() for name, parameter in head.named_parameters()}
+    head(torch.randn(32, 12)).corrected.sum().backward()
+    found.step()
+    moved = float((head.reduce.weight.detach() - before["reduce.weight"]).norm())
+    # Steps of Muon are as long as those of AdamW are on average: 0.2 times the learning rate per weight (2502.16982).
+    assert moved == pytest.approx(0.2 * 0.02 * math.sqrt(128 * 12), rel=0.35)
