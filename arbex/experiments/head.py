@@ -37,6 +37,7 @@ CONTROLS: Final = {
     "equal weights": ("weights=equal",),
     "anchors alone correct": ("correction=anchors",),
     "attention alone corrects": ("correction=attention",),
+    "primary classifier is linear": ("hidden=0",),
     "no correction (K = 0 of the paper)": ("correction=none",),
     "no correction, as many parameters": ("correction=none", "hidden=100"),
 }

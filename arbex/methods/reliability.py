@@ -95,7 +95,7 @@ class ReliabilityOptions(MethodOptions):
     Attributes:
         tokens: Number of tokens that the embedding is cut into for the attentive correction (3.4.2).
         attention_heads: Number of heads of that attention; it must divide the width of a token.
-        hidden: Width of the two hidden layers of the primary classifier (3.3).
+        hidden: Width of the two hidden layers of the primary classifier (3.3); with 0, it is linear.
         delta: Scale of the distances to anchors (3.4.1): the larger, the flatter the correction.
         radius: Initial length of anchors, in the unit of the distances.
         anchor_start: Where anchors start: ``clustered`` around one direction per class, or each ``spread`` on its own.
@@ -127,7 +127,7 @@ class ReliabilityOptions(MethodOptions):
         """Checks every value."""
         check_range("tokens", self.tokens, 1, EMBEDDING)
         check_range("attention_heads", self.attention_heads, 1, EMBEDDING)
-        check_range("hidden", self.hidden, 1, 10**4)
+        check_range("hidden", self.hidden, 0, 10**4)
         check_range("delta", self.delta, 1e-3, 1e3)
         check_range("radius", self.radius, 1e-3, 1e3)
         check_range("anchor_rate", self.anchor_rate, 1e-3, 1e3)

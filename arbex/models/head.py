@@ -252,6 +252,16 @@ WEIGHTS = ("confidence", "equal")
 """How a reliability head weighs the distributions that it mixes."""
 
 
+def primary_classifier(embedding: int, num_classes: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Returns layers from the embedding [B, D] to the primary logits [B, N]: two hidden ones (3.3), or none."""
+    layers: list[nn.Module] = []
+    width = embedding
+    for _ in range(2 if hidden else 0):
+        layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm1d(hidden)]
+        width = hidden
+    return nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+
 class ReliabilityHead(Head):
     """Maps the vectors of a backbone to a primary and a corrected distribution.
 
@@ -260,7 +270,7 @@ class ReliabilityHead(Head):
         num_classes: N, the number of classes.
         anchors: K, the number of anchors per class; with 0, there is no anchor correction.
         embedding: D, the width of the embedding.
-        hidden: Width of the two hidden layers of the primary classifier.
+        hidden: Width of the two hidden layers of the primary classifier; with 0, it is linear.
         dropout: Dropout probability in those layers.
         tokens: Number of tokens that the embedding is cut into for the attentive correction.
         attention_heads: Number of heads of that attention; it must divide ``embedding / tokens``.
@@ -305,11 +315,7 @@ class ReliabilityHead(Head):
         self.weights, self.weights_gradient, self.trust = weights, weights_gradient, 1.0
         self.only_anchors_train_encoder = False  # used in training only
         self.reduce = nn.Linear(in_features, embedding)
-        self.primary = nn.Sequential(
-            *(nn.Linear(embedding, hidden), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm1d(hidden)),
-            *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm1d(hidden)),
-            nn.Linear(hidden, num_classes),
-        )
+        self.primary = primary_classifier(embedding, num_classes, hidden, dropout)
         self.anchors = nn.Parameter(
             initial_anchors(num_classes, self.num_anchors, embedding, radius=radius, clustered=clustered)
         )

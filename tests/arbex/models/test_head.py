@@ -174,6 +174,16 @@ def test_corrections_can_be_left_out(correction: str, parts: int) -> None:
     assert ("query_key_value" in names) == (correction in ("both", "attention"))
 
 
+def test_a_primary_classifier_without_hidden_layers_is_linear() -> None:
+    torch.manual_seed(0)
+    head = ReliabilityHead(6, 3, 2, hidden=0).eval()
+    features = torch.randn(4, 6)
+    (linear,) = head.primary
+    expected = head.reduce(features) @ linear.weight.T + linear.bias
+    torch.testing.assert_close(head(features).logits, expected)
+    assert head.inner_weights == (head.reduce.weight, head.query_key_value.weight)
+
+
 def test_the_weights_have_a_gradient_where_it_is_asked_for() -> None:
     log_p = torch.tensor([[0.8, 0.2]], dtype=torch.float64).log().requires_grad_()
     log_q = torch.tensor([[0.6, 0.4]], dtype=torch.float64).log()
