@@ -43,7 +43,13 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
     help="Number of seeds, with one run each per setting.  [default: the budget's]",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs in parallel.  [default: one per core, one on a GPU]")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Override a setting; repeatable.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="[METHOD:]NAME=VALUE",
+    help="Override a setting, of all runs or of those of one method; repeatable.",
+)
 @debug_option
 def experiment(
     name: str,

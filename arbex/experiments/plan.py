@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from arbex.checks import check_name
 from arbex.evaluation.scores import Evaluation
 from arbex.experiments.comparison import StoredAnswers
+from arbex.methods import METHODS
 from arbex.models import PRESETS
 from arbex.models.head import ANCHORS
 from arbex.spec import digest_json
@@ -39,6 +40,13 @@ class Setting:
     preset: str | None = None
 
 
+def of_method(text: str) -> tuple[str, str]:
+    """Splits ``METHOD:name=value`` into the method, empty if there is none, and ``name=value``."""
+    name, equals, value = text.partition("=")
+    method, colon, own = name.partition(":")
+    return (method, f"{own}{equals}{value}") if colon else ("", text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Size of an experiment.
@@ -48,7 +56,8 @@ class Budget:
         epochs: Number of epochs per run; None for that of the preset.
         seeds: Number of runs per setting.
         grid: Whether tables have all rows and columns of the paper, or a few that span them.
-        assignments: Settings of all runs, which those of a setting override.
+        assignments: Settings of all runs, which those of a setting override; ``METHOD:name=value`` is one of the runs
+            of that method alone.
         image_size: Side of the input in pixels; None for that of the preset.
         init: Runs, or files of published weights, that all runs take the encoder from; heads start from random weights.
     """
@@ -62,12 +71,20 @@ class Budget:
     init: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks the preset.
+        """Checks the preset, and the methods that settings are for.
 
         Raises:
-            UnsupportedError: If it is not known.
+            UnsupportedError: If one is not known.
         """
         check_name("preset", self.preset, PRESETS)
+        for method, _ in map(of_method, self.assignments):
+            if method:
+                check_name("method", method, METHODS)
+
+    def assignments_of(self, method: str) -> tuple[str, ...]:
+        """Returns the settings of the runs of a method as ``name=value``: those of all runs, then its own."""
+        texts = [of_method(text) for text in self.assignments]
+        return tuple(text for whose in ("", method) for owner, text in texts if owner == whose)
 
     @property
     def name(self) -> str:

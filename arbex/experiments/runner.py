@@ -23,7 +23,8 @@ from arbex.methods import method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS
 from arbex.progress import Reporter
-from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override
+from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override, split
+from arbex.training.arguments import what_it_needs
 from arbex.training.state import HEAD_VALUES
 
 RESULT = "result.json"
@@ -56,6 +57,11 @@ class Job:
     teacher: Path | None = None
 
     @property
+    def given(self) -> tuple[str, ...]:
+        """Settings that the budget has for runs of the method, as ``name=value``."""
+        return self.budget.assignments_of(self.setting.method)
+
+    @property
     def options(self) -> MethodOptions:
         """Options of the method."""
         return self.split()[0]
@@ -86,7 +92,7 @@ class Job:
 
     def split(self) -> tuple[MethodOptions, list[str]]:
         """Returns the options of the method, and the texts that name none of them."""
-        texts = (*self.budget.assignments, *self.setting.assignments)
+        texts = (*self.given, *self.setting.assignments)
         return assign(method_class(self.setting.method).options_type(), texts)
 
     @property
@@ -98,7 +104,7 @@ class Job:
     @property
     def of_budget(self) -> list[str]:
         """What the usual settings of the budget's preset have otherwise than those of the run's own preset."""
-        shared = assign(self.options, self.budget.assignments)[1]
+        shared = assign(self.options, self.given)[1]
         return differences(*(self.settings_like(preset, shared) for preset in (self.preset, self.budget.preset)))
 
     @property
@@ -119,7 +125,8 @@ class Job:
         train += [part for path in budget.init for part in ("--init", path)] + ["--new-head"] * bool(budget.init)
         train += ["--teacher", str(self.teacher)] if self.teacher else []
         train += ["--epochs", str(budget.epochs)] if budget.epochs is not None else []
-        train += [part for text in (*budget.assignments, *self.of_budget, *self.own) for part in ("--set", text)]
+        texts, settings = (*self.given, *self.of_budget, *self.own), self.settings
+        train += [part for text in texts if not what_it_needs(split(text)[0], settings) for part in ("--set", text)]
         return shlex.join(train), shlex.join(["arbex", "evaluate", run, "--data", self.data])
 
 

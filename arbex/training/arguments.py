@@ -134,6 +134,15 @@ def check_sources(given: TrainArguments) -> None:
             raise RunError(f"The run or weights file {path} (--init) does not exist.", remedy="Check the path.")
 
 
+def what_it_needs(name: str, settings: TrainSettings) -> tuple[str, str] | None:
+    """Returns the other setting, and its value, that a setting has no effect without; None if it has one."""
+    other, value = ONLY_WITH.get(name, ("", ""))
+    if other and getattr(settings, other) != value:
+        return other, value
+    other = ONLY_ABOVE_ZERO.get(name, "")
+    return (other, "VALUE") if other and not getattr(settings, other) else None
+
+
 def check_effect(texts: Iterable[str], settings: TrainSettings, *, teacher: bool) -> None:
     """Refuses settings that were given and would have no effect.
 
@@ -146,17 +155,12 @@ def check_effect(texts: Iterable[str], settings: TrainSettings, *, teacher: bool
         InputError: If there is such a setting.
     """
     for name in (split(text)[0] for text in texts):
-        other, value = ONLY_WITH.get(name, ("", ""))
-        if other and getattr(settings, other) != value:
+        missing = what_it_needs(name, settings)
+        if missing:
+            other, value = missing
             raise InputError(
                 f"The setting {name!r} has no effect, since {other} is {getattr(settings, other)!r}.",
                 remedy=f"Add --set {other}={value}, or leave {name} out.",
-            )
-        other = ONLY_ABOVE_ZERO.get(name, "")
-        if other and not getattr(settings, other):
-            raise InputError(
-                f"The setting {name!r} has no effect, since {other} is 0.",
-                remedy=f"Add --set {other}=VALUE, or leave {name} out.",
             )
         if name.startswith(TEACHING) and not teacher:
             raise InputError(

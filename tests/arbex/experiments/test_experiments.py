@@ -22,6 +22,7 @@ from arbex.experiments.runner import Job, perform, plan_jobs, read_outcome
 from arbex.methods import METHODS
 from arbex.progress import Reporter, Step
 from arbex.settings import PRESET_SETTINGS, override
+from arbex.training.arguments import check_effect
 
 TINY = Budget(preset="tiny", epochs=1, seeds=2, grid=False, assignments=("images_per_class=4", "batch_size=14"))
 
@@ -58,6 +59,18 @@ def test_settings_have_names_of_their_own_and_can_be_trained(name: str, budget: 
     assert {job.teacher for job in jobs} - {None} <= {job.run for job in jobs if job.teacher is None}
     for job in jobs:
         assert shlex.split(job.commands[0])[:2] == ["arbex", "train"]
+        check_effect(given(job), job.settings, teacher=True)
+
+
+def given(job: Job) -> list[str]:
+    """Returns the settings in the command of a run."""
+    return [value for name, value in itertools.pairwise(shlex.split(job.commands[0])) if name == "--set"]
+
+
+def test_commands_leave_out_what_has_no_effect(tmp_path: Path) -> None:
+    budget = replace(TINY, assignments=("images_per_class=5", "sampling=natural", "label_noise_kind=look-alike"))
+    (job, *_) = plan_jobs([Setting("a", assignments=("label_smoothing=0",))], budget, "data", tmp_path, 1)
+    assert given(job) == ["sampling=natural", "label_smoothing=0.0"]
 
 
 def test_a_method_that_needs_a_teacher_has_one_that_is_trained_before(tmp_path: Path) -> None:
@@ -75,6 +88,23 @@ def test_the_grids_are_the_papers() -> None:
     assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS) + 1
 
 
+def test_a_method_can_have_settings_of_its_own(tmp_path: Path) -> None:
+    texts = ("label_smoothing=0.2", "arbex:label_smoothing=0.1", "arbex:weights=equal", "poster:mixup=0.3")
+    budget = replace(TINY, assignments=texts)
+    jobs = plan_jobs([Setting("a"), Setting("b", method="poster")], budget, "data", tmp_path, 1)
+    ours, linear = jobs[:2]
+    assert (ours.settings.label_smoothing, ours.settings.mixup, ours.options.to_json()["weights"]) == (
+        0.1,
+        0.0,
+        "equal",
+    )
+    assert (linear.settings.label_smoothing, linear.settings.mixup) == (0.2, 0.3)
+    assert "arbex:" not in " ".join((*ours.commands, *linear.commands))
+    assert given(ours) == ["label_smoothing=0.2", "label_smoothing=0.1", "weights=equal"]
+    with pytest.raises(UnsupportedError, match="method 'arbx' is not known. Allowed: arbex"):
+        replace(TINY, assignments=("arbx:mixup=0.3",))
+
+
 def test_another_encoder_is_trained_as_the_budgets_preset_is(tmp_path: Path) -> None:
     job = Job(
         setting=Setting("older", method="poster", preset="poster-v1", assignments=("label_smoothing=0",)),
@@ -90,10 +120,9 @@ def test_another_encoder_is_trained_as_the_budgets_preset_is(tmp_path: Path) -> 
     assert job.run.name == "poster-poster-v1-label_smoothing=0.0-seed=3"
     words = shlex.split(job.commands[0])
     assert words[words.index("--preset") + 1] == "poster-v1"
-    given = [value for name, value in itertools.pairwise(words) if name == "--set"]
-    own = override(PRESET_SETTINGS["poster-v1"], ["seed=3", "epochs=1", *given])
+    own = override(PRESET_SETTINGS["poster-v1"], ["seed=3", "epochs=1", *given(job)])
     assert own == job.settings
-    assert "optimizer=muon" in given
+    assert "optimizer=muon" in given(job)
     assert not {"optimizer=muon", "optimizer=adamw"} & set(shlex.split(usual.commands[0]))
 
 
