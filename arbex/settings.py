@@ -39,6 +39,8 @@ RANGES = (
     ("erasing", 0.0, 1.0),
     ("mixup", 0.0, 100.0),
     ("cutmix", 0.0, 100.0),
+    ("early_learning", 0.0, 100.0),
+    ("early_learning_momentum", 0.0, 0.9999),
     ("patience", 0, 10**6),
     ("coverage", 0.01, 1.0),
     ("seed", 0, 2**31),
@@ -117,6 +119,9 @@ class TrainSettings:
         erasing: Share of images of which a random rectangle is erased.
         mixup: Alpha of mixup, which blends pairs of images and their targets; 0 for none.
         cutmix: Alpha of CutMix, which puts a rectangle of one image into another; 0 for none.
+        early_learning: Weight of a loss that keeps answers close to a moving average of earlier ones, against learning
+            wrong labels by heart (arXiv 2007.00151, which has 3); 0 for none.
+        early_learning_momentum: Share of the old average in the new one, each time an image is seen.
         averaging: Decay per step of a moving average of the weights, such as 0.998; the average is what is validated
             and stored. 0 stores the weights themselves.
         patience: Number of epochs without a better one on validation after which training ends; 0 for never.
@@ -166,6 +171,8 @@ class TrainSettings:
     erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    early_learning: float = 0.0
+    early_learning_momentum: float = 0.7
     averaging: float = 0.0
     patience: int = 0
     calibrate: bool = True

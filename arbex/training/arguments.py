@@ -28,7 +28,7 @@ ONLY_WITH = {
 }
 """Settings that have an effect only with one value of another setting."""
 
-ONLY_ABOVE_ZERO = {"label_noise_kind": "label_noise"}
+ONLY_ABOVE_ZERO = {"label_noise_kind": "label_noise", "early_learning_momentum": "early_learning"}
 """Settings that have an effect only if another setting is not 0."""
 
 ALSO_SETTINGS = ("epochs", "seed", "coverage")

@@ -96,7 +96,7 @@ def adapted(request: TrainRequest) -> TrainRequest:
 
     Raises:
         UnsupportedError: If the method is not known.
-        InputError: If the method needs a teacher and none was given, or images are to be mixed that it cannot mix.
+        InputError: If the method needs a teacher and none was given, or images are to be mixed that cannot be mixed.
     """
     method = load_method(request.method, request.method_options)
     if method.needs_teacher and request.teacher is None:
@@ -110,6 +110,12 @@ def adapted(request: TrainRequest) -> TrainRequest:
             f"The method {request.method!r} judges each image by itself and cannot learn from mixed ones.",
             allowed=f"Allowed with mixup or cutmix: {', '.join(able)}.",
             remedy="Leave mixup and cutmix at 0.",
+        )
+    if (request.settings.mixup or request.settings.cutmix) and request.settings.early_learning:
+        raise InputError(
+            f"early_learning is {request.settings.early_learning:g}, and images are mixed: an answer to a mixed image "
+            "is none to remember.",
+            remedy="Leave mixup and cutmix at 0, or early_learning.",
         )
     return replace(request, settings=method.adapt(request.settings))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 import torch.distributed as dist
@@ -133,6 +133,13 @@ def synchronize_norms(module: nn.Module, device: torch.device) -> None:
             setattr(module, name, synced)
         else:
             synchronize_norms(child, device)
+
+
+def gathered(fabric: Fabric, rows: Tensor) -> Tensor:
+    """Returns the rows ``[B, ...]`` of all processes, which have as many each, one process after the other."""
+    if fabric.world_size == 1:
+        return rows
+    return cast("Tensor", fabric.all_gather(rows)).flatten(0, 1)
 
 
 def average(fabric: Fabric, figures: dict[str, float]) -> dict[str, float]:

@@ -27,6 +27,7 @@ from arbex.prediction import BATCH, answers_of, gather_evidence
 from arbex.progress import Step
 from arbex.training.devices import average, share_of_batch, synchronize_norms
 from arbex.training.distillation import Teacher
+from arbex.training.early_learning import PREFIX, EarlyLearning
 from arbex.training.mixing import mix
 from arbex.training.muon import dense_weights
 from arbex.training.optimization import AVERAGES, WeightAverage, learning_rate, make_optimizer, set_learning_rate
@@ -76,6 +77,7 @@ class Trainer:
         optimizer = make_optimizer(self.supervised, inner, settings, rates)
         self.model, self.optimizer = self.fabric.setup(self.supervised, optimizer)
         self.average = WeightAverage(self.raw, settings.averaging) if settings.averaging else None
+        self.early_learning = EarlyLearning.of(settings, len(images), len(config.labels))
         self.normalize = Normalize(config.preprocessing).to(self.fabric.device)
         samples = images.faces.samples
         self.sampler = RefinementSampler(
@@ -141,6 +143,8 @@ class Trainer:
             views = targets.repeat(len(tokens) // len(targets), 1)
             losses["tokens"] = settings.lambda_tokens * cross_entropy(tokens, views, settings.label_smoothing)
             outputs = (*outputs, StudentOutput(tokens, settings.lambda_tokens))
+        if self.early_learning:
+            losses |= self.early_learning.loss(self.fabric, balance.corrected, positions, outputs)
         if self.teacher is None:
             return losses
         with self.fabric.autocast():  # the student's own forward pass has it from Fabric
@@ -187,12 +191,20 @@ class Trainer:
             return found, self.method.describe(model.head, evidence, labels)
 
     def state(self) -> dict[str, Tensor]:
-        """Returns what a resumed training needs besides the optimizer and the method: weights and their averages."""
-        return self.supervised.state_dict() | (self.average.state() if self.average else {})
+        """Returns what a resumed training needs besides the optimizer and the method: weights, averages, memories."""
+        state = self.supervised.state_dict()
+        for each in (self.average, self.early_learning):
+            state |= each.state() if each else {}
+        return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Restores what ``state`` returned."""
-        averages = {name: tensor for name, tensor in state.items() if name.startswith(AVERAGES)}
-        self.supervised.load_state_dict({name: tensor for name, tensor in state.items() if name not in averages})
+        averages, memories = (
+            {name: tensor for name, tensor in state.items() if name.startswith(prefix)} for prefix in (AVERAGES, PREFIX)
+        )
+        others = averages | memories
+        self.supervised.load_state_dict({name: tensor for name, tensor in state.items() if name not in others})
+        if self.early_learning:
+            self.early_learning.restore(memories)
         if self.average:
             self.average.restore(averages)
