@@ -33,7 +33,7 @@ class EarlyLearning:
         images: Number of training images.
         classes: N, the number of classes.
         weight: Weight of the loss; the publication has 3 for ten classes.
-        momentum: Share of the old average in the new one, per epoch; the publication has 0.7.
+        momentum: Share of the old average in the new one, each time an image is seen; the publication has 0.7.
     """
 
     def __init__(self, images: int, classes: int, *, weight: float, momentum: float) -> None:
