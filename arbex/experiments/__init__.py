@@ -27,6 +27,7 @@ EXPERIMENTS = {
     "head": ("arbex.experiments.head:Head", "readings of the reliability head, and controls"),
     "tcl": ("arbex.experiments.baselines:TripletCenters", "negatives and attention of triplet-center loss"),
     "nla": ("arbex.experiments.baselines:LabelAmbiguity", "both forms of NLA with noise and imbalance"),
+    "tuning": ("arbex.experiments.tuning:Tuning", "settings of each method, chosen on validation"),
     "gain": ("arbex.experiments.gain:Gain", "correction against a linear classifier"),
 }
 """``module:class`` and subject of each experiment by its name on the command line."""

@@ -287,3 +287,35 @@ def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         load_experiment("table-9")
     assert invoke(["experiment", "table-9", "--data", "x"], "arbex") == 2
     assert "table-1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_tuning_hands_the_best_settings_of_each_method_to_other_experiments(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arbex.experiments import tuning
+
+    # With hardly any learning rate, answers are those of chance.
+    few = {tuning.USUAL: ("learning_rate=1e-6",), "usual rate": ("learning_rate=1e-2",)}
+    monkeypatch.setattr(tuning.Tuning, "candidates", lambda self, budget: few)
+    budget = replace(TINY, epochs=3, assignments=("images_per_class=20", "batch_size=14"))
+    text = run_experiment("tuning", str(faces), tmp_path, budget).read_text()
+    stored = json.loads((tmp_path / "tuning.json").read_text())
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith(("| arbex", "| poster"))]
+    assert [row[:2] for row in rows] == [[method, name] for method in ("arbex", "poster") for name in few]
+    for method in ("arbex", "poster"):
+        runs = [run for run in stored["runs"] if run["setting"].startswith(f"{method}, ")]
+        curves = {name: [max(run["curve"]) for run in runs if run["setting"].endswith(name)] for name in few}
+        means = {name: sum(best) / len(best) for name, best in curves.items()}
+        best = max(means, key=lambda name: means[name])
+        assert all(stored["figures"][f"{method}, {name}"]["mean"]["mean"] == pytest.approx(means[name]) for name in few)
+        assert [row[1] for row in rows if row[0] == method and row[-1].startswith("**")] == [best]
+        assert f"--set {method}:{few[best][0]}" in text
+    given = tuple(text.split("other experiments: `--set ")[1].split("`")[0].split(" --set "))
+    assert replace(budget, assignments=given).assignments_of("poster")
+
+
+def test_tuning_with_the_full_grid_tries_every_method_without_a_teacher() -> None:
+    few, full = ({setting.method for setting in load_experiment("tuning").settings(BUDGETS[name])} for name in BUDGETS)
+    assert few == {"arbex", "poster"}
+    assert full == set(METHODS) - {"efficientface"}
