@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
 from arbex.cli.console import DATA_HELP, Console, debug_option, print_table
 from arbex.cli.parameters import PATH, SOURCE
 from arbex.methods import METHODS
+
+MOST_NAMES: Final = 4
+"""How many people of a fold are named in its table."""
 
 
 @click.command()
@@ -126,7 +131,7 @@ def show_folds(folder: Path) -> None:
     """Prints the figures of a cross-validation."""
     found = json.loads((folder / "folds.json").read_text(encoding="utf-8"))
     rows = [
-        [Path(fold["run"]).name, ", ".join(fold["people"]), str(fold["n"]), f"{fold['accuracy']:.4f}"]
+        [Path(fold["run"]).name, few_or_number(fold["people"]), str(fold["n"]), f"{fold['accuracy']:.4f}"]
         for fold in found["folds"]
     ]
     print_table(("run", "people", "images", "accuracy"), rows)
@@ -134,6 +139,11 @@ def show_folds(folder: Path) -> None:
     click.echo(
         f"all {found['pooled']['n']} images: accuracy {found['pooled']['accuracy']:.4f} ({low:.4f} to {high:.4f})"
     )
+
+
+def few_or_number(people: Sequence[str]) -> str:
+    """Returns the names of a few people, and the number of more, which would not fit into a terminal."""
+    return ", ".join(people) if len(people) <= MOST_NAMES else str(len(people))
 
 
 def parse_windows(text: str | None) -> tuple[int, ...] | None:

@@ -79,9 +79,19 @@ def test_one_person_is_left_out_at_a_time(jaffe: Path, tmp_path: Path, capfd: py
     assert found["pooled"]["accuracy"] == pytest.approx(mean)
     assert found["pooled"]["n"] == 84
     assert f"all 84 images: accuracy {mean:.4f} (" in shown
+    assert [line.split()[:2] for line in shown.splitlines()[2:6]] == [
+        [f"fold-{i}", person] for i, person in enumerate(PEOPLE, 1)
+    ]
     # The same again trains nothing anew.
     before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/metrics.jsonl")}
     assert len(before) == 4
     assert invoke(command, "arbex") == 0
     assert [len(path.read_text().splitlines()) for path in before] == [1] * 4
     assert json.loads((out / "folds.json").read_text()) == found
+
+
+def test_the_table_fits_into_a_terminal_however_many_people_a_fold_has() -> None:
+    from arbex.cli.train import few_or_number
+
+    assert few_or_number(["KA", "KL", "KM"]) == "KA, KL, KM"
+    assert few_or_number([f"S{i:03}" for i in range(40)]) == "40"
