@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from arbex.api import evaluate
 from arbex.methods import METHODS
 from arbex.models import PRESETS, CompactConfig, CompactEncoder
 from arbex.settings import PRESET_SETTINGS, override
@@ -18,6 +21,7 @@ from benchmarks.ablations import CHANGES, CURVES, Change
 from benchmarks.edge import drawing
 from benchmarks.networks import NETWORKS, SIDE
 from benchmarks.presets import COMMON, RATES
+from benchmarks.selectors import USUAL, Signals, risks
 
 
 @pytest.mark.slow
@@ -62,3 +66,18 @@ def test_an_ablation_changes_what_can_be_changed(change: Change) -> None:
 
 def test_every_learning_curve_is_that_of_a_change() -> None:
     assert set(CURVES) <= {change.words for change in CHANGES}
+
+
+def test_signals_are_judged_by_the_order_they_give_to_the_answers() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    signals = Signals(probabilities, np.array([0, 1, 1]), {}, {})  # the second answer is wrong
+    assert signals.right.tolist() == [True, False, True]
+    assert signals.risk(np.array([2.0, 1.0, 3.0])) == pytest.approx((0 + 0 + 1 / 3) / 3)
+    assert signals.risk(np.array([2.0, 3.0, 1.0])) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+
+
+@pytest.mark.slow
+def test_the_usual_signal_is_the_confidence_of_the_evaluation(run: Path, faces: Path) -> None:
+    found = risks(run, str(faces))
+    assert found[USUAL] == pytest.approx(evaluate(str(run), str(faces)).corrected.aurc, abs=1e-6)
+    assert all(0 <= risk < 1 for risk in found.values())
