@@ -102,7 +102,7 @@ class TrainSettings:
             averages over places.
         encoder_gradient: Which parts of the head train the encoder: ``all`` of them, or the ``anchors`` alone, since
             the gradient of an untrained classifier keeps an untrained encoder from learning.
-        dropout: Dropout probability in the primary classifier.
+        dropout: Dropout probability in the hidden layers of the primary classifier.
         bounded_anchor_loss: Whether the anchor loss has a lower bound; ``False`` is the unbounded form as printed.
         images_per_group: Quota of each person or video per epoch (4.2.2).
         images_per_class: Quota of each class per epoch (4.2.2), with ``sampling=quota``.
@@ -222,10 +222,12 @@ FROM_SCRATCH = TrainSettings(
 )
 """For the small presets. The paper fine-tunes pretrained backbones; these train from random weights in few epochs."""
 
+FROM_RANDOM_WEIGHTS = ("tiny", "small", "mobile")
+"""Presets that are made to start from random weights."""
+
 PRESET_SETTINGS = {
+    **dict.fromkeys(FROM_RANDOM_WEIGHTS, FROM_SCRATCH),
     "tiny": replace(FROM_SCRATCH, epochs=10),
-    "small": FROM_SCRATCH,
-    "mobile": FROM_SCRATCH,
     "base": TrainSettings(),
     "poster-v1": TrainSettings(),
     # For the user's own backbone, which is usually pretrained.

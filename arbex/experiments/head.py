@@ -13,6 +13,8 @@ from arbex.experiments.plan import Budget, Experiment, Outcome, Report, Results,
 from arbex.experiments.plots import bars, curves
 from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
 from arbex.experiments.tables import markdown_table, percent
+from arbex.methods import method_class
+from arbex.models.head import HIDDEN
 from arbex.settings import PRESET_SETTINGS
 
 OURS: Final = "arbex"
@@ -37,16 +39,18 @@ CONTROLS: Final = {
     "equal weights": ("weights=equal",),
     "anchors alone correct": ("correction=anchors",),
     "attention alone corrects": ("correction=attention",),
-    "primary classifier is linear": ("hidden=0",),
     "no correction (K = 0 of the paper)": ("correction=none",),
     "no correction, as many parameters": ("correction=none", "hidden=100"),
 }
 """Settings of each control by its name; with 100 hidden units, a classifier has as many weights as all parts."""
 
+FLAT: Final = "primary classifier is linear"
+DEEP: Final = "primary classifier has hidden layers (3.3)"
+
 FEW: Final = (
     *(OURS, "weights with gradient (3.4.3)", "anchor loss as printed (3.5)", "anchors alone train the encoder"),
-    *("equal weights", "anchors alone correct", "attention alone corrects", "primary classifier is linear"),
-    "no correction (K = 0 of the paper)",
+    *("equal weights", "anchors alone correct", "attention alone corrects", "no correction (K = 0 of the paper)"),
+    *(FLAT, DEEP),
 )
 """What is trained with a small budget, beside the linear classifier."""
 
@@ -76,13 +80,7 @@ class Head(Experiment):
 
     def settings(self, budget: Budget) -> list[Setting]:
         """Returns a setting for each reading and control, and the linear classifier."""
-        parts = PRESET_SETTINGS[budget.preset].lambda_parts
-        other = {
-            "losses of the mixture alone" if parts else "losses of the parts, too": (
-                f"lambda_parts={0 if parts else 0.5}",
-            )
-        }
-        each = {**READINGS, **other, **CONTROLS}
+        each = {**READINGS, **opposites(budget.preset), **CONTROLS}
         names = each if budget.grid else [name for name in each if name in FEW]
         return [Setting(LINEAR, method="poster"), *(Setting(name, assignments=each[name]) for name in names)]
 
@@ -104,6 +102,17 @@ class Head(Experiment):
             figures={name: {**figures[name].to_json(), "parts": parts[name]} for name in names},
             plots=plots,
         )
+
+
+def opposites(preset: str) -> dict[str, tuple[str, ...]]:
+    """Returns settings by name that are the opposite of what is usual for a preset."""
+    hidden = method_class("arbex").usual_options(preset).to_json()["hidden"]
+    parts = PRESET_SETTINGS[preset].lambda_parts
+    losses = "losses of the mixture alone" if parts else "losses of the parts, too"
+    return {
+        losses: (f"lambda_parts={0 if parts else 0.5}",),
+        FLAT if hidden else DEEP: (f"hidden={0 if hidden else HIDDEN}",),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,7 @@ class Job:
     def split(self) -> tuple[MethodOptions, list[str]]:
         """Returns the options of the method, and the texts that name none of them."""
         texts = (*self.given, *self.setting.assignments)
-        return assign(method_class(self.setting.method).options_type(), texts)
+        return assign(method_class(self.setting.method).usual_options(self.preset), texts)
 
     @property
     def own(self) -> list[str]:

@@ -108,6 +108,11 @@ class Method(ABC, Generic[Options]):
     anchored: ClassVar[bool] = False
     """Whether the head has anchors, whose number the user may choose."""
 
+    @classmethod
+    def usual_options(cls, preset: str) -> MethodOptions:
+        """Returns the options that runs of a preset have unless others are given: those of the publication."""
+        return cls.options_type()
+
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the options."""
         self.options = options if options is not None else cast("Options", self.options_type())

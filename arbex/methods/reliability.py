@@ -15,6 +15,7 @@ from arbex.methods.head_statistics import anchor_movement, describe_parts
 from arbex.models.head import (
     CORRECTIONS,
     EMBEDDING,
+    HIDDEN,
     RADIUS,
     WEIGHTS,
     Balance,
@@ -23,7 +24,7 @@ from arbex.models.head import (
     ReliabilityHead,
     check_tokens,
 )
-from arbex.settings import TrainSettings
+from arbex.settings import FROM_RANDOM_WEIGHTS, TrainSettings
 
 PAIRS = ("classes", "all")
 """Which anchors the anchor loss pushes apart: those of different classes, or all."""
@@ -95,7 +96,8 @@ class ReliabilityOptions(MethodOptions):
     Attributes:
         tokens: Number of tokens that the embedding is cut into for the attentive correction (3.4.2).
         attention_heads: Number of heads of that attention; it must divide the width of a token.
-        hidden: Width of the two hidden layers of the primary classifier (3.3); with 0, it is linear.
+        hidden: Width of the two hidden layers of the primary classifier (3.3); with 0, which is usual for the presets
+            that start from random weights, it is linear.
         delta: Scale of the distances to anchors (3.4.1): the larger, the flatter the correction.
         radius: Initial length of anchors, in the unit of the distances.
         anchor_start: Where anchors start: ``clustered`` around one direction per class, or each ``spread`` on its own.
@@ -112,7 +114,7 @@ class ReliabilityOptions(MethodOptions):
 
     tokens: int = 8
     attention_heads: int = 4
-    hidden: int = 64
+    hidden: int = HIDDEN
     delta: float = 1.0
     radius: float = RADIUS
     anchor_start: str = "clustered"
@@ -143,6 +145,14 @@ class Reliability(Method[ReliabilityOptions]):
     mixes = True
     anchored = True
     options_type = ReliabilityOptions
+
+    @classmethod
+    def usual_options(cls, preset: str) -> ReliabilityOptions:
+        """Returns the options of the paper; presets that start from random weights have a linear primary classifier.
+
+        Hidden layers slow the encoder's learning down (docs/decisions/0032).
+        """
+        return ReliabilityOptions(hidden=0) if preset in FROM_RANDOM_WEIGHTS else ReliabilityOptions()
 
     def __init__(self, options: ReliabilityOptions | None = None) -> None:
         """Starts without knowing where anchors start, which initial weights decide."""

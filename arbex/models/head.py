@@ -29,6 +29,9 @@ EMBEDDING = 128
 ANCHORS = 10
 """Usual number of anchors per class: Table 1 favors 8 to 10."""
 
+HIDDEN = 64
+"""Width of the hidden layers of the primary classifier (4.3)."""
+
 RADIUS = 5.0
 """Initial length of anchors: with delta = 1, an embedding on an anchor is then corrected to near certainty."""
 
@@ -295,7 +298,7 @@ class ReliabilityHead(Head):
         anchors: int = ANCHORS,
         *,
         embedding: int = EMBEDDING,
-        hidden: int = 64,
+        hidden: int = HIDDEN,
         dropout: float = 0.5,
         tokens: int = 8,
         attention_heads: int = 4,

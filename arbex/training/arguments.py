@@ -183,7 +183,7 @@ def make_request(given: TrainArguments) -> TrainRequest:
     preset = chosen_preset(given, run)
     method = given.method or (run.method if run else METHOD)
     check_anchors(given.anchors, method)
-    options, texts = chosen_options(given, run, method)
+    options, texts = chosen_options(given, run, method, preset)
     settings = chosen_settings(given, run.settings if run else PRESET_SETTINGS[preset], texts, options)
     anchors, side, windows, teacher = given.anchors, given.image_size, given.windows, given.teacher
     if run:
@@ -258,14 +258,16 @@ def chosen_preset(given: TrainArguments, run: RunConfig | None) -> str:
     return run.preset if run else PRESET
 
 
-def chosen_options(given: TrainArguments, run: RunConfig | None, method: str) -> tuple[MethodOptions, list[str]]:
+def chosen_options(
+    given: TrainArguments, run: RunConfig | None, method: str, preset: str
+) -> tuple[MethodOptions, list[str]]:
     """Returns the options of the method, and those settings that are none of them.
 
     Raises:
         UnsupportedError: If the method is not known.
         InputError: If a value cannot be used.
     """
-    options = method_class(method).options_type()
+    options = method_class(method).usual_options(preset)
     if run and run.method == method:
         options = run.method_options
     return assign(options, given.settings)

@@ -52,7 +52,7 @@ class TrainRequest:
         backbone: Custom backbone in place of the encoder, as ``package.module:callable``.
         teacher_backbone: Custom backbone of the teacher, if it has one.
         devices: Number of processes on this machine; by default those that ``torchrun`` started, otherwise one.
-        method_options: Options of the method; by default those of its publication.
+        method_options: Options of the method; by default those that are usual for the preset.
     """
 
     data: str
@@ -86,6 +86,16 @@ class TrainRequest:
             check_range("image_size", self.image_size, LEAST_SIDE, LARGEST_SIDE)
 
     @property
+    def options(self) -> MethodOptions:
+        """Options of the method.
+
+        Raises:
+            UnsupportedError: If the method is not known.
+        """
+        preset = PRESET if self.backbone else self.preset
+        return self.method_options or method_class(self.method).usual_options(preset)
+
+    @property
     def side(self) -> int:
         """Side of the input in pixels."""
         return self.image_size or (CUSTOM_SIZE if self.backbone else PRESETS[self.preset].image_size)
@@ -98,7 +108,7 @@ def adapted(request: TrainRequest) -> TrainRequest:
         UnsupportedError: If the method is not known.
         InputError: If the method needs a teacher and none was given, or images are to be mixed that cannot be mixed.
     """
-    method = load_method(request.method, request.method_options)
+    method = load_method(request.method, request.options)
     if method.needs_teacher and request.teacher is None:
         raise InputError(
             f"The method {request.method!r} learns from the answers of a trained model, and none was given.",
@@ -150,7 +160,7 @@ def make_config(request: TrainRequest, faces: FaceSet, origins: dict[str, str], 
         preprocessing=Preprocessing(request.side),
         settings=request.settings,
         data={"path": str(parse_source(request.data).absolute()), "train_digest": faces.digest, **origins},
-        method_options=load_method(request.method, request.method_options).options,
+        method_options=request.options,
     )
 
 

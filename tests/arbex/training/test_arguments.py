@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import arbex
 from arbex.errors import InputError, RunError, UnsupportedError
-from arbex.settings import PRESET_SETTINGS
+from arbex.methods.base import MethodOptions
+from arbex.methods.reliability import ReliabilityOptions
+from arbex.settings import PRESET_SETTINGS, TrainSettings
 from arbex.training.arguments import TrainArguments, as_texts, make_request
+from arbex.training.configuration import TrainRequest
 
 
 def test_the_defaults() -> None:
@@ -20,6 +24,26 @@ def test_the_defaults() -> None:
     named = make_request(TrainArguments(data="faces", out=None, preset="mobile", method="poster"))
     assert named.out.parent == Path("runs")
     assert named.out.name.endswith("-mobile-poster")
+
+
+@pytest.mark.parametrize(
+    ("preset", "hidden"), [("tiny", 0), ("small", 0), ("mobile", 0), ("base", 64), ("poster-v1", 64)]
+)
+def test_presets_for_random_weights_have_a_linear_primary_classifier(preset: str, hidden: int) -> None:
+    def options(*settings: str, **arguments: Any) -> MethodOptions:
+        given = TrainArguments(data="faces", out=Path("run"), preset=preset, settings=settings, **arguments)
+        return make_request(given).options
+
+    assert options() == ReliabilityOptions(hidden=hidden)
+    assert options("delta=2") == ReliabilityOptions(hidden=hidden, delta=2)
+    assert options("hidden=32") == ReliabilityOptions(hidden=32)
+    bare = TrainRequest(data="faces", out=Path("run"), preset=preset, method="arbex", settings=TrainSettings())
+    assert bare.options == options()
+    assert not hasattr(options(method="poster"), "hidden")
+
+
+def test_a_backbone_of_ones_own_has_the_papers_primary_classifier() -> None:
+    assert make_request(TrainArguments(data="faces", out=Path("run"), backbone="a:b")).options == ReliabilityOptions()
 
 
 def test_settings_come_as_a_mapping_as_texts_or_as_one_text() -> None:
