@@ -11,7 +11,8 @@ from torch import Tensor
 
 from arbex.data.augmentation import Normalize
 from arbex.models import ExpressionClassifier, Output
-from arbex.models.head import Evidence, Head, confidence
+from arbex.models.distributions import confidence
+from arbex.models.head import Evidence, Head
 from arbex.spec import PROBABILITY_FLOOR
 
 BATCH = 32

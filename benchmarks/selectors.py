@@ -25,7 +25,7 @@ from arbex.data.splits import read_split
 from arbex.evaluation.metrics import area_under_risk, by_confidence, judge
 from arbex.experiments.statistics import PERCENT, estimate
 from arbex.models import ExpressionClassifier
-from arbex.models.head import confidence
+from arbex.models.distributions import confidence
 from arbex.prediction import BATCH, gather_evidence
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from arbex.evaluation.metrics import COVERAGES, Answers, judge
 from arbex.evaluation.metrics import measure as figures_of
 from arbex.evaluation.resampling import ENDS, resamples_of_groups
 from arbex.evaluation.subgroups import GroupScores, Interval, WorstGroup
-from arbex.models.head import certainty
+from arbex.models.distributions import certainty
 from arbex.prediction import Predictions
 from arbex.spec import PROBABILITY_FLOOR
 

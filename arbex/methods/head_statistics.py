@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arbex.models.head import Balance, Evidence, mix, shares
+from arbex.models.distributions import mix, shares
+from arbex.models.head import Balance, Evidence
 
 
 def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor) -> dict[str, float]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from arbex.checks import check_choice, check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, cross_entropies, flipped, strongest_other
-from arbex.models.head import logsumexp
+from arbex.models.distributions import logsumexp
 
 MEAN_RIGHT, MEAN_WRONG = (0.5, 0.5), (0.30, 0.15)
 """Points of the largest weight: (probability of the label, probability of the strongest other class)."""

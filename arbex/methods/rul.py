@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from arbex.checks import check_range
 from arbex.methods.base import Method, MethodOptions, TrainingBatch, cross_entropy
-from arbex.models.head import Evidence, Head, log_softmax
+from arbex.models.distributions import log_softmax
+from arbex.models.head import Evidence, Head
 from arbex.settings import TrainSettings
 
 WIDTH = 64

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from arbex.models.head import Balance, Head, confidence
+from arbex.models.distributions import confidence
+from arbex.models.head import Balance, Head
 from arbex.spec import Preprocessing
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from arbex.checkpoint import BEST, Calibration, load_run, read_metadata, read_weights, write_weights
 from arbex.data.loading import FaceDataset
 from arbex.evaluation.scores import scores
-from arbex.models.head import Temperatures, confidence
+from arbex.models.distributions import confidence
+from arbex.models.head import Temperatures
 from arbex.prediction import BATCH, gather_evidence
 from arbex.progress import Reporter
 from arbex.training.configuration import TrainRequest

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from arbex.data.augmentation import Normalize
 from arbex.methods.base import StudentOutput
 from arbex.models import ExpressionClassifier
-from arbex.models.head import Balance, log_softmax
+from arbex.models.distributions import log_softmax
+from arbex.models.head import Balance
 from arbex.training.supervision import answer_in_float32
 
 SIMILARITY_TEMPERATURE = 0.1

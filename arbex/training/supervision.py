@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from arbex.models import CompactEncoder, Encoder, ExpressionClassifier
-from arbex.models.head import Balance, log_softmax
+from arbex.models.distributions import log_softmax
+from arbex.models.head import Balance
 
 
 class Supervised(NamedTuple):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from arbex.methods.head_statistics import anchor_movement, describe_parts, effective_anchors, weights_of
-from arbex.models.head import Evidence, ReliabilityHead, Temperatures, mix
+from arbex.models.distributions import mix
+from arbex.models.head import Evidence, ReliabilityHead, Temperatures
 from arbex.settings import override
 from arbex.training.loop import train
 from tests.arbex.training.test_loop import QUICK, request

@@ -16,7 +16,8 @@ import arbex
 from arbex.checkpoint import load_run, open_run, write_weights
 from arbex.errors import RunError
 from arbex.methods.base import StudentOutput
-from arbex.models.head import Balance, log_softmax
+from arbex.models.distributions import log_softmax
+from arbex.models.head import Balance
 from arbex.settings import PRESET_SETTINGS, override
 from arbex.training.configuration import TrainRequest
 from arbex.training.distillation import SIMILARITY_TEMPERATURE, Teacher, divergence, neighbors, soften
