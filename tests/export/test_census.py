@@ -78,7 +78,7 @@ def operators_in(path: Path, format_name: str, recipe: Recipe = CPU) -> list[Ope
 def test_a_float_file_holds_nothing_in_integers(bundles: Path, target: str, format_name: str) -> None:
     bundle = open_bundle(bundles / target)
     found = operators_in(bundle.file(bundle.find("fp32")), format_name, ACCELERATOR)
-    assert len(found) == 20
+    assert len(found) == 18
     assert not any(operator.int8 for operator in found)
 
 
@@ -97,7 +97,7 @@ def test_what_onnx_runtime_does_not_fuse_counts_as_float(bundles: Path) -> None:
     """In files for a Jetson, only inputs are int8, which ONNX Runtime does not fuse on x86."""
     path = bundles / "jetson/artifacts/model.int8.onnx"
     in_file, in_runtime = onnx_operators(path), onnx_runtime_operators(path)
-    assert len(in_file) == len(in_runtime) == 20
+    assert len(in_file) == len(in_runtime) == 18
     assert sum(o.int8 for o in in_file) == 12
     assert not any(o.int8 for o in in_runtime)
 
