@@ -88,7 +88,8 @@ class Job:
     def settings_like(self, preset: str, assignments: Sequence[str]) -> TrainSettings:
         """Returns the settings of a preset with the seed and the epochs of the run, changed by ``name=value`` texts."""
         epochs = [] if self.budget.epochs is None else [f"epochs={self.budget.epochs}"]
-        return override(PRESET_SETTINGS[preset], [f"seed={self.seed}", *epochs, *assignments])
+        options = method_class(self.setting.method).usual_options(preset).to_json()
+        return override(PRESET_SETTINGS[preset], [f"seed={self.seed}", *epochs, *assignments], also=options)
 
     def split(self) -> tuple[MethodOptions, list[str]]:
         """Returns the options of the method, and the texts that name none of them."""

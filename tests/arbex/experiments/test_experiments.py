@@ -101,6 +101,9 @@ def test_a_method_can_have_settings_of_its_own(tmp_path: Path) -> None:
     assert (linear.settings.label_smoothing, linear.settings.mixup) == (0.2, 0.3)
     assert "arbex:" not in " ".join((*ours.commands, *linear.commands))
     assert given(ours) == ["label_smoothing=0.2", "label_smoothing=0.1", "weights=equal"]
+    unknown = replace(budget, assignments=("arbex:hiden=3",))
+    with pytest.raises(UnsupportedError, match="'hiden' is not known.* gradient_clip, .*hidden, "):
+        plan_jobs([Setting("ours")], unknown, "data", tmp_path, 1)[0].settings  # noqa: B018
     with pytest.raises(UnsupportedError, match="method 'arbx' is not known. Allowed: arbex"):
         replace(TINY, assignments=("arbx:mixup=0.3",))
 
