@@ -69,22 +69,22 @@ def signals_of(model: ExpressionClassifier, data: str, split: str) -> Signals:
     evidence = gather_evidence(model, images.batches(BATCH))
     with torch.inference_mode():
         found = model.head.balance(evidence, model.head.temperatures)
-        certain = {name: confidence(log_p)[:, 0] for name, log_p in zip("cpga", found[:4], strict=True)}
+        certain = torch.cat([confidence(log_p) for log_p in (found.corrected, *found.parts)], 1)  # [n, 3 or 4]
         answers = found.corrected.argmax(1, keepdim=True)
-        parts = torch.cat([part.gather(1, answers) for part in found.parts], 1)  # [n, 3]: log p of the answer
+        parts = torch.cat([part.gather(1, answers) for part in found.parts], 1)  # [n, 2 or 3]: log p of the answer
         ordered = found.corrected.exp().sort(1, descending=True).values
         logs = found.corrected.clamp_min(-20)
         which = torch.nn.functional.one_hot(answers[:, 0], found.corrected.shape[1])
         near = parts if evidence.closeness is None else evidence.closeness.flatten(1).topk(3, 1).values
         length = evidence.embedding.norm(dim=1, keepdim=True)
     single = {
-        USUAL: certain["c"],
+        USUAL: certain[:, 0],
         HIGHEST: ordered[:, 0],
         MARGIN: ordered[:, 0] - ordered[:, 1],
         LEAST: parts.amin(1),
     }
     plain = torch.cat([logs, which], 1)
-    every = torch.cat([plain, parts, torch.stack(list(certain.values()), 1), near, length], 1)
+    every = torch.cat([plain, parts, certain, near, length], 1)
     return Signals(
         probabilities=found.corrected.exp().double().numpy(),
         labels=images.labels.numpy(),
