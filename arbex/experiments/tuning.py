@@ -15,7 +15,7 @@ from arbex.experiments.statistics import Estimate, estimate
 from arbex.experiments.tables import markdown_table, percent
 from arbex.methods import METHODS as ALL
 from arbex.methods import method_class
-from arbex.settings import PRESET_SETTINGS
+from arbex.settings import PRESET_SETTINGS, assign
 
 USUAL: Final = "usual settings"
 NOTE: Final = (
@@ -70,9 +70,9 @@ class Tuning(Experiment):
 
     name = "tuning"
 
-    def candidates(self, budget: Budget) -> dict[str, tuple[str, ...]]:
-        """Returns the settings of each candidate by what they change."""
-        rate = PRESET_SETTINGS[budget.preset].learning_rate
+    def candidates(self, budget: Budget, method: str) -> dict[str, tuple[str, ...]]:
+        """Returns the settings of each candidate of a method by what they change."""
+        rate = assign(PRESET_SETTINGS[budget.preset], budget.assignments_of(method))[0].learning_rate
         return {
             USUAL: (),
             "half the learning rate": (f"learning_rate={rate / 2:g}",),
@@ -93,7 +93,7 @@ class Tuning(Experiment):
                 f"{setting_name(method, noise)}, {name}", method=method, assignments=(*assignments, *noise.assignments)
             )
             for method in self.methods(budget)
-            for name, assignments in self.candidates(budget).items()
+            for name, assignments in self.candidates(budget, method).items()
             for noise in FEW
         ]
 
@@ -105,7 +105,7 @@ class Tuning(Experiment):
 
         return [
             Candidate(method=method, name=name, assignments=texts, scores={noise: best(name, noise) for noise in FEW})
-            for name, texts in self.candidates(budget).items()
+            for name, texts in self.candidates(budget, method).items()
         ]
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:

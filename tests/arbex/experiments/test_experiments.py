@@ -300,7 +300,7 @@ def test_tuning_hands_the_best_settings_of_each_method_to_other_experiments(
 
     # With hardly any learning rate, answers are those of chance.
     few = {tuning.USUAL: ("learning_rate=1e-6",), "usual rate": ("learning_rate=1e-2",)}
-    monkeypatch.setattr(tuning.Tuning, "candidates", lambda self, budget: few)
+    monkeypatch.setattr(tuning.Tuning, "candidates", lambda self, budget, method: few)
     budget = replace(TINY, epochs=3, assignments=("images_per_class=20", "batch_size=14"))
     text = run_experiment("tuning", str(faces), tmp_path, budget).read_text()
     stored = json.loads((tmp_path / "tuning.json").read_text())
@@ -322,3 +322,12 @@ def test_tuning_with_the_full_grid_tries_every_method_without_a_teacher() -> Non
     few, full = ({setting.method for setting in load_experiment("tuning").settings(BUDGETS[name])} for name in BUDGETS)
     assert few == {"arbex", "poster"}
     assert full == set(METHODS) - {"efficientface"}
+
+
+def test_tuning_halves_and_doubles_the_learning_rate_that_a_method_is_given() -> None:
+    given = ("learning_rate=0.004", "poster:learning-rate=0.002")
+    settings = load_experiment("tuning").settings(replace(TINY, assignments=given))
+    changed = [one for one in settings if one.name.endswith("the learning rate")]
+    rates = {method: {one.assignments[0] for one in changed if one.method == method} for method in ("arbex", "poster")}
+    assert rates["arbex"] == {"learning_rate=0.002", "learning_rate=0.008"}
+    assert rates["poster"] == {"learning_rate=0.001", "learning_rate=0.004"}
