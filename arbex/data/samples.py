@@ -16,7 +16,9 @@ from arbex.errors import DataError
 from arbex.spec import digest_json
 
 HELD_OUT = 10
-"""Without a validation split, every 10th person is held out; if people are unknown, every 10th image of a class."""
+"""Without a validation split, every 10th person is held out; if people are unknown, every 10th image of a class.
+
+See :func:`held_out_people` for classes that none of these people shows."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class SampleReader:
 
 def held_out(samples: Sequence[Sample]) -> Iterator[bool]:
     """Yields for each image whether it is held out for validation."""
-    people = set(sorted({s.group for s in samples} - {""})[::HELD_OUT])
+    people = held_out_people(samples)
     seen: Counter[int] = Counter()
     for sample in samples:
         if sample.group:
@@ -179,6 +181,21 @@ def held_out(samples: Sequence[Sample]) -> Iterator[bool]:
         else:
             yield seen[sample.label] % HELD_OUT == 0
             seen[sample.label] += 1
+
+
+def held_out_people(samples: Sequence[Sample]) -> set[str]:
+    """Returns every 10th person, and for each class that none of these shows, the first of those who do.
+
+    A class that only one person shows stays in training. Images of unknown people are held out by class.
+    """
+    shown_by: dict[int, set[str]] = {}
+    for sample in samples:
+        shown_by.setdefault(sample.label, set()).add(sample.group)
+    chosen = set(sorted(set().union(*shown_by.values()) - {""})[::HELD_OUT])
+    for _, people in sorted(shown_by.items()):
+        if "" not in people and len(people) > 1 and not people & chosen:
+            chosen.add(min(people))
+    return chosen
 
 
 def check_every_class(samples: Sequence[Sample], labels: tuple[str, ...], where: str) -> None:

@@ -104,6 +104,17 @@ def test_people_are_held_out_whole(faces: Path, tmp_path: Path) -> None:
     assert len(train.samples) + len(val.samples) == len(read_split(str(root), "train").samples)
 
 
+def test_a_class_that_few_people_show_is_held_out_too(tmp_path: Path) -> None:
+    """Every 10th of 20 people is p00 or p10; the rare class is shown by others, of whom the first is held out."""
+    shown = {"a": range(20), "b": range(20), "rare": (7, 13, 4)}
+    root = make(tmp_path, {f"train/{c}": len(people) for c, people in shown.items()})
+    rows = [f"train/{c}/{i:02d}.png,p{p:02d}" for c, people in shown.items() for i, p in enumerate(people)]
+    (root / "labels.csv").write_text("file,subject\n" + "\n".join(rows) + "\n")
+    val, train = (read_split(str(root), split, hold_out=True) for split in ("val", "train"))
+    assert {sample.group for sample in val.samples} == {"p00", "p04", "p10"}
+    assert {sample.group for sample in train.samples} == {f"p{i:02d}" for i in range(20)} - {"p00", "p04", "p10"}
+
+
 def test_a_class_that_one_person_alone_shows_cannot_be_held_out(tmp_path: Path) -> None:
     root = make(tmp_path, {"train/a": 4, "train/b": 4})
     rows = [f"train/{c}/{i:02d}.png,train,{'ann' if c == 'a' else 'bob'},{c},{c}," for c in "ab" for i in range(4)]
