@@ -23,7 +23,8 @@ class GroupScores:
     Attributes:
         n: Number of images.
         accuracy: Share of right answers, in [0, 1].
-        accuracy_ci95: Its 95 % interval (bootstrap over people or videos where they are known, else over images).
+        accuracy_ci95: Its 95 % interval, by a bootstrap over people or videos. It is over images where these are not
+            known, or where the group consists of one of them, and then says nothing about others like that.
         balanced_accuracy: Mean recall of the classes that occur in the group, in [0, 1].
         ece: Expected calibration error, with 15 bins of equal width, in [0, 1].
     """
@@ -62,7 +63,8 @@ def measure_groups(
         people: Person or video of each image; empty if unknown.
     """
     masks = {str(name): (names == name).astype(np.float64) for name in np.unique(names)}
-    resampled = np.array([accuracies(answers, masks, weights) for weights in resamples_of_groups(people)])
+    units = without_lone_people(names, people)
+    resampled = np.array([accuracies(answers, masks, weights) for weights in resamples_of_groups(units)])
     found = {}
     for i, (name, mask) in enumerate(masks.items()):
         figures = measure(answers, mask)
@@ -77,6 +79,20 @@ def measure_groups(
     worst = min(found, key=lambda name: found[name].accuracy)
     low, high = np.quantile(np.nanmin(resampled, axis=1), ENDS).tolist()
     return found, WorstGroup(name=worst, accuracy=found[worst].accuracy, ci95=(low, high))
+
+
+def without_lone_people(names: NDArray[np.str_], people: Sequence[str]) -> list[str]:
+    """Returns the person of each image; empty where a group has no other, since resampling would then change nothing.
+
+    Args:
+        names: Group of each image ``[n]``.
+        people: Person of each image; empty if unknown.
+    """
+    members: dict[str, set[str]] = {}
+    for name, person in zip(names.tolist(), people, strict=True):
+        members.setdefault(name, set()).add(person)
+    alone = {name for name, those in members.items() if len(those) == 1}
+    return ["" if name in alone else person for name, person in zip(names.tolist(), people, strict=True)]
 
 
 def accuracies(answers: Answers, masks: dict[str, Floats], weights: Floats) -> list[float]:

@@ -39,6 +39,17 @@ def test_images_of_one_person_widen_the_interval() -> None:
     assert together[1] - together[0] > 2.5 * (alone[1] - alone[0])
 
 
+def test_a_group_of_one_person_has_an_interval_over_images() -> None:
+    """Resampling people would draw the same images every time, and the interval would have no width."""
+    labels = np.tile([0, 1], 40)
+    p = np.tile([0.9, 0.1], (80, 1))
+    people = [str(person) for person in np.repeat(np.arange(4), 20)]
+    names = np.array([f"subject={person}" for person in people])
+    found, worst = measure_groups(judge(p, p.max(-1), labels), names, people)
+    assert all(each.accuracy_ci95[0] < 0.4 and each.accuracy_ci95[1] > 0.6 for each in found.values())
+    assert worst.ci95[0] < worst.ci95[1] < 0.6
+
+
 def test_evaluate_groups_images_by_a_column(run: Path, faces: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", str(run), "--data", str(faces), "--by", "subject"]
     assert invoke([*command, "--json"], "arbex") == 0
