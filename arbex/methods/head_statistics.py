@@ -9,13 +9,14 @@ from arbex.models.distributions import mix, shares
 from arbex.models.head import Balance, Evidence
 
 
-def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor) -> dict[str, float]:
+def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor, *, equal: bool = False) -> dict[str, float]:
     """Returns shares of n images by name, and means over them.
 
     Args:
         balance: Distributions of a head that has corrections.
         evidence: What they follow from.
         labels: Position of each image's class ``[n]``.
+        equal: Whether the head gives its parts equal weights.
 
     Returns:
         ``agreement``: share of images to which all parts give the same answer. ``repaired`` and ``spoiled``: share of
@@ -28,14 +29,15 @@ def describe_parts(balance: Balance, evidence: Evidence, labels: Tensor) -> dict
     parts = [getattr(balance, name) for name in names]
     guesses = torch.stack([part.argmax(-1) for part in parts])  # [parts, n]
     before, after = guesses[0] == labels, balance.corrected.argmax(-1) == labels
-    equal = torch.stack(parts).exp().mean(0).argmax(-1)
+    mean = torch.stack(parts).exp().mean(0)
+    weights = [torch.full((len(labels),), 1 / len(parts))] * len(parts) if equal else weights_of(parts)
     of_images = {
         "agreement": (guesses == guesses[0]).all(0),
         "repaired": ~before & after,
         "spoiled": before & ~after,
-        "like_equal_weights": equal == balance.corrected.argmax(-1),
+        "like_equal_weights": mean.argmax(-1) == balance.corrected.argmax(-1),
         **{f"accuracy_{name}": guess == labels for name, guess in zip(names, guesses, strict=True)},
-        **{f"weight_{name}": weight for name, weight in zip(names, weights_of(parts), strict=True)},
+        **{f"weight_{name}": weight for name, weight in zip(names, weights, strict=True)},
     }
     found = {name: float(values.double().mean()) for name, values in of_images.items()}
     if evidence.closeness is not None:

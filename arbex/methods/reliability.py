@@ -108,8 +108,8 @@ class ReliabilityOptions(MethodOptions):
         weights: How the distributions are mixed: by ``confidence`` (3.4.3), or with ``equal`` weights.
         weights_gradient: Whether the weights by confidence have a gradient, of which the paper says nothing.
         anchor_rate: Factor of the learning rate of anchors.
-        trust: How much the correction counts while training: ``full``, or a ``ramp`` from none to full trust over the
-            epochs, as the authors' code has it.
+        trust: How much the correction counts while training: ``full``, or a ``ramp`` that grows by one part of full
+            trust in each epoch, after the one that the authors' code has in each iteration.
     """
 
     tokens: int = 8
@@ -191,7 +191,7 @@ class Reliability(Method[ReliabilityOptions]):
         return super().rates(head, settings) | {head.anchors: self.options.anchor_rate}
 
     def start_epoch(self, head: nn.Module, epoch: int, settings: TrainSettings) -> None:
-        """Sets how much the correction counts; with a ramp, it is from the last epoch on that it counts in full."""
+        """Sets how much the correction counts; with a ramp, it counts in full in the last epoch alone."""
         assert isinstance(head, ReliabilityHead)
         head.trust = epoch / settings.epochs if self.options.trust == "ramp" else 1.0
         if self.anchors_at_start is None:
@@ -202,7 +202,8 @@ class Reliability(Method[ReliabilityOptions]):
         assert isinstance(head, ReliabilityHead)
         found: dict[str, float] = {}
         if len(head.tempered) > 1:
-            found |= describe_parts(head.balance(evidence, head.temperatures), evidence, labels)
+            balance = head.balance(evidence, head.temperatures)
+            found |= describe_parts(balance, evidence, labels, equal=head.weights == "equal")
         if head.num_anchors and self.anchors_at_start is not None:
             found |= anchor_movement(self.anchors_at_start, head.anchors.detach().cpu())
         return found

@@ -42,6 +42,15 @@ def test_repaired_and_spoiled_images_are_counted() -> None:
     assert found["effective_anchors"] == 1
 
 
+def test_equal_weights_are_logged_as_such() -> None:
+    primary, correction = logits([0.45, 0.55], [0.55, 0.45]), logits([0.95, 0.05], [0.05, 0.95])
+    evidence = Evidence(primary, primary, attentive=correction)
+    head = ReliabilityHead(2, 2, correction="attention", weights="equal").eval()
+    found = describe_parts(head.balance(evidence, Temperatures()), evidence, torch.tensor([0, 1]), equal=True)
+    assert (found["weight_primary"], found["weight_attentive"]) == (0.5, 0.5)
+    assert found["like_equal_weights"] == 1
+
+
 def test_the_weights_are_those_of_the_mixture() -> None:
     torch.manual_seed(0)
     parts = [torch.randn(50, 5).log_softmax(-1) for _ in range(3)]
