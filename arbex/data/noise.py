@@ -7,10 +7,12 @@ from typing import Final
 
 import numpy as np
 
+from arbex.data.layouts.base import FOLDERS
 from arbex.data.samples import FaceSet
 from arbex.errors import InputError
 
-KINDS: Final = ("uniform", "look-alike")
+LOOK_ALIKE: Final = "look-alike"
+KINDS: Final = ("uniform", LOOK_ALIKE)
 """Which classes wrong labels are of: any other, or the one that people take the expression for."""
 
 LOOK_ALIKES: Final = {
@@ -43,7 +45,7 @@ def with_noise(faces: FaceSet, share: float, seed: int, kind: str = "uniform") -
     rng = np.random.default_rng([seed, len(faces.samples)])
     order = rng.permutation(len(faces.samples))
     steps = rng.integers(1, len(faces.labels), len(faces.samples))
-    alike = look_alikes(faces.labels) if kind == "look-alike" else ()
+    alike = look_alikes(faces.labels) if kind == LOOK_ALIKE else ()
     samples = list(faces.samples)
     for position in order[: round(share * len(samples))]:
         label = samples[position].label
@@ -52,16 +54,27 @@ def with_noise(faces: FaceSet, share: float, seed: int, kind: str = "uniform") -
     return replace(faces, samples=tuple(samples))
 
 
+def check_noise(labels: tuple[str, ...], kind: str) -> None:
+    """Checks that classes can be mistaken for others.
+
+    Raises:
+        InputError: If they cannot.
+    """
+    if kind == LOOK_ALIKE:
+        look_alikes(labels)
+
+
 def look_alikes(labels: tuple[str, ...]) -> tuple[int, ...]:
     """Returns the position of the class that each class is most often taken for.
 
     Raises:
         InputError: If a class has none.
     """
-    without = [name for name in labels if LOOK_ALIKES.get(name) not in labels]
+    names = [FOLDERS.get(label, label) for label in labels]
+    without = [label for label, name in zip(labels, names, strict=True) if LOOK_ALIKES.get(name) not in names]
     if without:
         raise InputError(
             f"label_noise_kind is 'look-alike', and there is no look-alike of {', '.join(without)} among the classes.",
             remedy="Use --set label_noise_kind=uniform.",
         )
-    return tuple(labels.index(LOOK_ALIKES[name]) for name in labels)
+    return tuple(names.index(LOOK_ALIKES[name]) for name in names)

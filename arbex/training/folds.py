@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from arbex.checkpoint import RESUME, load_run
+from arbex.checkpoint import RESUME, load_run, open_run
 from arbex.data.layouts import open_layout, parse_source
 from arbex.data.layouts.people import FOLD, PeopleLayout
 from arbex.data.loading import FaceDataset
@@ -126,8 +126,9 @@ def cross_validate(given: TrainArguments, folds: str, report: Reporter) -> Cross
 def measure_fold(run: Path, data: str, backbone: str | None) -> tuple[Fold, Predictions, FaceDataset]:
     """Returns the outcome of a fold, its answers and its test images."""
     model = load_run(run, backbone=backbone)
-    # With a mapping, the people of a fold may lack classes.
-    images = FaceDataset(read_split(data, "test", labels=model.labels, mapping={}), model.preprocessing.image_size)
+    most = open_run(run).config.settings.max_unreadable
+    faces = read_split(data, "test", labels=model.labels, mapping={})  # with a mapping, classes may be missing
+    images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most)
     answers = predict(model, images.batches(BATCH))
     right = answers.corrected.argmax(-1) == images.labels
     people = tuple(sorted({sample.group for sample in images.faces.samples}))

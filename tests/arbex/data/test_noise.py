@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbex.data.noise import KINDS, with_noise
+from arbex.data.noise import KINDS, look_alikes, with_noise
 from arbex.data.samples import FaceSet, Sample
 from arbex.errors import InputError
 from arbex.settings import CHOICES
@@ -45,6 +45,10 @@ def test_less_noise_is_a_part_of_more(one: float, other: float) -> None:
 def test_noise_depends_on_the_seed() -> None:
     assert changed(0.3) == changed(0.3)
     assert changed(0.3) != changed(0.3, seed=1)
+
+
+def test_folders_may_have_other_names_for_the_classes() -> None:
+    assert look_alikes(("angry", "disgust", "sad", "neutral")) == (1, 0, 3, 2)
 
 
 def test_look_alikes_are_taken_for_each_other() -> None:
