@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from arbex.experiments.plan import Budget, Experiment, Report, Results
 
 EXPERIMENTS = {
-    "table-1": ("arbex.experiments.tables:Table1", "accuracy by the number of anchors"),
-    "table-2": ("arbex.experiments.tables:Table2", "anchors and label noise"),
-    "table-3": ("arbex.experiments.tables:Table3", "anchors and label smoothing"),
+    "table-1": ("arbex.experiments.anchors:Table1", "accuracy by the number of anchors"),
+    "table-2": ("arbex.experiments.anchors:Table2", "anchors and label noise"),
+    "table-3": ("arbex.experiments.anchors:Table3", "anchors and label smoothing"),
     "table-4": ("arbex.experiments.tables:Table4", "weight and form of the anchor loss"),
     "table-5": ("arbex.experiments.tables:Table5", "all methods on one encoder"),
     "fig-5": ("arbex.experiments.figures:Figure5", "distributions before and after correction"),
@@ -66,11 +66,13 @@ def run_experiment(
         UnsupportedError: If there is no such experiment.
         InputError: If data, settings or earlier runs cannot be used.
     """
-    from arbex.experiments.plan import Results
+    from arbex.experiments.plan import Results, chosen_by_every_run
     from arbex.experiments.runner import run_all
 
     experiment = load_experiment(name)
     settings = experiment.settings(budget)
+    for each in chosen_by_every_run(settings, budget):
+        report.line(f"--set {each} has no effect: every run of {name} has its own value")
     results = Results(run_all(settings, budget, data, out, jobs, report))
     out.mkdir(parents=True, exist_ok=True)
     found = experiment.report(results, budget, data, out)

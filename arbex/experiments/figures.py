@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arbex.checkpoint import load_run
+from arbex.checkpoint import load_run, open_run
 from arbex.data.loading import FaceDataset
-from arbex.data.splits import read_split
+from arbex.evaluation.runs import read_images
 from arbex.experiments.comparison import StoredAnswers
 from arbex.experiments.paper import FIGURE_5, FIGURE_6
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
@@ -19,6 +19,7 @@ from arbex.experiments.plots import faces, scatter
 from arbex.experiments.statistics import estimate
 from arbex.experiments.tables import markdown_table, percent
 from arbex.prediction import BATCH, predict
+from arbex.progress import SILENT
 
 SHOWN = 8
 """Number of faces in the plot of Figure 5."""
@@ -57,9 +58,11 @@ class Answers:
 
 
 def answers_of(run: str, data: str) -> Answers:
-    """Returns the answers of a run for the test split of a data set."""
-    model = load_run(run)
-    images = FaceDataset(read_split(data, "test", labels=model.labels), model.preprocessing.image_size)
+    """Returns the answers of a run for the test images of a data set, those that its scores are of."""
+    model, opened = load_run(run), open_run(run)
+    faces = read_images(opened, data, "test", {}, SILENT)
+    most = opened.config.settings.max_unreadable
+    images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most)
     found = predict(model, images.batches(BATCH))
     return Answers(
         images=images.arrays(),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
+import torch
+
+from arbex.checkpoint import load_run
 from arbex.experiments.comparison import Difference, compare
 from arbex.experiments.plan import Budget, Experiment, Outcome, Report, Results, Setting
 from arbex.experiments.plots import bars, curves
 from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
 from arbex.experiments.tables import markdown_table, percent
-from arbex.methods import method_class
-from arbex.models.head import HIDDEN
-from arbex.settings import PRESET_SETTINGS
+from arbex.methods import load_method
+from arbex.models.head import ANCHORS, EMBEDDING, HIDDEN
 
 OURS: Final = "arbex"
 LINEAR: Final = "linear classifier"
@@ -24,7 +28,7 @@ READINGS: Final = {
     OURS: (),
     "weights with gradient (3.4.3)": ("weights_gradient=true",),
     "trust grows with training": ("trust=ramp",),
-    "anchor loss over all pairs (3.5)": ("anchor_pairs=all",),
+    "bounded anchor loss over all pairs": ("anchor_pairs=all",),
     "anchor loss as printed (3.5)": ("anchor_pairs=all", "bounded_anchor_loss=false"),
     "anchors learn ten times as fast": ("anchor_rate=10",),
     "head learns three times as fast": ("head_rate=3", "anchor_rate=3"),
@@ -40,9 +44,15 @@ CONTROLS: Final = {
     "anchors alone correct": ("correction=anchors",),
     "attention alone corrects": ("correction=attention",),
     "no correction (K = 0 of the paper)": ("correction=none",),
-    "no correction, as many parameters": ("correction=none", "hidden=100"),
 }
-"""Settings of each control by its name; with 100 hidden units, a classifier has as many weights as all parts."""
+"""Settings of each control by its name."""
+
+WIDE: Final = "no correction, as many parameters"
+CLASSES: Final = 7
+"""Number of classes for which a control has as many parameters."""
+
+WIDTHS: Final = range(1, 1000)
+"""Widths of hidden layers among which it has the smallest one that suffices."""
 
 FLAT: Final = "primary classifier is linear"
 DEEP: Final = "primary classifier has hidden layers (3.3)"
@@ -54,22 +64,27 @@ FEW: Final = (
 )
 """What is trained with a small budget, beside the linear classifier."""
 
+PARTS_OF_HEAD: Final = ("primary", "geometric", "attentive")
+"""Their names in what is logged."""
+
 TABLE: Final = (
-    *("head", "accuracy %", f"over {LINEAR}", "McNemar's p", "on validation", "before correction %"),
+    *("head", "parameters", "accuracy %", f"over {LINEAR}", "McNemar's p", "on validation", "before correction %"),
     *("ECE %", "NLL", "AUROC", "risk over coverage %"),
 )
 PARTS: Final = (
     *("head", "repaired %", "spoiled %", "agreement %", "as with equal weights %"),
-    *("weight of primary, anchors, attention", "anchors in use", "anchors moved, of distance of classes"),
+    *("accuracy of primary, anchors, attention %", "their weights"),
+    *("anchors in use", "anchors moved, of distance of classes"),
 )
 NOTE: Final = (
     "Figures are means over seeds with their 95 % intervals. Differences are those of runs of the same seed, with "
     "intervals from a bootstrap over people (images, where people are not known) and seeds together; p is the median "
     "over seeds of McNemar's exact test. *On validation* compares the best epochs, with an interval over seeds; "
-    "settings should be chosen by it. All models are calibrated. *Repaired* and *spoiled* are shares of the validation "
-    "images that only the corrected distribution recognizes, or only the primary one; *anchors in use* is the "
-    "effective number per class; the last column says how far anchors have moved from where they started, and how far "
-    "the centers of two classes are apart. These are figures of the best epoch, before calibration."
+    "settings should be chosen by it. All models are calibrated. *Parameters* are those of the head.\n\n"
+    "The second table has figures of the best epoch on validation, before calibration. *Repaired* and *spoiled* are "
+    "shares of the images that only the corrected distribution recognizes, or only the primary one; *agreement* is "
+    "that of all parts; *anchors in use* is the effective number per class; the last column says how far anchors have "
+    "moved from where they started, and how far the centers of two classes are apart."
 )
 
 
@@ -80,7 +95,7 @@ class Head(Experiment):
 
     def settings(self, budget: Budget) -> list[Setting]:
         """Returns a setting for each reading and control, and the linear classifier."""
-        each = {**READINGS, **opposites(budget.preset), **CONTROLS}
+        each = {**READINGS, **opposites(budget), **CONTROLS, **widened(budget)}
         names = each if budget.grid else [name for name in each if name in FEW]
         return [Setting(LINEAR, method="poster"), *(Setting(name, assignments=each[name]) for name in names)]
 
@@ -92,22 +107,21 @@ class Head(Experiment):
         first = markdown_table(TABLE, [figures[name].row(name) for name in names])
         second = markdown_table(PARTS, [parts_row(name, parts[name]) for name in names if parts[name]])
         gains = [figures[name].gain for name in names if name != LINEAR]
-        plots = (
-            bars(out / "head.png", names[1:], gains, "", f"accuracy over that of a {LINEAR}", sideways=True),
-            curves(out / "head-epochs.png", over_epochs(results.of(OURS))),
-        )
+        plots = [bars(out / "head.png", names[1:], gains, "", f"accuracy over that of a {LINEAR}", sideways=True)]
+        if parts[OURS]:
+            plots.append(curves(out / "head-epochs.png", over_epochs(results.of(OURS))))
         return Report(
             title="The head under the microscope",
             body=f"{first}\n\n{second}\n\n{NOTE}",
             figures={name: {**figures[name].to_json(), "parts": parts[name]} for name in names},
-            plots=plots,
+            plots=tuple(plots),
         )
 
 
-def opposites(preset: str) -> dict[str, tuple[str, ...]]:
-    """Returns settings by name that are the opposite of what is usual for a preset."""
-    hidden = method_class("arbex").usual_options(preset).to_json()["hidden"]
-    parts = PRESET_SETTINGS[preset].lambda_parts
+def opposites(budget: Budget) -> dict[str, tuple[str, ...]]:
+    """Returns settings by name that are the opposite of those of the other runs."""
+    hidden = budget.options_of(OURS).to_json()["hidden"]
+    parts = budget.settings_of(OURS).lambda_parts
     losses = "losses of the mixture alone" if parts else "losses of the parts, too"
     return {
         losses: (f"lambda_parts={0 if parts else 0.5}",),
@@ -115,12 +129,27 @@ def opposites(preset: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+def widened(budget: Budget) -> dict[str, tuple[str, ...]]:
+    """Returns the control whose primary classifier has as many parameters as the whole head, by its name."""
+    options = budget.options_of(OURS)
+
+    def parameters(**changes: Any) -> int:
+        with torch.device("meta"):
+            method = load_method(OURS, replace(options, **changes))
+            head = method.build_head(EMBEDDING, CLASSES, anchors=ANCHORS)
+        return sum(parameter.numel() for parameter in head.parameters())
+
+    width = bisect_left(WIDTHS, parameters(), key=lambda hidden: parameters(correction="none", hidden=hidden))
+    return {WIDE: ("correction=none", f"hidden={WIDTHS[width]}")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """Figures of a setting.
 
     Attributes:
-        accuracy: Accuracy on the test split; so are all others but ``on_validation``.
+        parameters: Number of parameters of the head.
+        accuracy: Accuracy on the test split; so are the following.
         primary: Accuracy before correction.
         ece: Expected calibration error.
         nll: Negative log-likelihood.
@@ -130,6 +159,7 @@ class Measured:
         on_validation: The same difference in the best epochs on validation.
     """
 
+    parameters: int
     accuracy: Estimate
     primary: Estimate
     ece: Estimate
@@ -141,23 +171,27 @@ class Measured:
 
     def row(self, name: str) -> list[str]:
         """Returns a row of the first table."""
-        gain = (self.gain.text(), f"{self.gain.p_value:.3f}", percent(self.on_validation, sign=True))
+        gain = [self.gain.text(), f"{self.gain.p_value:.3f}", percent(self.on_validation, sign=True)]
         return [
-            *(name, percent(self.accuracy), *(("", "", "") if name == LINEAR else gain), percent(self.primary)),
-            *(percent(self.ece), self.nll.text(digits=3), self.auroc.text(digits=3), percent(self.aurc)),
+            *(name, f"{self.parameters:,}", percent(self.accuracy)),
+            *(["", "", ""] if name == LINEAR else gain),
+            *(percent(self.primary), percent(self.ece)),
+            *(self.nll.text(digits=3), self.auroc.text(digits=3), percent(self.aurc)),
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the figures as a dictionary."""
-        return {name: value.to_json() for name, value in vars(self).items()}
+        return {name: value if isinstance(value, int) else value.to_json() for name, value in vars(self).items()}
 
 
 def measured(results: Results, name: str) -> Measured:
     """Returns the figures of a setting."""
     scores = {each: estimate(results.values(name, each)) for each in ("accuracy", "ece", "nll", "auroc", "aurc")}
     best, linear = ([max(outcome.curve) for outcome in results.of(each)] for each in (name, LINEAR))
+    head = load_run(results.of(name)[0].run).head
     return Measured(
         **scores,
+        parameters=sum(parameter.numel() for parameter in head.parameters()),
         primary=estimate(results.values(name, "accuracy", primary=True)),
         gain=compare(results.answers(name), results.answers(LINEAR)),
         on_validation=paired(best, linear),
@@ -173,26 +207,35 @@ def best_parts(outcomes: Sequence[Outcome]) -> dict[str, float]:
 def parts_row(name: str, found: Mapping[str, float]) -> list[str]:
     """Returns a row of the second table."""
     shares = [f"{PERCENT * found[each]:.2f}" for each in ("repaired", "spoiled", "agreement", "like_equal_weights")]
-    weights = [found.get(f"weight_{part}") for part in ("primary", "geometric", "attentive")]
+    accuracies = [found.get(f"accuracy_{part}", math.nan) * PERCENT for part in PARTS_OF_HEAD]
+    weights = [found.get(f"weight_{part}", math.nan) for part in PARTS_OF_HEAD]
     moved = ""
     if "anchor_displacement" in found:
         moved = f"{found['anchor_displacement']:.2f} of {found['class_distance']:.2f}"
     used = f"{found['effective_anchors']:.1f}" if "effective_anchors" in found else ""
-    return [name, *shares, ", ".join("-" if w is None else f"{w:.2f}" for w in weights), used, moved]
+    return [name, *shares, of_parts(accuracies, digits=1), of_parts(weights, digits=2), used, moved]
+
+
+def of_parts(values: Sequence[float], *, digits: int) -> str:
+    """Returns a figure of each part; those of a part that is missing are not numbers."""
+    return ", ".join("-" if math.isnan(value) else f"{value:.{digits}f}" for value in values)
 
 
 def over_epochs(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Estimate]]]:
     """Returns what heads log, by plot and curve: estimates over seeds for each epoch."""
     epochs = min(len(outcome.head) for outcome in outcomes)
+    logged = outcomes[0].head[0]
 
     def curve(name: str, over: str = "") -> list[Estimate]:
         each = [[outcome.head[i] for outcome in outcomes] for i in range(epochs)]
-        return [estimate([one[name] / (one[over] if over else 1.0) for one in logged]) for logged in each]
+        return [estimate([one[name] / (one[over] if over else 1.0) for one in epoch]) for epoch in each]
 
-    parts = ("primary", "geometric", "attentive")
-    return {
+    parts = [part for part in PARTS_OF_HEAD if f"weight_{part}" in logged]
+    found = {
         "accuracy of the parts": {part: curve(f"accuracy_{part}") for part in parts},
         "weight in the mixture": {part: curve(f"weight_{part}") for part in parts},
         "share of images": {name: curve(name) for name in ("repaired", "spoiled")},
-        "anchors": {"moved, of the distance of classes": curve("anchor_displacement", "class_distance")},
     }
+    if "anchor_displacement" in logged:
+        found["anchors"] = {"moved, of the distance of classes": curve("anchor_displacement", "class_distance")}
+    return found

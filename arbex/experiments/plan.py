@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 from arbex.checks import check_name
 from arbex.evaluation.scores import Evaluation
 from arbex.experiments.comparison import StoredAnswers
-from arbex.methods import METHODS
+from arbex.methods import METHODS, method_class
+from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS
 from arbex.models.head import ANCHORS
+from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, split
 from arbex.spec import digest_json
 
 
@@ -85,6 +87,14 @@ class Budget:
         """Returns the settings of the runs of a method as ``name=value``: those of all runs, then its own."""
         texts = [of_method(text) for text in self.assignments]
         return tuple(text for whose in ("", method) for owner, text in texts if owner == whose)
+
+    def settings_of(self, method: str) -> TrainSettings:
+        """Returns the settings of the runs of a method, before an experiment changes some."""
+        return assign(PRESET_SETTINGS[self.preset], self.assignments_of(method))[0]
+
+    def options_of(self, method: str) -> MethodOptions:
+        """Returns the options of the runs of a method, before an experiment changes some."""
+        return assign(method_class(method).usual_options(self.preset), self.assignments_of(method))[0]
 
     @property
     def name(self) -> str:
@@ -219,6 +229,23 @@ class Experiment(ABC):
             data: Data set, ``PATH`` or ``LAYOUT:PATH``.
             out: Folder of the plots.
         """
+
+
+def chosen_by_every_run(settings: Sequence[Setting], budget: Budget) -> list[str]:
+    """Returns the names of those settings of a budget that have no effect, since every run has its own value."""
+    found = []
+    for text in budget.assignments:
+        method, own = of_method(text)
+        name = name_of(own)
+        concerned = [setting for setting in settings if method in ("", setting.method)]
+        if concerned and all(name in map(name_of, setting.assignments) for setting in concerned):
+            found.append(name)
+    return found
+
+
+def name_of(assignment: str) -> str:
+    """Returns the name in ``name=value``."""
+    return split(assignment)[0]
 
 
 def choose_budget(name: str) -> Budget:

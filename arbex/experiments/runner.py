@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from arbex.checkpoint import LAST, METRICS, RESUME
+from arbex.data.noise import check_noise
+from arbex.data.splits import read_split
 from arbex.errors import RunError
 from arbex.experiments.plan import Budget, Outcome, Setting
 from arbex.files import write_atomically
@@ -23,8 +25,9 @@ from arbex.methods import method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS
 from arbex.progress import Reporter
-from arbex.settings import PRESET_SETTINGS, TrainSettings, assign, override, split
+from arbex.settings import MOST_UNREADABLE, PRESET_SETTINGS, TrainSettings, assign, override, split
 from arbex.training.arguments import what_it_needs
+from arbex.training.configuration import TrainRequest, adapted
 from arbex.training.state import HEAD_VALUES
 
 RESULT = "result.json"
@@ -128,7 +131,27 @@ class Job:
         train += ["--epochs", str(budget.epochs)] if budget.epochs is not None else []
         texts, settings = (*self.given, *self.of_budget, *self.own), self.settings
         train += [part for text in texts if not what_it_needs(split(text)[0], settings) for part in ("--set", text)]
-        return shlex.join(train), shlex.join(["arbex", "evaluate", run, "--data", self.data])
+        evaluate, most = ["arbex", "evaluate", run, "--data", self.data], settings.max_unreadable
+        evaluate += ["--max-unreadable", f"{most:g}"] if most != MOST_UNREADABLE else []
+        return shlex.join(train), shlex.join(evaluate)
+
+    @property
+    def request(self) -> TrainRequest:
+        """Request to train the run, or to go on with it."""
+        return TrainRequest(
+            data=self.data,
+            out=self.run,
+            preset=self.preset,
+            method=self.setting.method,
+            settings=self.settings,
+            anchors=self.setting.anchors,
+            image_size=self.image_size,
+            resume=(self.run / RESUME).is_file(),
+            init=tuple(Path(path) for path in self.budget.init),
+            new_head=bool(self.budget.init),
+            teacher=self.teacher,
+            method_options=self.options,
+        )
 
 
 def differences(usual: Any, other: Any) -> list[str]:
@@ -192,33 +215,17 @@ def perform(job: Job) -> Outcome:
     torch.set_num_threads(job.threads)
     from arbex.evaluation.runs import evaluate
     from arbex.experiments.figures import answers_of
-    from arbex.training.configuration import TrainRequest
     from arbex.training.loop import train
 
-    started = time.monotonic()
-    resume = (job.run / RESUME).is_file()
-    if job.run.exists() and not resume:
+    started, request = time.monotonic(), job.request
+    if job.run.exists() and not request.resume:
         shutil.rmtree(job.run)  # interrupted before there was a state to resume
-    request = TrainRequest(
-        data=job.data,
-        out=job.run,
-        preset=job.preset,
-        method=job.setting.method,
-        settings=job.settings,
-        anchors=job.setting.anchors,
-        image_size=job.image_size,
-        resume=resume,
-        init=tuple(Path(path) for path in job.budget.init),
-        new_head=bool(job.budget.init),
-        teacher=job.teacher,
-        method_options=job.options,
-    )
     state = train(request)
     epochs = [json.loads(line) for line in (job.run / METRICS).read_text(encoding="utf-8").splitlines()]
     outcome = Outcome(
         setting=job.setting.name,
         seed=job.seed,
-        scores=evaluate(str(job.run), job.data, "test"),
+        scores=evaluate(str(job.run), job.data, "test", most_unreadable=job.settings.max_unreadable),
         best_epoch=state.best_epoch,
         curve=tuple(float(epoch["val_accuracy"]) for epoch in epochs),
         head=tuple(head_values(epoch) for epoch in epochs),
@@ -256,9 +263,25 @@ def run_all(
     waiting = [job for job in distinct if read_outcome(job) is None]
     if len(waiting) < len(distinct):
         report.line(f"{len(distinct) - len(waiting)} of {len(distinct)} runs are already finished")
+    check_jobs(waiting)
     for taught in (False, True):  # teachers first
         work([job for job in waiting if bool(job.teacher) == taught], jobs, report)
     return [outcome for job in planned if (outcome := read_outcome(job))]
+
+
+def check_jobs(waiting: Sequence[Job]) -> None:
+    """Checks, before any run is trained, that all of them can be.
+
+    Raises:
+        InputError: If the data cannot be used, or settings of a run do not go together or do not fit its classes.
+    """
+    if not waiting:
+        return
+    labels = read_split(waiting[0].data, "train", hold_out=True).labels
+    for job in waiting:
+        settings = adapted(job.request).settings
+        if settings.label_noise:
+            check_noise(labels, settings.label_noise_kind)
 
 
 def work(waiting: Sequence[Job], jobs: int, report: Reporter) -> None:

@@ -15,7 +15,6 @@ from arbex.experiments.statistics import Estimate, estimate
 from arbex.experiments.tables import markdown_table, percent
 from arbex.methods import METHODS as ALL
 from arbex.methods import method_class
-from arbex.settings import PRESET_SETTINGS, assign
 
 USUAL: Final = "usual settings"
 NOTE: Final = (
@@ -72,7 +71,7 @@ class Tuning(Experiment):
 
     def candidates(self, budget: Budget, method: str) -> dict[str, tuple[str, ...]]:
         """Returns the settings of each candidate of a method by what they change."""
-        rate = assign(PRESET_SETTINGS[budget.preset], budget.assignments_of(method))[0].learning_rate
+        rate = budget.settings_of(method).learning_rate
         return {
             USUAL: (),
             "half the learning rate": (f"learning_rate={rate / 2:g}",),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
 from arbex.checkpoint import read_weights
 from arbex.cli import invoke
-from arbex.errors import RunError, UnsupportedError
+from arbex.errors import DataError, InputError, RunError, UnsupportedError
 from arbex.experiments import EXPERIMENTS, load_experiment, run_experiment
 from arbex.experiments.plan import BUDGETS, Budget, Setting
 from arbex.experiments.runner import Job, perform, plan_jobs, read_outcome
@@ -82,9 +85,10 @@ def test_a_method_that_needs_a_teacher_has_one_that_is_trained_before(tmp_path: 
 
 
 def test_the_grids_are_the_papers() -> None:
-    assert len(load_experiment("table-1").settings(BUDGETS["full"])) == 10
-    assert len(load_experiment("table-2").settings(BUDGETS["full"])) == 11 * 10
-    assert len(load_experiment("table-3").settings(BUDGETS["full"])) == 11 * 12
+    # One row more than the paper has: its K = 0 has no correction, ours attention alone.
+    assert len(load_experiment("table-1").settings(BUDGETS["full"])) == 10 + 1
+    assert len(load_experiment("table-2").settings(BUDGETS["full"])) == (11 + 1) * 10
+    assert len(load_experiment("table-3").settings(BUDGETS["full"])) == (11 + 1) * 12
     assert len(load_experiment("table-5").settings(BUDGETS["full"])) == len(METHODS) + 1
 
 
@@ -176,10 +180,15 @@ def test_experiments_share_runs(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / TINY.name
     assert TINY.name.startswith("tiny-1-epochs-")
     assert replace(TINY, assignments=("images_per_class=5",)).name != TINY.name
-    without_arbex = {"tcl", "nla"}  # these compare variants of one other method with the softmax classifier
-    assert {name for name in runs if folder / "arbex-K=10-seed=0" not in runs[name]} == without_arbex
+    # Tables 1 and 2 do not smooth labels, and these compare variants of one other method with the softmax classifier.
+    without_arbex = {"tcl", "nla"}
+    others = {name for name in runs if folder / "arbex-K=10-seed=0" not in runs[name]}
+    assert others == without_arbex | {"table-1", "table-2"}
+    assert folder / "arbex-K=10-label_smoothing=0.0-seed=0" in runs["table-1"] & runs["table-2"] & runs["table-3"]
+    assert folder / "arbex-K=10-correction=none-seed=0" in runs["head"]
+    assert folder / "arbex-K=10-label_smoothing=0.0-correction=none-seed=0" in runs["table-1"] & runs["table-3"]
     assert all(folder / "poster-seed=0" in runs[name] for name in without_arbex | {"gain", "table-5"})
-    assert folder / "arbex-K=0-label_noise=0.2-seed=0" in runs["table-2"]
+    assert folder / "arbex-K=0-label_smoothing=0.0-label_noise=0.2-seed=0" in runs["table-2"]
     assert folder / "poster-label_noise=0.2-seed=0" in runs["gain"]
     assert len(runs["fig-6"] - runs["table-5"]) == 0
 
@@ -193,18 +202,21 @@ def test_the_head_experiment_shows_answers_parts_and_curves(
     few = load_experiment("head").settings(TINY)
     assert {setting.name for setting in few} == {head.LINEAR, *head.FEW} - {head.FLAT}  # that is usual for the preset
     monkeypatch.setattr(head, "READINGS", {head.OURS: (), "anchors start apart": ("anchor_start=spread",)})
-    names = ("attention alone corrects", "no correction, as many parameters")
+    names = ("attention alone corrects", "equal weights")
     monkeypatch.setattr(head, "CONTROLS", {name: head.CONTROLS[name] for name in names})
     document = run_experiment("head", str(faces), tmp_path, replace(TINY, epochs=2, grid=True)).read_text()
     first, second = ([line for line in part.splitlines() if line.startswith("| ")]
                      for part in (document.split("| head | repaired %")[0], document.split("---|\n")[-1]))  # fmt: skip
     readings = [*head.READINGS, "losses of the mixture alone", head.DEEP]
-    assert [row.split(" | ")[0].removeprefix("| ") for row in first[1:]] == [head.LINEAR, *readings, *names]
-    # Heads without correction have no parts.
-    assert [row.split(" | ")[0].removeprefix("| ") for row in second] == [*readings, names[0]]
-    weights = [float(each) for each in second[0].split(" | ")[5].split(", ")]
-    assert sum(weights) == pytest.approx(1, abs=0.02)
-    assert second[-1].split(" | ")[5].split(", ")[1] == "-"  # no anchors
+    table = {row.split(" | ")[0].removeprefix("| "): row.split(" | ") for row in first[1:]}
+    assert list(table) == [head.LINEAR, *readings, *names, head.WIDE]
+    ours, wide = (int(table[name][1].replace(",", "")) for name in (head.OURS, head.WIDE))
+    assert ours <= wide < 1.02 * ours
+    parts = {row.split(" | ")[0].removeprefix("| "): row.split(" | ") for row in second}
+    assert list(parts) == [*readings, *names]  # a head without correction has no parts
+    assert sum(float(each) for each in parts[head.OURS][6].split(", ")) == pytest.approx(1, abs=0.02)
+    assert parts["equal weights"][6] == "0.33, 0.33, 0.33"
+    assert [parts["attention alone corrects"][column].split(", ")[1] for column in (5, 6)] == ["-", "-"]  # no anchors
     stored = json.loads((tmp_path / "head.json").read_text())
     ours = stored["figures"][head.OURS]
     assert ours["gain"]["mean"] == pytest.approx(
@@ -213,9 +225,100 @@ def test_the_head_experiment_shows_answers_parts_and_curves(
     low, high = ours["gain"]["ci95"]
     assert low <= ours["gain"]["mean"] <= high
     assert 0 < ours["gain"]["p_value"] <= 1
-    assert first[1].split(" | ")[2:5] == ["", "", ""]  # the linear classifier against itself
+    assert table[head.LINEAR][3:6] == ["", "", ""]  # the linear classifier against itself
     assert len(stored["runs"][1]["head"]) == 2
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("head.png", "head-epochs.png"))
+
+
+@pytest.mark.slow
+def test_the_head_experiment_reports_heads_without_corrections(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arbex.experiments import head
+
+    monkeypatch.setattr(head, "READINGS", {head.OURS: ()})
+    monkeypatch.setattr(head, "FEW", (head.OURS,))
+    for correction, plots in (("none", {"head.png"}), ("attention", {"head.png", "head-epochs.png"})):
+        budget = replace(TINY, seeds=1, assignments=(*TINY.assignments, f"arbex:correction={correction}"))
+        out = tmp_path / correction
+        assert run_experiment("head", str(faces), out, budget).is_file()
+        assert {path.name for path in out.glob("*.png")} == plots
+
+
+def test_runs_that_end_early_are_drawn_as_far_as_all_of_them_got(tmp_path: Path) -> None:
+    from arbex.evaluation.scores import Evaluation
+    from arbex.experiments.plan import Outcome, Results
+
+    experiment, scores = load_experiment("fig-7"), SimpleNamespace(corrected=SimpleNamespace(accuracy=0.5))
+    outcomes = [
+        Outcome(
+            setting=setting.name,
+            seed=seed,
+            scores=cast("Evaluation", scores),
+            best_epoch=1,
+            curve=(0.2, 0.4, 0.3)[: 3 - seed],
+            head=(),
+            seconds=1.0,
+            commands=(),
+            run="",
+        )
+        for seed in (0, 1)
+        for setting in experiment.settings(TINY)
+    ]
+    found = experiment.report(Results(outcomes), TINY, "data", tmp_path)
+    assert all(each["validation"] == pytest.approx([0.2, 0.4]) for each in found.figures.values())
+
+
+def test_figures_of_answers_are_those_of_the_images_that_were_held_out(faces: Path, tmp_path: Path) -> None:
+    """A data set without splits serves as each of them, but a run is not to be tested on what it has learned."""
+    from arbex.experiments.comparison import StoredAnswers
+
+    shutil.copytree(faces / "train", tmp_path / "unsplit")
+    (job,) = plan_jobs([Setting("a")], replace(TINY, seeds=1), str(tmp_path / "unsplit"), tmp_path, 1)
+    outcome = perform(job)
+    answers = StoredAnswers.read(Path(outcome.run))
+    assert len(answers.right) == outcome.scores.n < len(list((tmp_path / "unsplit").glob("*/*"))) / 2
+    assert answers.right.mean() == pytest.approx(outcome.scores.corrected.accuracy)
+
+
+def test_mistakes_in_any_run_are_found_before_the_first_one_is_trained(faces: Path, tmp_path: Path) -> None:
+    mixed = replace(TINY, assignments=(*TINY.assignments, "arbex:mixup=0.2"))
+    with pytest.raises(InputError, match="early_learning is 3, and images are mixed"):
+        run_experiment("tuning", str(faces), tmp_path / "a", mixed)
+    folders = tmp_path / "faces"
+    for split, name in itertools.product(("train", "val", "test"), ("happiness", "surprise", "boredom")):
+        source = next((faces / split / "happiness").iterdir())
+        (folders / split / name).mkdir(parents=True)
+        shutil.copy(source, folders / split / name / "a.png")
+    with pytest.raises(InputError, match=r"label_noise_kind is 'look-alike', and there is no look-alike of boredom, surprise"):
+        run_experiment("gain", str(folders), tmp_path / "b", replace(TINY, grid=True))
+    assert not list(tmp_path.glob("[ab]"))
+
+
+def test_an_experiment_says_which_settings_it_chooses_itself(tmp_path: Path) -> None:
+    said = Lines()
+    given = ("label_smoothing=0.2", "poster:label-noise=0.1", "lambda_anchor=0.5", "arbex:hidden=8")
+    budget = replace(TINY, assignments=given)
+    for name in ("table-1", "gain", "table-4"):
+        with pytest.raises(DataError, match="does not exist"):
+            run_experiment(name, str(tmp_path / "none"), tmp_path / "out", budget, report=said)
+    assert said.lines == [
+        "--set label_smoothing has no effect: every run of table-1 has its own value",
+        "--set label_noise has no effect: every run of gain has its own value",
+    ]
+
+
+def test_the_weight_of_the_anchor_loss_is_a_multiple_of_the_one_that_is_given(tmp_path: Path) -> None:
+    budget = replace(TINY, assignments=("lambda_anchor=0.5",))
+    jobs = plan_jobs(load_experiment("table-4").settings(budget), budget, "data", tmp_path, 1)
+    assert [job.settings.lambda_anchor for job in jobs[:8]] == pytest.approx([0.5, 50, 0.005, 0] * 2)
+
+
+def test_the_opposites_of_the_head_are_those_of_the_settings_that_are_given(tmp_path: Path) -> None:
+    budget = replace(TINY, grid=True, assignments=("arbex:lambda_parts=0", "arbex:hidden=64"))
+    settings = {setting.name: setting.assignments for setting in load_experiment("head").settings(budget)}
+    assert settings["losses of the parts, too"] == ("lambda_parts=0.5",)
+    assert settings["primary classifier is linear"] == ("hidden=0",)
 
 
 @pytest.mark.slow
