@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from arbex.experiments.comparison import DIFFERENCES, cells
 from arbex.experiments.paper import TABLE_1, TABLE_1_WITHOUT, TABLE_2, TABLE_2_NOISE, TABLE_3, TABLE_3_SMOOTHING
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars, heat_map
-from arbex.experiments.statistics import PERCENT, estimate, paired
+from arbex.experiments.statistics import PERCENT, estimate
 from arbex.experiments.tables import markdown_table, percent
 
 SMOOTHING_OF_TABLES_1_AND_2: Final = ("label_smoothing=0",)
@@ -50,22 +51,21 @@ class Table1(Experiment):
         return list(self.rows(budget).values())
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns accuracies, and gains over no correction between runs of the same seed."""
+        """Returns accuracies, and differences from no correction."""
         rows, figures, values = [], {}, []
         published = {UNCORRECTED: f"{TABLE_1_WITHOUT:.2f}"} | {str(k): f"{gain:+.2f}" for k, gain in TABLE_1.items()}
-        none = results.values(UNCORRECTED, "accuracy")
         for name, setting in self.rows(budget).items():
-            each = results.values(setting.name, "accuracy")
-            value, gain = estimate(each), paired(each, none)
+            value = estimate(results.values(setting.name, "accuracy"))
+            gain = results.difference(setting.name, UNCORRECTED)
             values.append(value)
-            shown = "" if name == UNCORRECTED else percent(gain, sign=True)
-            rows.append([name, percent(value), shown, published.get(name, "-")])
+            shown = cells(None if name == UNCORRECTED else gain)
+            rows.append([name, percent(value), *shown, published.get(name, "-")])
             figures[name] = {"accuracy": value.to_json(), "gain": gain.to_json()}
         plot = bars(out / "table-1.png", list(figures), values, "anchors per class K", "accuracy")
-        head = ("K", "accuracy %", f"gain over {UNCORRECTED}", "paper: accuracy, gain")
+        head = ("K", "accuracy %", f"over {UNCORRECTED}", "McNemar's p", "paper: accuracy, gain")
         return Report(
             title="Table 1: number of anchors",
-            body=f"{markdown_table(head, rows)}\n\n{UNSMOOTHED} {ZERO} {PUBLISHED}",
+            body=f"{markdown_table(head, rows)}\n\n{UNSMOOTHED} {ZERO} {DIFFERENCES} {PUBLISHED}",
             figures=figures,
             plots=(plot,),
         )
@@ -108,28 +108,28 @@ class Grid(Experiment):
         return [self.cell(row, c) for row in self.rows(budget).values() for c in self.columns(budget)]
 
     def published_gain(self, row: str, column: int) -> str:
-        """Returns the paper's gain over no correction in percentage points, in parentheses; empty if it has none."""
+        """Returns the paper's gain over no correction in percentage points, after a semicolon; empty if it has none."""
         if row == WITHOUT_ANCHORS:
             return ""
         place = list(self.columns_all).index(column)
-        return f" ({self.published[int(row)][place] - self.published[0][place]:+.2f})"
+        return f"; {self.published[int(row)][place] - self.published[0][place]:+.2f}"
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
-        """Returns two tables: accuracies, and gains over no correction next to those of the paper."""
+        """Returns two tables: accuracies, and differences from no correction next to those of the paper."""
         rows, columns = self.rows(budget), self.columns(budget)
-        cells = {
-            (name, c): results.values(self.cell(row, c).name, "accuracy") for name, row in rows.items() for c in columns
-        }
-        means = {place: estimate(values) for place, values in cells.items()}
+        places = {(name, c): self.cell(row, c).name for name, row in rows.items() for c in columns}
+        means = {place: estimate(results.values(setting, "accuracy")) for place, setting in places.items()}
         gains = {
-            (name, c): percent(paired(values, cells[UNCORRECTED, c]), sign=True) for (name, c), values in cells.items()
+            (name, c): results.difference(setting, places[UNCORRECTED, c])
+            for (name, c), setting in places.items()
+            if name != UNCORRECTED
         }
         head = [f"K \\ {self.column_name} %", *map(str, columns)]
         first = markdown_table(head, [[name, *(percent(means[name, c]) for c in columns)] for name in rows])
         second = markdown_table(
             head,
             [
-                [name, *(f"{gains[name, c]}{self.published_gain(name, c)}" for c in columns)]
+                [name, *(gains[name, c].text() + self.published_gain(name, c) for c in columns)]
                 for name in rows
                 if name != UNCORRECTED
             ],
@@ -143,10 +143,17 @@ class Grid(Experiment):
         )
         body = (
             f"Accuracy in percent\n\n{first}\n\n"
-            f"Gain over {UNCORRECTED} between runs of the same seed, with that of the paper in parentheses\n\n{second}"
+            f"Difference from {UNCORRECTED}, its interval, and after a semicolon that of the paper\n\n{second}\n\n"
+            f"{self.note} {DIFFERENCES} {PUBLISHED}"
         )
-        figures = {f"K={name}, {c} %": value.to_json() for (name, c), value in means.items()}
-        return Report(title=self.title, body=f"{body}\n\n{self.note} {PUBLISHED}", figures=figures, plots=(plot,))
+        figures = {
+            f"K={name}, {c} %": {
+                "accuracy": value.to_json(),
+                **({"gain": gains[name, c].to_json()} if name != UNCORRECTED else {}),
+            }
+            for (name, c), value in means.items()
+        }
+        return Report(title=self.title, body=body, figures=figures, plots=(plot,))
 
 
 class Table2(Grid):

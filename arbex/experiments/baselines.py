@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
+from arbex.experiments.comparison import DIFFERENCES, Difference, cells
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars
-from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
+from arbex.experiments.statistics import PERCENT, Estimate, estimate
 from arbex.experiments.tables import markdown_table, percent
 from arbex.methods.tcl import NEGATIVES
 
 BASELINE: Final = "cross-entropy"
-COLUMNS: Final = ("accuracy", "balanced_accuracy")
+COLUMNS: Final = ("accuracy %", "balanced %", f"over {BASELINE}", "McNemar's p")
 
 
-def measured(results: Results, name: str, baseline: str) -> dict[str, Estimate]:
-    """Returns accuracies of a setting, and its gain over a baseline between runs of the same seed."""
-    found = {each: estimate(results.values(name, each)) for each in COLUMNS}
-    gain = paired(results.values(name, "accuracy"), results.values(baseline, "accuracy"))
-    return {**found, "gain": gain}
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Figures of a setting on the test images.
+
+    Attributes:
+        accuracy: Accuracy.
+        balanced: Balanced accuracy.
+        gain: Difference in accuracy from cross-entropy alone; None for that itself.
+    """
+
+    accuracy: Estimate
+    balanced: Estimate
+    gain: Difference | None
+
+    def row(self, *names: str) -> list[str]:
+        """Returns the row of the table that begins with these names."""
+        return [*names, percent(self.accuracy), percent(self.balanced), *cells(self.gain)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the figures as a dictionary."""
+        return {name: value.to_json() for name, value in vars(self).items() if value is not None}
 
 
-def to_json(figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, object]]:
-    """Returns estimates by setting and figure as dictionaries."""
-    return {name: {key: value.to_json() for key, value in found.items()} for name, found in figures.items()}
+def measured(results: Results, name: str, baseline: str) -> Measured:
+    """Returns the figures of a setting, whose baseline may be itself."""
+    accuracy, balanced = (estimate(results.values(name, each)) for each in ("accuracy", "balanced_accuracy"))
+    gain = None if name == baseline else results.difference(name, baseline)
+    return Measured(accuracy=accuracy, balanced=balanced, gain=gain)
 
 
 class TripletCenters(Experiment):
@@ -52,21 +71,13 @@ class TripletCenters(Experiment):
         """Returns one row per choice."""
         names = [setting.name for setting in self.settings(budget)]
         figures = {name: measured(results, name, BASELINE) for name in names}
-        rows = [
-            [
-                name,
-                *(percent(found[each]) for each in COLUMNS),
-                "" if name == BASELINE else percent(found["gain"], sign=True),
-            ]
-            for name, found in figures.items()
-        ]
-        head = ("negatives", "accuracy %", "balanced %", f"gain over {BASELINE}")
-        gains = [figures[name]["gain"] for name in names[1:]]
+        table = markdown_table(("negatives", *COLUMNS), [found.row(name) for name, found in figures.items()])
+        gains = [found.gain for found in figures.values() if found.gain is not None]
         plot = bars(out / "tcl.png", names[1:], gains, "", f"accuracy over that of {BASELINE}", sideways=True)
         return Report(
             title="Triplet-center loss: negatives and attention",
-            body=markdown_table(head, rows),
-            figures=to_json(figures),
+            body=f"{table}\n\n{DIFFERENCES}",
+            figures={name: found.to_json() for name, found in figures.items()},
             plots=(plot,),
         )
 
@@ -100,19 +111,20 @@ class LabelAmbiguity(Experiment):
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
         """Returns one row per condition and form."""
-        rows, figures = [], {}
+        rows, figures = [], dict[str, Measured]()
         for condition in self.conditions(budget):
             for name in self.methods:
                 setting, baseline = f"{name}, {condition}", f"{BASELINE}, {condition}"
-                found = figures[setting] = measured(results, setting, baseline)
-                gain = "" if name == BASELINE else percent(found["gain"], sign=True)
-                rows.append([condition, name, *(percent(found[each]) for each in COLUMNS), gain])
-        names = [name for name in figures if not name.startswith(BASELINE)]
-        gains = [figures[name]["gain"] for name in names]
-        plot = bars(out / "nla.png", names, gains, "", f"accuracy over that of {BASELINE}", sideways=True)
+                figures[setting] = measured(results, setting, baseline)
+                rows.append(figures[setting].row(condition, name))
+        table = markdown_table(("training labels", "loss", *COLUMNS), rows)
+        gains = {name: found.gain for name, found in figures.items() if found.gain is not None}
+        plot = bars(
+            out / "nla.png", list(gains), list(gains.values()), "", f"accuracy over that of {BASELINE}", sideways=True
+        )
         return Report(
             title="Navigating label ambiguity: wrong labels and unequal classes",
-            body=markdown_table(("training labels", "loss", "accuracy %", "balanced %", f"gain over {BASELINE}"), rows),
-            figures=to_json(figures),
+            body=f"{table}\n\n{DIFFERENCES}",
+            figures={name: found.to_json() for name, found in figures.items()},
             plots=(plot,),
         )

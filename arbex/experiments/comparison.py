@@ -15,6 +15,12 @@ from arbex.evaluation.resampling import ENDS, REPLICATES, member_of_groups
 
 Bools = NDArray[np.bool_]
 
+DIFFERENCES = (
+    "Differences are those of runs of the same seed, with 95 % intervals from a bootstrap over people (images, where "
+    "people are not known) and seeds together; p is the median over seeds of McNemar's exact test."
+)
+"""How they are measured, for the documents."""
+
 ANSWERS = "answers.npz"
 """File in a run of an experiment: what it answers to the test images."""
 
@@ -71,15 +77,15 @@ class Difference:
         """Returns the difference as a dictionary."""
         return {**vars(self), "ci95": list(self.ci95)}
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval excludes zero."""
-        return not self.ci95[0] <= 0 <= self.ci95[1]
-
     def text(self) -> str:
         """Returns the difference in points, with its interval."""
         low, high = (100 * end for end in self.ci95)
         return f"{100 * self.mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def cells(difference: Difference | None) -> tuple[str, str]:
+    """Returns a difference and its p-value as they stand in a table; None is empty."""
+    return ("", "") if difference is None else (difference.text(), f"{difference.p_value:.3f}")
 
 
 def compare(ours: Sequence[StoredAnswers], theirs: Sequence[StoredAnswers]) -> Difference:

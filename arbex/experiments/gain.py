@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arbex.data.noise import KINDS
-from arbex.experiments.comparison import Difference, compare
+from arbex.experiments.comparison import DIFFERENCES, Difference, cells, compare
 from arbex.experiments.paper import TABLE_2, TABLE_2_NOISE
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars
@@ -23,12 +23,10 @@ HEAD = (
 SCORES: Final = ("ece", "nll", "aurc")
 RELIABILITY = ("noise", *(f"{what}, {whose}" for what in ("ECE %", "NLL", "risk over coverage %") for whose in METHODS))
 NOTE = (
-    "Accuracies are means over seeds with their 95 % intervals. Gains are mean differences between runs of the same "
-    "seed, with intervals from a bootstrap over people (images, where people are not known) and seeds together; p is "
-    "the median over seeds of McNemar's exact test. `poster` is the same encoder with a linear classifier, `primary` "
-    "the same run before the correction. The gain on validation compares the best epochs, with an interval over seeds; "
-    "settings should be tuned on it. The paper's gain is that of K = 10 over K = 0 on Aff-Wild2 (Table 2). In the "
-    "second table, both models are calibrated, and lower is better."
+    f"Accuracies are means over seeds with their 95 % intervals. {DIFFERENCES} `poster` is the same encoder with a "
+    "linear classifier, `primary` the same run before the correction. The gain on validation compares the best "
+    "epochs, with an interval over seeds; settings should be tuned on it. The paper's gain is that of K = 10 over "
+    "K = 0 on Aff-Wild2 (Table 2). In the second table, both models are calibrated, and lower is better."
 )
 
 
@@ -99,7 +97,7 @@ class Gains:
         """Returns the row of the table."""
         return [
             *(str(noise), percent(self.corrected), percent(self.primary), percent(self.poster)),
-            *(self.over_poster.text(), f"{self.over_poster.p_value:.3f}", percent(self.on_validation, sign=True)),
+            *(*cells(self.over_poster), percent(self.on_validation, sign=True)),
             *(self.over_primary.text(), published_gain(noise)),
         ]
 
@@ -126,7 +124,7 @@ def gains(results: Results, noise: Noise) -> Gains:
         corrected=estimate(results.values(ours, "accuracy")),
         primary=estimate(results.values(ours, "accuracy", primary=True)),
         poster=estimate(results.values(linear, "accuracy")),
-        over_poster=compare(answers, results.answers(linear)),
+        over_poster=results.difference(ours, linear),
         over_primary=compare(answers, [each.uncorrected for each in answers]),
         on_validation=paired(*best),
         reliability={

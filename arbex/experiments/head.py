@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from arbex.checkpoint import load_run
-from arbex.experiments.comparison import Difference, compare
+from arbex.experiments.comparison import DIFFERENCES, Difference, cells
 from arbex.experiments.plan import Budget, Experiment, Outcome, Report, Results, Setting
 from arbex.experiments.plots import bars, curves
 from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
@@ -77,9 +77,8 @@ PARTS: Final = (
     *("anchors in use", "anchors moved, of distance of classes"),
 )
 NOTE: Final = (
-    "Figures are means over seeds with their 95 % intervals. Differences are those of runs of the same seed, with "
-    "intervals from a bootstrap over people (images, where people are not known) and seeds together; p is the median "
-    "over seeds of McNemar's exact test. *On validation* compares the best epochs, with an interval over seeds; "
+    f"Figures are means over seeds with their 95 % intervals. {DIFFERENCES} *On validation* compares the best epochs, "
+    "with an interval over seeds; "
     "settings should be chosen by it. All models are calibrated. *Parameters* are those of the head.\n\n"
     "The second table has figures of the best epoch on validation, before calibration. *Repaired* and *spoiled* are "
     "shares of the images that only the corrected distribution recognizes, or only the primary one; *agreement* is "
@@ -171,10 +170,10 @@ class Measured:
 
     def row(self, name: str) -> list[str]:
         """Returns a row of the first table."""
-        gain = [self.gain.text(), f"{self.gain.p_value:.3f}", percent(self.on_validation, sign=True)]
+        gain = (*cells(self.gain), percent(self.on_validation, sign=True))
         return [
             *(name, f"{self.parameters:,}", percent(self.accuracy)),
-            *(["", "", ""] if name == LINEAR else gain),
+            *(("", "", "") if name == LINEAR else gain),
             *(percent(self.primary), percent(self.ece)),
             *(self.nll.text(digits=3), self.auroc.text(digits=3), percent(self.aurc)),
         ]
@@ -193,7 +192,7 @@ def measured(results: Results, name: str) -> Measured:
         **scores,
         parameters=sum(parameter.numel() for parameter in head.parameters()),
         primary=estimate(results.values(name, "accuracy", primary=True)),
-        gain=compare(results.answers(name), results.answers(LINEAR)),
+        gain=results.difference(name, LINEAR),
         on_validation=paired(best, linear),
     )
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from arbex.checks import check_name
 from arbex.evaluation.scores import Evaluation
-from arbex.experiments.comparison import StoredAnswers
+from arbex.experiments.comparison import Difference, StoredAnswers, compare
 from arbex.methods import METHODS, method_class
 from arbex.methods.base import MethodOptions
 from arbex.models import PRESETS
@@ -202,6 +202,10 @@ class Results:
     def answers(self, setting: str) -> list[StoredAnswers]:
         """Returns the answers of each run of a setting to the test images."""
         return [StoredAnswers.read(Path(outcome.run)) for outcome in self.of(setting)]
+
+    def difference(self, setting: str, other: str) -> Difference:
+        """Returns the difference in accuracy of two settings on the test images."""
+        return compare(self.answers(setting), self.answers(other))
 
     def values(self, setting: str, name: str, *, primary: bool = False) -> list[float]:
         """Returns one score of each run of a setting, of its corrected or primary distribution; NaN if not defined."""

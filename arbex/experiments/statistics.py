@@ -55,11 +55,6 @@ class Estimate:
         margin = self.margin or 0.0
         return self.mean - margin, self.mean + margin
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.margin is not None and abs(self.mean) > self.margin
-
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Returns the mean of independent values with its 95 % interval.

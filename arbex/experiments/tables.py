@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Final
 
+from arbex.experiments.comparison import DIFFERENCES, cells
 from arbex.experiments.paper import TABLE_4, TABLE_5
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
 from arbex.experiments.plots import bars, lines
 from arbex.experiments.statistics import PERCENT, Estimate, estimate
 from arbex.methods import METHODS, method_class
+
+LINEAR: Final = "poster"
+"""Method with a linear classifier and cross-entropy, with which the others are compared."""
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -34,7 +39,8 @@ class Table4(Experiment):
     """Scores by the weight of the anchor loss, in both forms of the loss."""
 
     name = "table-4"
-    factors = {"ideal (x1)": 1.0, "high (x100)": 100.0, "low (x0.01)": 0.01, "none (x0)": 0.0}
+    none = "none (x0)"
+    factors = {"ideal (x1)": 1.0, "high (x100)": 100.0, "low (x0.01)": 0.01, none: 0.0}
     forms = {
         "bounded": ("bounded_anchor_loss=true",),
         "as printed": ("bounded_anchor_loss=false", "anchor_pairs=all"),
@@ -65,16 +71,19 @@ class Table4(Experiment):
                     "recall": estimate(macro(results, name, "recall")),
                 }
                 published = " / ".join(f"{value:.1f}" for value in TABLE_4[factor])
-                rows.append([factor, form, *(percent(value) for value in found.values()), published])
+                gain = None if factor == self.none else results.difference(name, f"{self.none}, {form}")
+                rows.append([factor, form, *(percent(value) for value in found.values()), *cells(gain), published])
                 figures[name] = {key: value.to_json() for key, value in found.items()}
+                figures[name] |= {} if gain is None else {"gain": gain.to_json()}
                 labels.append(f"{factor}\n{form}")
                 values.append(found["accuracy"])
-        head = ("weight", "form", "precision %", "accuracy %", "F1 %", "recall %", "paper: the same four")
+        columns = ("precision %", "accuracy %", "F1 %", "recall %")
+        head = ("weight", "form", *columns, f"accuracy over {self.none}", "McNemar's p", "paper: the same four")
         plot = bars(out / "table-4.png", labels, values, "weight of the anchor loss", "accuracy")
         note = "Precision, F1 and recall are means over classes. The paper gives neither the data set nor the weight."
         return Report(
             title="Table 4: weight of the anchor loss",
-            body=f"{markdown_table(head, rows)}\n\n{note}",
+            body=f"{markdown_table(head, rows)}\n\n{note} {DIFFERENCES}",
             figures=figures,
             plots=(plot,),
         )
@@ -84,7 +93,7 @@ class Table5(Experiment):
     """All methods on the same encoder."""
 
     name = "table-5"
-    teacher = "poster"
+    teacher = LINEAR
     """Method of the teacher that generates label distributions for methods that need one."""
 
     older = "poster-v1"
@@ -110,10 +119,20 @@ class Table5(Experiment):
             loss = estimate(results.values(name, "nll"))
             published = TABLE_5.get(name)
             theirs = "-" if published is None else " / ".join("-" if v is None else f"{v:.2f}" for v in published)
-            rows.append([name, *(percent(value) for value in found.values()), loss.text(digits=3), theirs])
+            gain = None if name == LINEAR else results.difference(name, LINEAR)
+            shown = [*(percent(value) for value in found.values()), loss.text(digits=3)]
+            rows.append([name, *shown, *cells(gain), theirs])
             figures[name] = {key: value.to_json() for key, value in (*found.items(), ("nll", loss))}
+            figures[name] |= {} if gain is None else {"gain": gain.to_json()}
             values.append(found["accuracy"])
-        head = ("method", *self.columns.values(), "NLL", "paper: Aff-Wild2 / RAF-DB / JAFFE / FER+ / FERG")
+        head = (
+            "method",
+            *self.columns.values(),
+            "NLL",
+            f"over {LINEAR}",
+            "McNemar's p",
+            "paper: Aff-Wild2 / RAF-DB / JAFFE / FER+ / FERG",
+        )
         note = (
             "All methods train the same encoder from the same weights; the figures of the paper are those of the "
             "published systems, each with its own backbone and pretraining. Those for `poster` are of POSTER++."
@@ -121,7 +140,7 @@ class Table5(Experiment):
         older = f" `{self.older}` is POSTER, with an encoder of its own." if self.older in names else ""
         return Report(
             title="Table 5: methods",
-            body=f"{markdown_table(head, rows)}\n\n{note}{older}",
+            body=f"{markdown_table(head, rows)}\n\n{note}{older} {DIFFERENCES}",
             figures=figures,
             plots=(bars(out / "table-5.png", names, values, "method", "accuracy"),),
         )
