@@ -117,12 +117,14 @@ class Calibration:
     Attributes:
         temperatures: What the logits are divided by.
         threshold: Confidence below which an answer counts as unsure, in [0, 1]; None if every answer counts.
+        done: Whether the training has come to its end, where this is fitted.
     """
 
     NAMES: ClassVar = (TEMPERATURES, THRESHOLD)
 
     temperatures: Temperatures = Temperatures()
     threshold: float | None = None
+    done: bool = False
 
     def to_metadata(self) -> dict[str, str]:
         """Returns texts by name that ``from_metadata`` reads back."""
@@ -142,7 +144,7 @@ class Calibration:
         threshold = float(metadata[THRESHOLD]) if THRESHOLD in metadata else None
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"the threshold {threshold} is not between 0 and 1")
-        return cls(temperatures, threshold)
+        return cls(temperatures, threshold, TEMPERATURES in metadata)
 
 
 def build_model(config: RunConfig, backbone: Backbone | str | None = None) -> ExpressionClassifier:
@@ -280,6 +282,16 @@ class Run:
     digest: str
     accuracy: float = math.nan
     calibration: Calibration = field(default_factory=Calibration)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever uses the weights should know."""
+        if self.calibration.done or not (self.path / RESUME).is_file():
+            return []
+        return [
+            f"warning: {self.path} is not calibrated, since its training has not come to its end, or an earlier "
+            "version of arbex did it; arbex train --data DATA --out RUN --resume makes up for that"
+        ]
 
 
 def open_run(path: str | Path) -> Run:

@@ -78,7 +78,7 @@ class TrainSettings:
         optimizer: ``adamw``; or ``muon`` for the kernels and matrices of the encoder and those inside the head, and
             AdamW for the rest.
         learning_rate: Learning rate of the optimizer at its highest.
-        head_rate: Factor of the learning rate of the head.
+        head_rate: Factor of the learning rate of the head; anchors have one of their own, ``anchor_rate``.
         schedule: ``exponential`` multiplies the learning rate by ``decay`` after each epoch; ``cosine`` lowers it to a
             hundredth over all steps, after a warm-up of a twentieth of them; ``one-cycle`` raises it over a quarter of
             the steps and then lowers it to a thousandth; ``restarts`` lowers it to a hundredth again and again.

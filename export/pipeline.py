@@ -99,6 +99,8 @@ def prepare(plan: ExportPlan, report: Reporter) -> Prepared:
     """
     run = plan.run
     model = load_run(run.path, backbone=plan.backbone)
+    for warning in run.warnings:
+        report.line(warning)
     report.line(f"tracing {run.path} ({run.config.preset}, {run.config.method}, epoch {run.epoch})")
     with report.doing("tracing"):
         traced = equalize_channels(trace(model))

@@ -160,6 +160,8 @@ def read_images(run: Run, data: str, split: str, mapping: Mapping[str, str], rep
     labels, whole = run.config.labels, not has_splits(data)
     if not run.epoch:
         report.line(f"warning: {run.path} is untrained; its answers are random")
+    for warning in run.warnings:
+        report.line(warning)
     if not run.epoch or not (whole or split in ("train", ALL)):
         return read_split(data, split, labels=labels, mapping=mapping)
     trained = read_training_part(data, labels)

@@ -129,9 +129,9 @@ class Job:
         train += [part for path in budget.init for part in ("--init", path)] + ["--new-head"] * bool(budget.init)
         train += ["--teacher", str(self.teacher)] if self.teacher else []
         train += ["--epochs", str(budget.epochs)] if budget.epochs is not None else []
-        texts, settings = (*self.given, *self.of_budget, *self.own), self.settings
-        train += [part for text in texts if not what_it_needs(split(text)[0], settings) for part in ("--set", text)]
-        evaluate, most = ["arbex", "evaluate", run, "--data", self.data], settings.max_unreadable
+        texts, values = (*self.given, *self.of_budget, *self.own), self.settings.to_json() | self.options.to_json()
+        train += [part for text in texts if not what_it_needs(split(text)[0], values) for part in ("--set", text)]
+        evaluate, most = ["arbex", "evaluate", run, "--data", self.data], self.settings.max_unreadable
         evaluate += ["--max-unreadable", f"{most:g}"] if most != MOST_UNREADABLE else []
         return shlex.join(train), shlex.join(evaluate)
 

@@ -25,8 +25,14 @@ ONLY_WITH = {
     "decay": ("schedule", "exponential"),
     "restart_epochs": ("schedule", "restarts"),
     "images_per_class": ("sampling", "quota"),
+    **dict.fromkeys(("trust", "weights_gradient"), ("weights", "confidence")),
+    **dict.fromkeys(
+        ("delta", "radius", "anchor_start", "anchor_rate", "anchor_pairs"), ("correction", "both", "anchors")
+    ),
+    **dict.fromkeys(("tokens", "attention_heads"), ("correction", "both", "attention")),
+    "weights": ("correction", "both", "anchors", "attention"),
 }
-"""Settings that have an effect only with one value of another setting."""
+"""Settings and options that have an effect only with one or several values of another one."""
 
 ONLY_ABOVE_ZERO = {"label_noise_kind": "label_noise", "early_learning_momentum": "early_learning"}
 """Settings that have an effect only if another setting is not 0."""
@@ -134,32 +140,37 @@ def check_sources(given: TrainArguments) -> None:
             raise RunError(f"The run or weights file {path} (--init) does not exist.", remedy="Check the path.")
 
 
-def what_it_needs(name: str, settings: TrainSettings) -> tuple[str, str] | None:
-    """Returns the other setting, and its value, that a setting has no effect without; None if it has one."""
-    other, value = ONLY_WITH.get(name, ("", ""))
-    if other and getattr(settings, other) != value:
-        return other, value
-    other = ONLY_ABOVE_ZERO.get(name, "")
-    return (other, "VALUE") if other and not getattr(settings, other) else None
-
-
-def check_effect(texts: Iterable[str], settings: TrainSettings, *, teacher: bool) -> None:
-    """Refuses settings that were given and would have no effect.
+def what_it_needs(name: str, values: Mapping[str, object]) -> tuple[str, str] | None:
+    """Returns what a setting has no effect without, and its usual value; None if it has one.
 
     Args:
-        texts: The settings that were given, ``name=value``.
-        settings: All settings.
+        name: Name of a setting, or of an option of the method.
+        values: All settings and options by their names.
+    """
+    other, *allowed = ONLY_WITH.get(name, ("", ""))
+    if other and values[other] not in allowed:
+        return other, allowed[0]
+    other = ONLY_ABOVE_ZERO.get(name, "")
+    return (other, "VALUE") if other and not values[other] else None
+
+
+def check_effect(texts: Iterable[str], values: Mapping[str, object], *, teacher: bool) -> None:
+    """Refuses settings and options that were given and would have no effect.
+
+    Args:
+        texts: What was given, ``name=value``.
+        values: All settings and options by their names.
         teacher: Whether there is a teacher.
 
     Raises:
         InputError: If there is such a setting.
     """
     for name in (split(text)[0] for text in texts):
-        missing = what_it_needs(name, settings)
+        missing = what_it_needs(name, values)
         if missing:
             other, value = missing
             raise InputError(
-                f"The setting {name!r} has no effect, since {other} is {getattr(settings, other)!r}.",
+                f"The setting {name!r} has no effect, since {other} is {values[other]!r}.",
                 remedy=f"Add --set {other}={value}, or leave {name} out.",
             )
         if name.startswith(TEACHING) and not teacher:
@@ -191,7 +202,7 @@ def make_request(given: TrainArguments) -> TrainRequest:
         anchors = run.anchors if anchors is None else anchors
         side = run.preprocessing.image_size if side is None else side
         windows = windows or stored_windows(run)
-    check_effect(texts, settings, teacher=teacher is not None)
+    check_effect(given.settings, settings.to_json() | options.to_json(), teacher=teacher is not None)
     return TrainRequest(
         data=given.data,
         out=given.out or new_folder(preset, method),

@@ -48,7 +48,7 @@ def calibrate_run(
         answers = [model.head.balance(evidence, temperatures).corrected for temperatures in (before, after)]
     old, new = (scores(log_p.exp(), validation.labels, model.labels) for log_p in answers)
     threshold = confidence_threshold(confidence(answers[1]).squeeze(-1), request.settings.coverage)
-    found = Calibration(after, threshold)
+    found = Calibration(after, threshold, done=True)
     metadata = read_metadata(file) | {"val_accuracy": f"{new.accuracy:.6f}"}
     kept = {name: text for name, text in metadata.items() if name not in Calibration.NAMES}
     write_weights(file, read_weights(file), kept | found.to_metadata())

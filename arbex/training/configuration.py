@@ -106,7 +106,7 @@ def adapted(request: TrainRequest) -> TrainRequest:
 
     Raises:
         UnsupportedError: If the method is not known.
-        InputError: If the method needs a teacher and none was given, or images are to be mixed that cannot be mixed.
+        InputError: If the method needs a teacher and none was given, or settings exclude each other.
     """
     method = load_method(request.method, request.options)
     if method.needs_teacher and request.teacher is None:
@@ -127,7 +127,14 @@ def adapted(request: TrainRequest) -> TrainRequest:
             "is none to remember.",
             remedy="Leave mixup and cutmix at 0, or early_learning.",
         )
-    return replace(request, settings=method.adapt(request.settings))
+    settings = method.adapt(request.settings)
+    if settings.early_learning and request.teacher is not None and settings.distil_share == 1:
+        raise InputError(
+            f"early_learning is {settings.early_learning:g}, and the teacher's answers replace all labels: there is no "
+            "loss for it to add to.",
+            remedy="Leave early_learning at 0, or let the labels have a share of the loss (distil_share).",
+        )
+    return replace(request, settings=settings)
 
 
 def with_precision(request: TrainRequest) -> TrainRequest:

@@ -84,3 +84,9 @@ def test_mixed_images_are_refused(faces: Path, tmp_path: Path) -> None:
     asked = with_early_learning(faces, tmp_path / "run", 1)
     with pytest.raises(InputError, match="early_learning is 3, and images are mixed"):
         adapted(replace(asked, settings=override(asked.settings, ["mixup=0.2"])))
+
+
+def test_a_teacher_that_replaces_the_labels_leaves_nothing_to_remember(faces: Path, tmp_path: Path) -> None:
+    asked = with_early_learning(faces, tmp_path / "run", 1)
+    with pytest.raises(InputError, match="early_learning is 3, and the teacher's answers replace all labels"):
+        adapted(replace(asked, method="efficientface", method_options=None, teacher=tmp_path))

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+import arbex
 from arbex.checkpoint import BEST, Calibration, load_run, open_run, read_metadata, read_weights, write_weights
 from arbex.errors import RunError
 from arbex.evaluation.runs import evaluate
@@ -104,10 +105,24 @@ def test_a_trained_run_is_calibrated_and_says_so(faces: Path, tmp_path: Path) ->
     # Without the temperatures, the labels of the same images are less likely.
     plain = tmp_path / "plain"
     train(replace(request(faces, plain), settings=override(settings, ["calibrate=false", "coverage=1"])))
-    assert open_run(plain).calibration == Calibration()
+    assert open_run(plain).calibration == Calibration(done=True)
     weights, same = read_weights(plain / BEST), read_weights(tmp_path / "run" / BEST)
     assert all(torch.equal(weights[name], same[name]) for name in weights)
     assert evaluate(str(plain), str(faces), "val").corrected.nll > found.corrected.nll
+
+
+def test_weights_of_a_training_that_has_not_ended_are_used_with_a_warning(faces: Path, tmp_path: Path) -> None:
+    run, said = tmp_path / "run", Lines()
+    train(request(faces, run))
+    assert open_run(run).warnings == []
+    metadata = {name: text for name, text in read_metadata(run / BEST).items() if name not in Calibration.NAMES}
+    write_weights(run / BEST, read_weights(run / BEST), metadata)
+    evaluate(str(run), str(faces), "val", report=said)
+    arbex.export(run, ["cpu"], precisions=["fp32"], out=tmp_path / "bundles", report=said)
+    warnings = [line for line in said.lines if "is not calibrated, since its training has not come to its end" in line]
+    assert len(warnings) == 2
+    train(replace(request(faces, run), resume=True))
+    assert open_run(run).warnings == []
 
 
 def test_a_finished_run_is_calibrated_anew_by_resuming_it(faces: Path, tmp_path: Path) -> None:
