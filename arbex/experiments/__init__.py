@@ -28,6 +28,7 @@ EXPERIMENTS = {
     "tcl": ("arbex.experiments.baselines:TripletCenters", "negatives and attention of triplet-center loss"),
     "nla": ("arbex.experiments.baselines:LabelAmbiguity", "both forms of NLA with noise and imbalance"),
     "tuning": ("arbex.experiments.tuning:Tuning", "settings of each method, chosen on validation"),
+    "regimes": ("arbex.experiments.regimes:Regimes", "correction with other labels, sampling and augmentation"),
     "gain": ("arbex.experiments.gain:Gain", "correction against a linear classifier"),
 }
 """``module:class`` and subject of each experiment by its name on the command line."""
@@ -101,9 +102,9 @@ def render(found: Report, results: Results, budget: Budget, command: str, figure
     parts += [f"![{found.title}]({plot})" for plot in found.plots]
     parts += [
         f"{runs} runs of preset `{budget.preset}`, {budget.seeds} seeds per setting, "
-        f"{seconds / 60:.0f} minutes of training in total. Figures are for the test split, at the epoch that was best "
-        "on validation; ± is half of the 95 % interval over seeds (Student's t). The commands of one run follow; those "
-        f"of the others are in `{figures.name}`.",
+        f"{seconds / 60:.0f} minutes of training in total. Figures are for the {found.split} split, at the epoch that "
+        "was best on validation; ± is half of the 95 % interval over seeds (Student's t). The commands of one run "
+        f"follow; those of the others are in `{figures.name}`.",
         shell_block(results.outcomes[0].commands, "trains a model"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -180,12 +180,14 @@ class Report:
         body: Tables and notes, as Markdown.
         figures: The same figures as data, for the JSON file.
         plots: Names of the image files.
+        split: Split that the figures are for, unless they are said to be for another.
     """
 
     title: str
     body: str
     figures: Mapping[str, Any]
     plots: tuple[str, ...] = field(default=())
+    split: str = "test"
 
 
 class Results:

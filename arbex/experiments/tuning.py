@@ -18,8 +18,8 @@ from arbex.methods import method_class
 
 USUAL: Final = "usual settings"
 NOTE: Final = (
-    "Accuracies in percent on validation, in the best epoch of each training, as means over seeds with their 95 % "
-    "intervals; the labels of validation images are not changed. Every method has the same candidates, of which each "
+    "Accuracies in percent on validation, as means over seeds with their 95 % intervals; the labels of validation "
+    "images are not changed. Every method has the same candidates, of which each "
     "changes one setting. The highest mean over all levels of noise is in bold: hand its settings to the other "
     "experiments. The highest of several candidates is partly luck, so that its figure on validation is too high; that "
     "on the test images is not."
@@ -123,4 +123,5 @@ class Tuning(Experiment):
             body=f"{markdown_table(head, rows)}\n\n{handed}\n\n{NOTE}",
             figures={f"{each.method}, {each.name}": each.to_json() for each in everything},
             plots=(plot,),
+            split="validation",
         )

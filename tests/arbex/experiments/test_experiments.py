@@ -230,6 +230,46 @@ def test_the_head_experiment_shows_answers_parts_and_curves(
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("head.png", "head-epochs.png"))
 
 
+def test_regimes_differ_from_what_is_given_in_one_setting_each(tmp_path: Path) -> None:
+    from arbex.experiments.regimes import USUAL
+
+    budget = replace(TINY, seeds=1, assignments=("sampling=natural", "augmentation=heavy"))
+    settings = load_experiment("regimes").settings(budget)
+    jobs = {job.setting.name: job for job in plan_jobs(settings, budget, "data", tmp_path, 1)}
+    usual = jobs[f"poster, noise 20 %, {USUAL}"].settings
+    assert (usual.sampling, usual.augmentation, usual.soft_targets, usual.label_noise) == (
+        "natural",
+        "heavy",
+        True,
+        0.2,
+    )
+    others = {
+        "labels as targets": replace(usual, soft_targets=False),
+        "as many images of every class": replace(usual, sampling="quota"),
+        "no augmentation": replace(usual, augmentation="none"),
+        "light augmentation": replace(usual, augmentation="light"),
+    }
+    assert {name.removeprefix("poster, noise 20 %, "): job.settings for name, job in jobs.items()
+            if name.startswith("poster, noise 20 %") and job.settings != usual} == others  # fmt: skip
+
+
+@pytest.mark.slow
+def test_regimes_are_compared(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arbex.experiments import regimes
+
+    few = {name: regimes.REGIMES[name] for name in ("annotators' votes as targets", "labels as targets")}
+    monkeypatch.setattr(regimes, "REGIMES", few)
+    text = run_experiment("regimes", str(faces), tmp_path, replace(TINY, seeds=1)).read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    names = [regimes.USUAL, "labels as targets"]
+    assert [row[:2] for row in rows] == [[name, noise] for name in names for noise in ("0 %", "20 %")]
+    stored = json.loads((tmp_path / "regimes.json").read_text())["figures"]
+    each = stored["labels as targets, noise 20 %"]
+    assert rows[-1][2] == f"{100 * each['corrected']['mean']:.2f}"
+    assert each["over_poster"]["mean"] == pytest.approx(each["corrected"]["mean"] - each["poster"]["mean"])
+    assert "*As usual*: annotators' votes as targets." in text
+
+
 @pytest.mark.slow
 def test_the_head_experiment_reports_heads_without_corrections(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
