@@ -1,4 +1,4 @@
-"""``arbex experiment``: tables and figures of the paper."""
+"""``arbex experiment``: tables and figures of the paper, and comparisons of settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = "\n".join(f"{name:<10}{text}" for name, (_, text) in EXPERIMENTS.items()
 @click.option(
     "--preset",
     type=click.Choice(["tiny", "small", "mobile", "base", "poster-v1"]),
-    help="Preset of the encoder.  [default: the budget's]",
+    help="Preset of the encoder, at its own image size.  [default: the budget's]",
 )
 @click.option("--image-size", type=click.IntRange(min=16), help="Side of the input in pixels.  [default: the budget's]")
 @click.option(
@@ -64,7 +64,7 @@ def experiment(
     jobs: int | None,
     assignments: tuple[str, ...],
 ) -> None:
-    """Reproduce a table or a figure of the paper on --data, over several seeds, with confidence intervals.
+    """Reproduce a table or a figure of the paper, or compare settings, over several seeds and with intervals.
 
     --budget small trains a part of the paper's grid with preset tiny, which takes minutes on two cores; --budget full
     trains the whole grid with preset base. To continue an interrupted experiment, start it again. Experiments share the
