@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import arbex
 from arbex.checkpoint import load_run, open_run, write_weights
 from arbex.errors import RunError
+from arbex.methods import load_method
 from arbex.methods.base import StudentOutput
 from arbex.models.distributions import log_softmax
 from arbex.models.head import Balance
@@ -88,6 +89,25 @@ def test_every_answer_of_the_student_is_taught_with_its_weight(run: Path) -> Non
     assert losses["distil"].item() == pytest.approx(1.25 * distance, rel=1e-4)
     apart = divergence(neighbors(balance.embedding), neighbors(balance.embedding.roll(1, 0))).item()
     assert losses["distil_embedding"].item() == pytest.approx(0.5 * apart, rel=1e-4)
+
+
+def test_label_distribution_training_by_hand(run: Path) -> None:
+    """EfficientFace: the generator's d in place of the labels; the gradient by the logits is that of -sum d log p."""
+    method = load_method("efficientface")
+    settings = method.adapt(override(QUICK, ["distil_temperature=4", "distil_embedding=2", "distil_share=0.3"]))
+    assert settings.distil_share == 1  # the labels have no share
+    logits = torch.tensor([[0.5, 0.3, 0.2]]).log().requires_grad_()
+    embedding = torch.eye(2, 3)
+    log_p = log_softmax(logits).expand(2, 3)
+    log_d = torch.tensor([[0.7, 0.2, 0.1]]).log().expand(2, 3)
+    teacher = Teacher(load_run(run), settings.distil_temperature, settings.distil_embedding)
+    outputs = method.student_outputs(Balance(log_p, log_p, log_p, log_p, logits, embedding), settings)
+    losses = teacher.losses(Balance(log_d, log_d, log_d, log_d, log_d, embedding), outputs, embedding)
+    # 0.7 ln (0.7 / 0.5) + 0.2 ln (0.2 / 0.3) + 0.1 ln (0.1 / 0.2) = 0.23553 - 0.08109 - 0.06931
+    assert losses["distil"].item() == pytest.approx(0.08512, abs=1e-5)
+    assert losses["distil_embedding"] == 0
+    (gradient,) = torch.autograd.grad(losses["distil"], logits)
+    torch.testing.assert_close(gradient, torch.tensor([[0.5 - 0.7, 0.3 - 0.2, 0.2 - 0.1]]))
 
 
 def test_the_share_of_the_teacher_is_taken_from_the_labels(faces: Path, run: Path, tmp_path: Path) -> None:
