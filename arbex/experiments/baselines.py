@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from arbex.experiments.comparison import DIFFERENCES, Difference, cells
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
-from arbex.experiments.plots import bars
+from arbex.experiments.plots import rows
 from arbex.experiments.statistics import PERCENT, Estimate, estimate
 from arbex.experiments.tables import markdown_table, percent
 from arbex.methods.tcl import NEGATIVES
@@ -47,6 +48,11 @@ def measured(results: Results, name: str, baseline: str) -> Measured:
     return Measured(accuracy=accuracy, balanced=balanced, gain=gain)
 
 
+def gains_of(figures: Mapping[str, Measured]) -> dict[str, Difference]:
+    """Returns the gain of each setting but the baselines."""
+    return {name: found.gain for name, found in figures.items() if found.gain is not None}
+
+
 class TripletCenters(Experiment):
     """TCL: every choice of negatives, with and without attention, beside cross-entropy alone."""
 
@@ -72,8 +78,7 @@ class TripletCenters(Experiment):
         names = [setting.name for setting in self.settings(budget)]
         figures = {name: measured(results, name, BASELINE) for name in names}
         table = markdown_table(("negatives", *COLUMNS), [found.row(name) for name, found in figures.items()])
-        gains = [found.gain for found in figures.values() if found.gain is not None]
-        plot = bars(out / "tcl.png", names[1:], gains, "", f"accuracy over that of {BASELINE}", sideways=True)
+        plot = rows(out / "tcl.png", gains_of(figures), "accuracy", over=BASELINE)
         return Report(
             title="Triplet-center loss: negatives and attention",
             body=f"{table}\n\n{DIFFERENCES}",
@@ -111,17 +116,14 @@ class LabelAmbiguity(Experiment):
 
     def report(self, results: Results, budget: Budget, data: str, out: Path) -> Report:
         """Returns one row per condition and form."""
-        rows, figures = [], dict[str, Measured]()
+        lines, figures = [], dict[str, Measured]()
         for condition in self.conditions(budget):
             for name in self.methods:
                 setting, baseline = f"{name}, {condition}", f"{BASELINE}, {condition}"
                 figures[setting] = measured(results, setting, baseline)
-                rows.append(figures[setting].row(condition, name))
-        table = markdown_table(("training labels", "loss", *COLUMNS), rows)
-        gains = {name: found.gain for name, found in figures.items() if found.gain is not None}
-        plot = bars(
-            out / "nla.png", list(gains), list(gains.values()), "", f"accuracy over that of {BASELINE}", sideways=True
-        )
+                lines.append(figures[setting].row(condition, name))
+        table = markdown_table(("training labels", "loss", *COLUMNS), lines)
+        plot = rows(out / "nla.png", gains_of(figures), "accuracy", over=BASELINE)
         return Report(
             title="Navigating label ambiguity: wrong labels and unequal classes",
             body=f"{table}\n\n{DIFFERENCES}",

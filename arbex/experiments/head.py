@@ -15,7 +15,7 @@ import torch
 from arbex.checkpoint import load_run
 from arbex.experiments.comparison import DIFFERENCES, Difference, cells
 from arbex.experiments.plan import Budget, Experiment, Outcome, Report, Results, Setting
-from arbex.experiments.plots import bars, curves
+from arbex.experiments.plots import curves, rows
 from arbex.experiments.statistics import PERCENT, Estimate, estimate, paired
 from arbex.experiments.tables import markdown_table, percent
 from arbex.methods import load_method
@@ -105,8 +105,8 @@ class Head(Experiment):
         parts = {name: best_parts(results.of(name)) for name in names}
         first = markdown_table(TABLE, [figures[name].row(name) for name in names])
         second = markdown_table(PARTS, [parts_row(name, parts[name]) for name in names if parts[name]])
-        gains = [figures[name].gain for name in names if name != LINEAR]
-        plots = [bars(out / "head.png", names[1:], gains, "", f"accuracy over that of a {LINEAR}", sideways=True)]
+        gains = {name: figures[name].gain for name in names if name != LINEAR}
+        plots = [rows(out / "head.png", gains, "accuracy", over=f"a {LINEAR}")]
         if parts[OURS]:
             plots.append(curves(out / "head-epochs.png", over_epochs(results.of(OURS))))
         return Report(

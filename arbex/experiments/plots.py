@@ -16,6 +16,9 @@ from arbex.experiments.statistics import PERCENT, Interval
 INCH = 5.0
 """Height of a plot in inches."""
 
+PER_ROW = 0.35
+"""Height of a row in a plot of many rows, in inches."""
+
 DPI = 110
 
 
@@ -29,9 +32,9 @@ def grid(path: Path, rows: int, columns: int, size: tuple[float, float], **optio
 
 
 @contextmanager
-def plot(path: Path) -> Iterator[Any]:
-    """Yields one pair of axes and writes it to a file."""
-    with grid(path, 1, 1, (1.6 * INCH, INCH)) as axes:
+def plot(path: Path, height: float = INCH) -> Iterator[Any]:
+    """Yields one pair of axes and writes it to a file, ``height`` inches high."""
+    with grid(path, 1, 1, (1.6 * INCH, height)) as axes:
         yield axes[0, 0]
 
 
@@ -48,9 +51,7 @@ def means(values: Sequence[Interval]) -> list[float]:
     return [PERCENT * value.mean for value in values]
 
 
-def bars(
-    path: Path, labels: Sequence[str], values: Sequence[Interval], x: str, y: str, *, sideways: bool = False
-) -> str:
+def bars(path: Path, labels: Sequence[str], values: Sequence[Interval], x: str, y: str) -> str:
     """Draws shares in percent as points with their intervals; returns the file's name.
 
     Args:
@@ -59,23 +60,35 @@ def bars(
         values: The shares.
         x: What the labels are.
         y: What the shares are.
-        sideways: Whether labels stand one below the other, for long ones.
     """
     with plot(path) as axes:
         places = np.arange(len(labels))
-        if sideways:
-            axes.errorbar(means(values), -places, xerr=margins(values), fmt="o", capsize=4)
-            axes.axvline(0, color="gray", linewidth=1)
-            axes.set_yticks(-places, labels)
-            axes.set_xlabel(f"{y} %, 95 % interval")
-            axes.grid(axis="x", alpha=0.3)
-            return path.name
         axes.errorbar(places, means(values), margins(values), fmt="o", capsize=4)
         axes.set_xticks(places, labels)
         axes.tick_params(axis="x", labelsize="small")
         axes.set_xlabel(x)
         axes.set_ylabel(f"{y} %, 95 % interval")
         axes.grid(axis="y", alpha=0.3)
+    return path.name
+
+
+def rows(path: Path, shares: Mapping[str, Interval], what: str, *, over: str = "") -> str:
+    """Draws shares in percent as points with their intervals, one below the other; returns the file's name.
+
+    Args:
+        path: The file to write.
+        shares: The shares by what they are of, which may be long.
+        what: What the shares are.
+        over: If they are differences, from what; a line then marks zero.
+    """
+    values, places = list(shares.values()), -np.arange(len(shares))
+    with plot(path, height=max(INCH, PER_ROW * len(shares))) as axes:
+        axes.errorbar(means(values), places, xerr=margins(values), fmt="o", capsize=4)
+        axes.set_yticks(places, list(shares))
+        axes.grid(axis="x", alpha=0.3)
+        if over:
+            axes.axvline(0, color="gray", linewidth=1)
+        axes.set_xlabel(f"{what} over that of {over}, points, 95 % interval" if over else f"{what} %, 95 % interval")
     return path.name
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from arbex.experiments import gain
 from arbex.experiments.gain import FEW, METHODS, Noise, gains, setting_name
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
-from arbex.experiments.plots import bars
+from arbex.experiments.plots import rows
 from arbex.experiments.tables import markdown_table
 from arbex.settings import TrainSettings, assign
 
@@ -60,13 +60,12 @@ class Regimes(Experiment):
             for regime in regimes(usual)
             for noise in FEW
         }
-        rows = [[regime, *each.row(noise)[:-1]] for (regime, noise), each in found.items()]
+        lines = [[regime, *each.row(noise)[:-1]] for (regime, noise), each in found.items()]
         stands_for = [name for name, text in REGIMES.items() if assign(usual, [text])[0] == usual]
-        names = [f"{regime}, {noise} wrong labels" for regime, noise in found]
-        over = [each.over_poster for each in found.values()]
+        over = {f"{regime}, {noise} wrong labels": each.over_poster for (regime, noise), each in found.items()}
         return Report(
             title="The head in several regimes of training",
-            body=f"{markdown_table(HEAD, rows)}\n\n*{USUAL.capitalize()}*: {', '.join(stands_for)}. {gain.ACCURACIES}",
+            body=f"{markdown_table(HEAD, lines)}\n\n*{USUAL.capitalize()}*: {', '.join(stands_for)}. {gain.ACCURACIES}",
             figures={f"{regime}, noise {noise}": each.to_json() for (regime, noise), each in found.items()},
-            plots=(bars(out / "regimes.png", names, over, "", "accuracy over that of poster", sideways=True),),
+            plots=(rows(out / "regimes.png", over, "accuracy", over="poster"),),
         )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from arbex.experiments.gain import FEW, METHODS, Noise, setting_name
 from arbex.experiments.plan import Budget, Experiment, Report, Results, Setting
-from arbex.experiments.plots import bars
+from arbex.experiments.plots import rows
 from arbex.experiments.statistics import Estimate, estimate
 from arbex.experiments.tables import markdown_table, percent
 from arbex.methods import METHODS as ALL
@@ -112,15 +112,14 @@ class Tuning(Experiment):
         tried = {method: self.tried(results, budget, method) for method in self.methods(budget)}
         chosen = {method: max(candidates, key=lambda each: each.mean.mean) for method, candidates in tried.items()}
         everything = [each for candidates in tried.values() for each in candidates]
-        rows = [each.row(each is chosen[each.method]) for each in everything]
+        lines = [each.row(each is chosen[each.method]) for each in everything]
         options = " ".join(each.options for each in chosen.values() if each.assignments)
         head = ("method", "candidate", *(f"{noise} wrong labels" for noise in FEW), "mean")
         handed = f"The options for the other experiments: `{options}`." if options else "The usual settings are best."
-        names = [f"{each.method}, {each.name}" for each in everything]
-        plot = bars(out / "tuning.png", names, [each.mean for each in everything], "", "accuracy", sideways=True)
+        plot = rows(out / "tuning.png", {f"{each.method}, {each.name}": each.mean for each in everything}, "accuracy")
         return Report(
             title="Settings of each method, chosen on validation",
-            body=f"{markdown_table(head, rows)}\n\n{handed}\n\n{NOTE}",
+            body=f"{markdown_table(head, lines)}\n\n{handed}\n\n{NOTE}",
             figures={f"{each.method}, {each.name}": each.to_json() for each in everything},
             plots=(plot,),
             split="validation",
