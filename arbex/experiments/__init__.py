@@ -101,7 +101,7 @@ def render(found: Report, results: Results, budget: Budget, command: str, figure
     parts = [f"# {found.title}", shell_block([command], f"trains {runs} models") if command else "", found.body]
     parts += [f"![{found.title}]({plot})" for plot in found.plots]
     parts += [
-        f"{runs} runs of preset `{budget.preset}`, {budget.seeds} seeds per setting, "
+        f"{runs} runs of preset `{budget.preset}`, {budget.seeds} seed{'s' * (budget.seeds > 1)} per setting, "
         f"{seconds / 60:.0f} minutes of training in total. Figures are for the {found.split} split, at the epoch that "
         "was best on validation; ± is half of the 95 % interval over seeds (Student's t). The commands of one run "
         f"follow; those of the others are in `{figures.name}`.",
