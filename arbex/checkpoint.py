@@ -286,6 +286,8 @@ class Run:
     @property
     def warnings(self) -> list[str]:
         """What whoever uses the weights should know."""
+        if not self.epoch:
+            return [f"warning: {self.path} is untrained; its answers are random"]
         if self.calibration.done or not (self.path / RESUME).is_file():
             return []
         return [

@@ -158,8 +158,6 @@ def read_images(run: Run, data: str, split: str, mapping: Mapping[str, str], rep
         DataError: If the data cannot be used.
     """
     labels, whole = run.config.labels, not has_splits(data)
-    if not run.epoch:
-        report.line(f"warning: {run.path} is untrained; its answers are random")
     for warning in run.warnings:
         report.line(warning)
     if not run.epoch or not (whole or split in ("train", ALL)):
