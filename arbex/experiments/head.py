@@ -51,7 +51,7 @@ WIDE: Final = "no correction, as many parameters"
 CLASSES: Final = 7
 """Number of classes for which a control has as many parameters."""
 
-WIDTHS: Final = range(1, 1000)
+WIDTHS: Final = range(1, 10_001)
 """Widths of hidden layers among which it has the smallest one that suffices."""
 
 FLAT: Final = "primary classifier is linear"
@@ -78,8 +78,8 @@ PARTS: Final = (
 )
 NOTE: Final = (
     f"Figures are means over seeds with their 95 % intervals. {DIFFERENCES} *On validation* compares the best epochs, "
-    "with an interval over seeds; "
-    "settings should be chosen by it. All models are calibrated. *Parameters* are those of the head.\n\n"
+    "with an interval over seeds; settings should be chosen by it. All models are calibrated. *Parameters* are those of "
+    "the head.\n\n"
     "The second table has figures of the best epoch on validation, before calibration. *Repaired* and *spoiled* are "
     "shares of the images that only the corrected distribution recognizes, or only the primary one; *agreement* is "
     "that of all parts; *anchors in use* is the effective number per class; the last column says how far anchors have "
@@ -138,8 +138,8 @@ def widened(budget: Budget) -> dict[str, tuple[str, ...]]:
             head = method.build_head(EMBEDDING, CLASSES, anchors=ANCHORS)
         return sum(parameter.numel() for parameter in head.parameters())
 
-    width = bisect_left(WIDTHS, parameters(), key=lambda hidden: parameters(correction="none", hidden=hidden))
-    return {WIDE: ("correction=none", f"hidden={WIDTHS[width]}")}
+    place = bisect_left(WIDTHS, parameters(), key=lambda hidden: parameters(correction="none", hidden=hidden))
+    return {WIDE: ("correction=none", f"hidden={WIDTHS[min(place, len(WIDTHS) - 1)]}")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,8 +108,8 @@ class ReliabilityOptions(MethodOptions):
         weights: How the distributions are mixed: by ``confidence`` (3.4.3), or with ``equal`` weights.
         weights_gradient: Whether the weights by confidence have a gradient, of which the paper says nothing.
         anchor_rate: Factor of the learning rate of anchors.
-        trust: How much the correction counts while training: ``full``, or a ``ramp`` that grows by one part of full
-            trust in each epoch, after the one that the authors' code has in each iteration.
+        trust: How much the correction counts while training: ``full``, or a ``ramp`` that grows in equal steps to full
+            trust in the last epoch. In the authors' code, it grows with every iteration.
     """
 
     tokens: int = 8
