@@ -78,8 +78,8 @@ PARTS: Final = (
 )
 NOTE: Final = (
     f"Figures are means over seeds with their 95 % intervals. {DIFFERENCES} *On validation* compares the best epochs, "
-    "with an interval over seeds; settings should be chosen by it. All models are calibrated. *Parameters* are those of "
-    "the head.\n\n"
+    "with an interval over seeds; settings should be chosen by it. All models are calibrated. *Parameters* are those "
+    "of the head.\n\n"
     "The second table has figures of the best epoch on validation, before calibration. *Repaired* and *spoiled* are "
     "shares of the images that only the corrected distribution recognizes, or only the primary one; *agreement* is "
     "that of all parts; *anchors in use* is the effective number per class; the last column says how far anchors have "
