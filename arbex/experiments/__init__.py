@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +10,7 @@ from arbex.progress import SILENT, Reporter
 from arbex.registry import load
 
 if TYPE_CHECKING:
-    from arbex.experiments.plan import Budget, Experiment, Report, Results
+    from arbex.experiments.plan import Budget, Experiment
 
 EXPERIMENTS = {
     "table-1": ("arbex.experiments.anchors:Table1", "accuracy by the number of anchors"),
@@ -67,6 +64,7 @@ def run_experiment(
         UnsupportedError: If there is no such experiment.
         InputError: If data, settings or earlier runs cannot be used.
     """
+    from arbex.experiments.document import figures_text, render
     from arbex.experiments.plan import Results, chosen_by_every_run
     from arbex.experiments.runner import run_all
 
@@ -77,34 +75,7 @@ def run_experiment(
     results = Results(run_all(settings, budget, data, out, jobs, report))
     out.mkdir(parents=True, exist_ok=True)
     found = experiment.report(results, budget, data, out)
-    figures = {
-        "experiment": name,
-        "command": command,
-        "budget": asdict(budget),
-        "figures": found.figures,
-        "runs": [outcome.to_json() for outcome in results.outcomes],
-    }
-    write_atomically(out / f"{name}.json", json.dumps(figures, indent=1) + "\n")
+    write_atomically(out / f"{name}.json", figures_text(name, found, results, budget, command))
     document = out / f"{name}.md"
     write_atomically(document, render(found, results, budget, command, out / f"{name}.json"))
     return document
-
-
-def shell_block(commands: Sequence[str], work: str) -> str:
-    """Returns commands as a block of shell code, marked as too long for the tests of the documentation to run."""
-    return "\n".join([f"<!-- not run: long, {work} -->", "```shell", *commands, "```"])
-
-
-def render(found: Report, results: Results, budget: Budget, command: str, figures: Path) -> str:
-    """Returns the Markdown document of an experiment; ``figures`` is the JSON file next to it."""
-    seconds, runs = sum(outcome.seconds for outcome in results.outcomes), len(results.outcomes)
-    parts = [f"# {found.title}", shell_block([command], f"trains {runs} models") if command else "", found.body]
-    parts += [f"![{found.title}]({plot})" for plot in found.plots]
-    parts += [
-        f"{runs} runs of preset `{budget.preset}`, {budget.seeds} seed{'s' * (budget.seeds > 1)} per setting, "
-        f"{seconds / 60:.0f} minutes of training in total. Figures are for the {found.split} split, at the epoch that "
-        "was best on validation; ± is half of the 95 % interval over seeds (Student's t). The commands of one run "
-        f"follow; those of the others are in `{figures.name}`.",
-        shell_block(results.outcomes[0].commands, "trains a model"),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"

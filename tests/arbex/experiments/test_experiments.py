@@ -154,7 +154,10 @@ def test_an_experiment_writes_its_table_its_data_and_its_plots(name: str, faces:
     document = run_experiment(name, str(faces), tmp_path, replace(TINY, seeds=1), command="arbex experiment …")
     text = document.read_text()
     assert "arbex experiment …" in text
-    stored = json.loads((tmp_path / f"{name}.json").read_text())
+    content = (tmp_path / f"{name}.json").read_text()
+    stored = json.loads(content)
+    assert all('"commands": ' in line for line in content.splitlines()[-2 - len(stored["runs"]) : -2])  # one per line
+    assert '"per_class"' not in content  # most of the file, and in every run
     settings = load_experiment(name).settings(TINY)
     assert {run["setting"] for run in stored["runs"]} == {setting.name for setting in settings}
     cells = {cell.strip() for line in text.splitlines() if line.startswith("|") for cell in line.split("|")}
