@@ -1,15 +1,19 @@
-"""Does anything that a reliability head computes tell right answers from wrong ones better than its confidence does?
+"""What could a reliability head know that its answers and their confidence do not say?
 
     python -m benchmarks.selectors RUN [RUN ...] --data DATA
 
-For each signal, the area under the curve of risk over coverage on the test split: the lower, the better the signal
-ranks the answers. The answers themselves are the same for all signals. The last ones are logistic regressions of being
-right on several signals, fitted to the validation images. Figures are means over the runs with their 95 % intervals.
+The first table has the accuracy on the test split of the primary classifier, of the corrected distribution, and of a
+choice among the answers of the parts that is always right if one of them is: no weights of the parts could do better.
+
+For each signal, the second table has the area under the curve of risk over coverage on the test split: the lower, the
+better the signal ranks the answers. The answers themselves are the same for all signals. The last ones are logistic
+regressions of being right on several signals, fitted to the validation images. Figures are means over the runs with
+their 95 % intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,12 +47,14 @@ class Signals(NamedTuple):
 
     Attributes:
         probabilities: Corrected distributions [n, N].
+        parts: Answers of the parts [2 or 3, n], the primary classifier first.
         labels: Classes [n].
         single: Signals that are used as they are [n], by their names.
         inputs: Inputs [n, F] of what is learned, by its name.
     """
 
     probabilities: Floats
+    parts: NDArray[np.int64]
     labels: NDArray[np.int64]
     single: Mapping[str, Floats]
     inputs: Mapping[str, Floats]
@@ -57,6 +63,15 @@ class Signals(NamedTuple):
     def right(self) -> NDArray[np.bool_]:
         """Whether the answers are right [n]."""
         return np.asarray(self.probabilities.argmax(1) == self.labels)
+
+    def accuracies(self) -> dict[str, float]:
+        """Returns the accuracy of the primary classifier, of the correction, and of the best choice among the parts."""
+        right = self.parts == self.labels
+        return {
+            "primary classifier": float(right[0].mean()),
+            "corrected distribution": float(self.right.mean()),
+            "the best choice among the parts": float(right.any(0).mean()),
+        }
 
     def risk(self, signal: Floats) -> float:
         """Returns the area under the curve of risk over coverage if a signal [n] decides what to answer first."""
@@ -87,14 +102,15 @@ def signals_of(model: ExpressionClassifier, data: str, split: str) -> Signals:
     every = torch.cat([plain, parts, certain, near, length], 1)
     return Signals(
         probabilities=found.corrected.exp().double().numpy(),
+        parts=torch.stack([part.argmax(1) for part in found.parts]).numpy(),
         labels=images.labels.numpy(),
         single={name: value.double().numpy() for name, value in single.items()},
         inputs={LEARNED: plain.double().numpy(), LEARNED_FROM_PARTS: every.double().numpy()},
     )
 
 
-def risks(run: Path, data: str) -> dict[str, float]:
-    """Returns the area under the curve of risk over coverage on the test split by the name of the signal."""
+def measured(run: Path, data: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns accuracies on the test split, and areas under the curve of risk over coverage of the signals."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -105,17 +121,23 @@ def risks(run: Path, data: str) -> dict[str, float]:
     for name, inputs in seen.inputs.items():
         learned = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(inputs, seen.right)
         found[name] = test.risk(learned.predict_proba(test.inputs[name])[:, 1])
-    return found
+    return test.accuracies(), found
 
 
 @click.command()
 @click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--data", required=True, help="Data set that the runs were trained on.")
 def main(runs: tuple[Path, ...], data: str) -> None:
-    """Print the area under the curve of risk over coverage by what the answers are ranked by."""
-    found = [risks(run, data) for run in runs]
-    rows = [[name, estimate([each[name] for each in found]).text(scale=PERCENT)] for name in found[0]]
-    print_table(("answers ranked by", "risk over coverage %"), rows)
+    """Print what parts that are chosen well could know, and how well each signal ranks the answers."""
+    accuracies, risks = zip(*(measured(run, data) for run in runs), strict=True)
+    print_table(("answers of", "accuracy %"), over_runs(accuracies))
+    click.echo()
+    print_table(("answers ranked by", "risk over coverage %"), over_runs(risks))
+
+
+def over_runs(found: Sequence[Mapping[str, float]]) -> list[list[str]]:
+    """Returns a row for each figure: its name, and its mean over runs with the interval."""
+    return [[name, estimate([each[name] for each in found]).text(scale=PERCENT)] for name in found[0]]
 
 
 if __name__ == "__main__":

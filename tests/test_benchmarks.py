@@ -21,7 +21,7 @@ from benchmarks.ablations import CHANGES, CURVES, Change
 from benchmarks.edge import drawing
 from benchmarks.networks import NETWORKS, SIDE
 from benchmarks.presets import COMMON, RATES
-from benchmarks.selectors import USUAL, Signals, risks
+from benchmarks.selectors import USUAL, Signals, measured
 
 
 @pytest.mark.slow
@@ -70,14 +70,23 @@ def test_every_learning_curve_is_that_of_a_change() -> None:
 
 def test_signals_are_judged_by_the_order_they_give_to_the_answers() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
-    signals = Signals(probabilities, np.array([0, 1, 1]), {}, {})  # the second answer is wrong
+    parts = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 1]])
+    signals = Signals(probabilities, parts, np.array([0, 1, 1]), {}, {})  # the second answer is wrong
     assert signals.right.tolist() == [True, False, True]
     assert signals.risk(np.array([2.0, 1.0, 3.0])) == pytest.approx((0 + 0 + 1 / 3) / 3)
     assert signals.risk(np.array([2.0, 3.0, 1.0])) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
 
 
+def test_the_best_choice_among_the_parts_is_right_wherever_one_of_them_is() -> None:
+    parts = np.array([[0, 1, 1, 0], [1, 0, 0, 1]])
+    signals = Signals(np.eye(2)[[0, 0, 0, 1]], parts, np.array([0, 0, 1, 0]), {}, {})
+    assert list(signals.accuracies().values()) == [3 / 4, 1 / 2, 1]
+
+
 @pytest.mark.slow
 def test_the_usual_signal_is_the_confidence_of_the_evaluation(run: Path, faces: Path) -> None:
-    found = risks(run, str(faces))
-    assert found[USUAL] == pytest.approx(evaluate(str(run), str(faces)).corrected.aurc, abs=1e-6)
+    accuracies, found = measured(run, str(faces))
+    evaluation = evaluate(str(run), str(faces))
+    assert list(accuracies.values())[:2] == [evaluation.primary.accuracy, evaluation.corrected.accuracy]
+    assert found[USUAL] == pytest.approx(evaluation.corrected.aurc, abs=1e-6)
     assert all(0 <= risk < 1 for risk in found.values())
