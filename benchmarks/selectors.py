@@ -3,7 +3,7 @@
     python -m benchmarks.selectors RUN [RUN ...] --data DATA
 
 The first table has the accuracy on the test split of the primary classifier, of the corrected distribution, and of a
-choice among the answers of the parts that is always right if one of them is: no weights of the parts could do better.
+choice among the answers of the parts that is right whenever one of them is: the most that choosing well could gain.
 
 For each signal, the second table has the area under the curve of risk over coverage on the test split: the lower, the
 better the signal ranks the answers. The answers themselves are the same for all signals. The last ones are logistic

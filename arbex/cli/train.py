@@ -135,10 +135,12 @@ def show_folds(folder: Path) -> None:
         for fold in found["folds"]
     ]
     print_table(("run", "people", "images", "accuracy"), rows)
-    low, high = found["pooled"]["ci95"]["accuracy"]
-    click.echo(
-        f"all {found['pooled']['n']} images: accuracy {found['pooled']['accuracy']:.4f} ({low:.4f} to {high:.4f})"
-    )
+    pooled = found["pooled"]
+    low, high = pooled["ci95"]["accuracy"]
+    click.echo(f"all {pooled['n']} images: accuracy {pooled['accuracy']:.4f} ({low:.4f} to {high:.4f})")
+    if pooled["coverage"] is not None:
+        right = "" if pooled["accuracy_of_sure"] is None else f", of which {pooled['accuracy_of_sure']:.1%} are right"
+        click.echo(f"confident enough, by the threshold of each run: {pooled['coverage']:.1%} of answers{right}")
 
 
 def few_or_number(people: Sequence[str]) -> str:

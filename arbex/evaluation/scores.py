@@ -114,7 +114,8 @@ class Evaluation:
         std_primary: Standard deviation of the primary distribution over classes, averaged over images (Fig. 5).
         std_corrected: Standard deviation of the corrected distribution, computed in the same way.
         n: Number of images.
-        threshold: Confidence below which the run counts an answer as unsure; None if every answer counts.
+        threshold: Confidence below which the run counts an answer as unsure; None if every answer counts, or if the
+            answers are those of several runs.
         coverage: Share of the answers that are not unsure, in [0, 1]; None without a threshold.
         accuracy_of_sure: Accuracy of the answers that are not unsure; None without a threshold, or without any.
         groups: Scores in each group of images by its name, if groups were asked for.
@@ -242,16 +243,22 @@ def measure_predictions(
         std_primary=float(found.primary.std(-1).mean()),
         std_corrected=float(found.corrected.std(-1).mean()),
         n=len(labels),
-        **({} if threshold is None else sure_answers(found, labels, threshold)),
+        **({} if threshold is None else {"threshold": threshold, **sure_answers(found, labels, threshold)}),
     )
 
 
-def sure_answers(found: Predictions, labels: Tensor, threshold: float) -> dict[str, Any]:
-    """Returns the threshold, the share of answers that reach it, and their accuracy, by the names of an evaluation."""
+def sure_answers(found: Predictions, labels: Tensor, threshold: float | Tensor) -> dict[str, Any]:
+    """Returns the share of answers that reach a threshold, and their accuracy, by the names of an evaluation.
+
+    Args:
+        found: The answers to n images.
+        labels: Position of each image's class ``[n]``.
+        threshold: Confidence below which an answer counts as unsure; one for each image ``[n]`` if several models
+            answered.
+    """
     sure = found.confidence >= threshold
     right = (found.corrected.argmax(-1) == labels)[sure]
     return {
-        "threshold": threshold,
         "coverage": float(sure.double().mean()),
         "accuracy_of_sure": float(right.double().mean()) if len(right) else None,
     }

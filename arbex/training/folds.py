@@ -16,7 +16,7 @@ from arbex.data.layouts.people import FOLD, PeopleLayout
 from arbex.data.loading import FaceDataset
 from arbex.data.splits import read_split
 from arbex.errors import InputError
-from arbex.evaluation.scores import Evaluation, measure_predictions
+from arbex.evaluation.scores import Evaluation, measure_predictions, sure_answers
 from arbex.files import write_atomically
 from arbex.prediction import BATCH, Predictions, predict
 from arbex.progress import Reporter
@@ -39,12 +39,14 @@ class Fold:
         people: The people that it was tested on.
         n: Number of their images.
         accuracy: Share of right answers among these, in [0, 1].
+        threshold: Confidence below which the run counts an answer as unsure; None if every answer counts.
     """
 
     run: str
     people: tuple[str, ...]
     n: int
     accuracy: float
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class CrossValidation:
     Attributes:
         folds: The runs, in order.
         pooled: Figures of the answers to all images, each by the run that has not seen its person; the intervals are
-            over people.
+            over people, and what counts as sure was for each image decided by the run that answered.
     """
 
     folds: Sequence[Fold]
@@ -118,6 +120,9 @@ def cross_validate(given: TrainArguments, folds: str, report: Reporter) -> Cross
     labels = torch.cat([images.labels for images in tests])
     people = [sample.group for images in tests for sample in images.faces.samples]
     pooled = measure_predictions(together, labels, tests[0].faces.labels, groups=people)
+    thresholds = [torch.full((fold.n,), fold.threshold) for fold in found if fold.threshold is not None]
+    if len(thresholds) == count:
+        pooled = replace(pooled, **sure_answers(together, labels, torch.cat(thresholds)))
     result = CrossValidation(folds=found, pooled=pooled)
     write_atomically(out / RESULT, json.dumps(result.to_json(), indent=1) + "\n")
     return result
@@ -126,10 +131,18 @@ def cross_validate(given: TrainArguments, folds: str, report: Reporter) -> Cross
 def measure_fold(run: Path, data: str, backbone: str | None) -> tuple[Fold, Predictions, FaceDataset]:
     """Returns the outcome of a fold, its answers and its test images."""
     model = load_run(run, backbone=backbone)
-    most = open_run(run).config.settings.max_unreadable
+    opened = open_run(run)
+    most = opened.config.settings.max_unreadable
     faces = read_split(data, "test", labels=model.labels, mapping={})  # with a mapping, classes may be missing
     images = FaceDataset(faces, model.preprocessing.image_size, most_unreadable=most)
     answers = predict(model, images.batches(BATCH))
     right = answers.corrected.argmax(-1) == images.labels
     people = tuple(sorted({sample.group for sample in images.faces.samples}))
-    return Fold(run=str(run), people=people, n=len(images), accuracy=float(right.double().mean())), answers, images
+    fold = Fold(
+        run=str(run),
+        people=people,
+        n=len(images),
+        accuracy=float(right.double().mean()),
+        threshold=opened.calibration.threshold,
+    )
+    return fold, answers, images

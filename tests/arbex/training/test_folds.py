@@ -90,6 +90,25 @@ def test_one_person_is_left_out_at_a_time(jaffe: Path, tmp_path: Path, capfd: py
     assert json.loads((out / "folds.json").read_text()) == found
 
 
+def test_what_is_sure_is_decided_by_the_run_that_answers(
+    jaffe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "runs"
+    command = ["train", "--data", f"jaffe:{jaffe}", "--out", str(out), "--folds", "2", "--epochs", "1"]
+    command += ["--image-size", "32", "--set", "images_per_class=4", "--set", "batch_size=7", "--coverage", "0.6"]
+    assert invoke(command, "arbex") == 0
+    found = json.loads((out / "folds.json").read_text())
+    folds = [arbex.evaluate(out / f"fold-{i}", f"jaffe,fold={i}/2:{jaffe}") for i in (1, 2)]
+    assert [fold["threshold"] for fold in found["folds"]] == [fold.threshold for fold in folds]
+    assert folds[0].threshold != folds[1].threshold
+    sure = [fold.n * (fold.coverage or 0.0) for fold in folds]
+    right = [n * (fold.accuracy_of_sure or 0.0) for n, fold in zip(sure, folds, strict=True)]
+    assert found["pooled"]["threshold"] is None
+    assert found["pooled"]["coverage"] == pytest.approx(sum(sure) / 84)
+    assert found["pooled"]["accuracy_of_sure"] == pytest.approx(sum(right) / sum(sure))
+    assert f"by the threshold of each run: {sum(sure) / 84:.1%} of answers, of which" in capfd.readouterr().out
+
+
 def test_the_table_fits_into_a_terminal_however_many_people_a_fold_has() -> None:
     from arbex.cli.train import few_or_number
 
