@@ -64,8 +64,8 @@ FEW: Final = (
 )
 """What is trained with a small budget, beside the linear classifier."""
 
-PARTS_OF_HEAD: Final = ("primary", "geometric", "attentive")
-"""Their names in what is logged."""
+PARTS_OF_HEAD: Final = {"primary": "primary", "geometric": "anchors", "attentive": "attention"}
+"""Names of the parts in plots by those in what is logged."""
 
 TABLE: Final = (
     *("head", "parameters", "accuracy %", f"over {LINEAR}", "McNemar's p", "on validation", "before correction %"),
@@ -229,10 +229,10 @@ def over_epochs(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Estimat
         each = [[outcome.head[i] for outcome in outcomes] for i in range(epochs)]
         return [estimate([one[name] / (one[over] if over else 1.0) for one in epoch]) for epoch in each]
 
-    parts = [part for part in PARTS_OF_HEAD if f"weight_{part}" in logged]
+    parts = {part: shown for part, shown in PARTS_OF_HEAD.items() if f"weight_{part}" in logged}
     found = {
-        "accuracy of the parts": {part: curve(f"accuracy_{part}") for part in parts},
-        "weight in the mixture": {part: curve(f"weight_{part}") for part in parts},
+        "accuracy of the parts": {shown: curve(f"accuracy_{part}") for part, shown in parts.items()},
+        "weight in the mixture": {shown: curve(f"weight_{part}") for part, shown in parts.items()},
         "share of images": {name: curve(name) for name in ("repaired", "spoiled")},
     }
     if "anchor_displacement" in logged:
