@@ -11,7 +11,7 @@ from typing import Any, Final
 from arbex.experiments.plan import Budget, Report, Results
 
 IN_THE_RUN_ALONE: Final = {"confusion", "per_class", "ci95", "groups", "worst_group"}
-"""Scores that are not repeated, as they would be most of the file: ``arbex evaluate`` computes them from the run."""
+"""Scores of a run that are left out, as they would be most of the file: ``arbex evaluate`` computes them from it."""
 
 DIGITS: Final = 6
 """Significant digits of a figure in the JSON file."""
@@ -39,15 +39,22 @@ def render(found: Report, results: Results, budget: Budget, command: str, figure
 
 def figures_text(name: str, found: Report, results: Results, budget: Budget, command: str) -> str:
     """Returns the content of the JSON file, with a line for each run."""
-    head = {"experiment": name, "command": command, "budget": asdict(budget), "figures": brief(found.figures)}
-    runs = ",\n  ".join(json.dumps(brief(outcome.to_json())) for outcome in results.outcomes)
+    head = {"experiment": name, "command": command, "budget": asdict(budget), "figures": rounded(found.figures)}
+    runs = ",\n  ".join(json.dumps(rounded(without_bulk(outcome.to_json()))) for outcome in results.outcomes)
     return f'{json.dumps(head, indent=1).removesuffix("}").rstrip()},\n "runs": [\n  {runs}\n ]\n}}\n'
 
 
-def brief(value: Any) -> Any:
-    """Returns a JSON value with figures of few digits, and without what only the run itself holds."""
+def without_bulk(value: Any) -> Any:
+    """Returns a JSON value without the scores that are left to the run itself, at any depth."""
     if isinstance(value, dict):
-        return {name: brief(entry) for name, entry in value.items() if name not in IN_THE_RUN_ALONE}
+        return {name: without_bulk(entry) for name, entry in value.items() if name not in IN_THE_RUN_ALONE}
+    return value
+
+
+def rounded(value: Any) -> Any:
+    """Returns a JSON value with figures of few digits."""
+    if isinstance(value, dict):
+        return {name: rounded(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [brief(entry) for entry in value]
+        return [rounded(entry) for entry in value]
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
